@@ -134,7 +134,7 @@ unit-programs: $(UNIT)
 # ------------------------------------------------------------------- checks
 # Every runner writes "N passed, N failed" as its last line.
 
-runner = sh tests/run.sh B=$(B)
+runner = python3 tests/run.py B=$(B)
 
 check-unit: $(UNIT)
 	@$(runner) $(UNIT)
