@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_CPU_CPUID_H
+#define ORRERY_CPU_CPUID_H
+
+#include "core/base/err.h"
+#include "core/cpu/cpu.h"
+
+struct cpuid_leaf {
+    uint32_t leaf, subleaf;
+    uint32_t eax, ebx, ecx, edx;
+};
+
+/* What one CPU model shows: built once, shared by all vCPUs, read only. */
+struct cpu_model {
+    char name[32];
+    unsigned leaf_count;
+    struct cpuid_leaf leaf[64];
+    uint64_t xcr0_mask; /* XSAVE components the guest may enable */
+    unsigned phys_bits;
+    bool has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_fsgsbase,
+        has_umip, has_xsave, has_rdtscp, has_x2apic, has_tsc_deadline,
+        has_mtrr, has_pat, has_long;
+};
+
+/*
+ * Build the model called spec ("max", "host", "qemu64", "x86-64-v2", a name
+ * followed by ",+feature,-feature") for the soft engine: the intersection of
+ * the host's CPUID and what the engine implements.  cpus = number of vCPUs
+ * (topology leaves).  Errors: -EINVAL naming the model or feature.
+ */
+int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
+                    struct err *e);
+
+/* CPUID as executed by c (APIC id, OSXSAVE, XSAVE size are per CPU). */
+void cpu_cpuid(const struct cpu *c, uint32_t leaf, uint32_t subleaf,
+               uint32_t out[4]);
+
+#endif
