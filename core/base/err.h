@@ -14,10 +14,9 @@ struct err {
     char text[400]; /* empty = none */
 };
 
-#define ERR_INIT          \
-    {                     \
-        .code = 0,        \
-        .text = { '\0' }, \
+#define ERR_INIT                     \
+    {                                \
+        .code = 0, .text = { '\0' }, \
     }
 
 /* Set code and text; returns rc so that `return err_set(e, ...)` works.

@@ -11,8 +11,12 @@
  * ui/ (command line, machine.conf) and read by machines.
  */
 enum drive_if { DRIVE_IDE, DRIVE_FLOPPY, DRIVE_VIRTIO, DRIVE_NONE };
-enum { VM_MAX_DRIVES = 16, VM_MAX_SERIAL = 4, VM_MAX_DEVICES = 32,
-       VM_MAX_CPUS = 8 };
+enum {
+    VM_MAX_DRIVES = 16,
+    VM_MAX_SERIAL = 4,
+    VM_MAX_DEVICES = 32,
+    VM_MAX_CPUS = 8
+};
 
 struct drive_config {
     enum drive_if iface;
@@ -20,10 +24,10 @@ struct drive_config {
     bool is_cdrom;
     bool is_readonly;
     bool is_snapshot; /* writes go to a temporary file */
-    char *id;     /* backend name, e.g. "ide1-cd0" */
-    char *file;   /* NULL: empty removable drive */
-    char *format; /* "raw", ...; NULL = probe */
-    char *cache;  /* cache= as given */
+    char *id;         /* backend name, e.g. "ide1-cd0" */
+    char *file;       /* NULL: empty removable drive */
+    char *format;     /* "raw", ...; NULL = probe */
+    char *cache;      /* cache= as given */
     char *werror, *rerror;
 };
 
@@ -48,11 +52,11 @@ struct vm_config {
 
     struct drive_config drive[VM_MAX_DRIVES];
     unsigned drive_count;
-    char *serial[VM_MAX_SERIAL]; /* chardev names; NULL: no device */
-    char *parallel;              /* chardev name */
+    char *serial[VM_MAX_SERIAL];  /* chardev names; NULL: no device */
+    char *parallel;               /* chardev name */
     char *device[VM_MAX_DEVICES]; /* -device texts */
     unsigned device_count;
-    char *vga; /* "std", "none" */
+    char *vga;      /* "std", "none" */
     char *debugcon; /* chardev name for port 0xe9, NULL none */
 
     int64_t rtc_base_s; /* seconds since 1970; INT64_MIN: now, UTC */

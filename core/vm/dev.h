@@ -25,7 +25,16 @@ enum dev_bus {
     BUS_FLOPPY,
 };
 
-enum prop_type { P_END, P_BOOL, P_U32, P_U64, P_SIZE, P_STR, P_DRIVE, P_CHARDEV };
+enum prop_type {
+    P_END,
+    P_BOOL,
+    P_U32,
+    P_U64,
+    P_SIZE,
+    P_STR,
+    P_DRIVE,
+    P_CHARDEV
+};
 
 /* One property row drives parser, default, range error, `X,help`, info qtree
  * and form fields.  P_STR fields are char * owned by the device, P_DRIVE and
@@ -39,12 +48,15 @@ struct prop {
     const char *unit; /* "bytes", "hz", NULL */
     const char *help;
 };
-#define PROP(n, ty, t, f, mn, mx, df, un, hp)                        \
-    {                                                                \
-        .name = n, .type = ty, .offset = offsetof(struct t, f),      \
-        .min = (mn), .max = (mx), .def = df, .unit = un, .help = hp  \
+#define PROP(n, ty, t, f, mn, mx, df, un, hp)                                \
+    {                                                                        \
+        .name = n, .type = ty, .offset = offsetof(struct t, f), .min = (mn), \
+        .max = (mx), .def = df, .unit = un, .help = hp                       \
     }
-#define PROP_END { .name = NULL, .type = P_END }
+#define PROP_END                    \
+    {                               \
+        .name = NULL, .type = P_END \
+    }
 
 struct dev_class {
     const char *name;  /* as in -device */
@@ -69,10 +81,10 @@ struct dev {
     const struct dev_class *cls;
     struct vm *vm;
     struct dev *parent, *first_child, *next_sibling;
-    char id[48];  /* unique: class name plus number, or the user's id= */
-    void *s;      /* state struct */
+    char id[48]; /* unique: class name plus number, or the user's id= */
+    void *s;     /* state struct */
     bool is_created;
-    bool in_io;   /* set by dma_*, refuses nested access */
+    bool in_io; /* set by dma_*, refuses nested access */
 };
 
 /* Allocate with defaults; not yet created.  parent NULL: the machine.
@@ -80,8 +92,7 @@ struct dev {
 int dev_new(struct vm *vm, struct dev *parent, const struct dev_class *cls,
             const char *id, struct dev **out, struct err *e);
 /* Set one property from text.  -ENOENT, -EINVAL, -ERANGE with a message. */
-int dev_set(struct dev *d, const char *name, const char *value,
-            struct err *e);
+int dev_set(struct dev *d, const char *name, const char *value, struct err *e);
 /* Run create.  On failure the device is freed. */
 int dev_create(struct dev *d, struct err *e);
 /* dev_new + dev_create with defaults. */
@@ -95,8 +106,8 @@ struct dev *dev_find(struct vm *vm, const char *id);
 int dev_for_each(struct dev *root, int (*fn)(struct dev *d, void *arg),
                  void *arg);
 /* Text of a property's present value; returns buf. */
-const char *dev_prop_text(const struct dev *d, const struct prop *p,
-                          char *buf, size_t cap);
+const char *dev_prop_text(const struct dev *d, const struct prop *p, char *buf,
+                          size_t cap);
 
 /* Save or load every device with a state table; keyed by device id. */
 int dev_save_tree(struct dev *root, struct state_out *out, struct err *e);

@@ -16,7 +16,6 @@ struct dev;
  * wraps.  VM lock held.
  */
 int dma_read_locked(struct dev *d, gpa_t gpa, void *buf, size_t bytes);
-int dma_write_locked(struct dev *d, gpa_t gpa, const void *buf,
-                     size_t bytes);
+int dma_write_locked(struct dev *d, gpa_t gpa, const void *buf, size_t bytes);
 
 #endif

@@ -30,14 +30,13 @@ struct lapic_ops {
     /* Highest deliverable vector of CPU n, moved from IRR to ISR; -1 none;
      * -2: ExtINT, ask the PIC. */
     int (*ack)(void *lapics, unsigned cpu);
-    uint8_t (*get_tpr)(void *lapics, unsigned cpu);  /* bits 7:0 */
+    uint8_t (*get_tpr)(void *lapics, unsigned cpu); /* bits 7:0 */
     void (*set_tpr)(void *lapics, unsigned cpu, uint8_t tpr);
     /* x2APIC registers 0x800..0x8ff: 0, or -1 for #GP. */
     int (*msr_read)(void *lapics, unsigned cpu, unsigned reg, uint64_t *v);
     int (*msr_write)(void *lapics, unsigned cpu, unsigned reg, uint64_t v);
     void (*set_base)(void *lapics, unsigned cpu, uint64_t apic_base);
-    uint64_t (*tsc_deadline)(void *lapics, unsigned cpu, bool set,
-                             uint64_t v);
+    uint64_t (*tsc_deadline)(void *lapics, unsigned cpu, bool set, uint64_t v);
     void (*init)(void *lapics, unsigned cpu); /* INIT signal: reset it */
 };
 

@@ -21,7 +21,7 @@ typedef uint64_t gpa_t;
 enum mem_kind {
     MEM_CONTAINER, /* only holds others */
     MEM_RAM,
-    MEM_ROM,  /* reads are memory, writes are dropped */
+    MEM_ROM, /* reads are memory, writes are dropped */
     MEM_MMIO,
     MEM_ALIAS, /* window onto part of another region */
 };
@@ -38,7 +38,7 @@ struct mem_ops {
 struct mem_region {
     const char *name;
     enum mem_kind kind;
-    uint64_t size; /* bytes */
+    uint64_t size;   /* bytes */
     uint64_t offset; /* in the parent */
     int priority;    /* higher wins */
     bool is_enabled;
@@ -57,8 +57,7 @@ struct mem_region *mem_root(struct vm *vm);
 
 /* Initialise a region embedded in a device; it is enabled and has no parent.
  * name must stay valid. */
-void mem_init_container(struct mem_region *r, const char *name,
-                        uint64_t bytes);
+void mem_init_container(struct mem_region *r, const char *name, uint64_t bytes);
 void mem_init_mmio(struct mem_region *r, const char *name, uint64_t bytes,
                    const struct mem_ops *ops, void *arg);
 void mem_init_alias(struct mem_region *r, const char *name,
@@ -86,9 +85,9 @@ void mem_set_offset_locked(struct vm *vm, struct mem_region *r,
 /* Flat view */
 struct mem_frag {
     gpa_t start;
-    uint64_t size;   /* bytes */
-    uint8_t *host;   /* of start; NULL: MMIO */
-    bool can_write;  /* host memory may be written */
+    uint64_t size;             /* bytes */
+    uint8_t *host;             /* of start; NULL: MMIO */
+    bool can_write;            /* host memory may be written */
     const struct mem_ops *ops; /* MMIO */
     void *arg;
     uint64_t region_offset; /* of start, for ops */
@@ -111,8 +110,7 @@ bool mem_a20(struct vm *vm);
  * VM lock held.
  */
 void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes);
-void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf,
-                      size_t bytes);
+void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes);
 
 /* Told about every new flat view, in the exclusive section (accelerator), and
  * about RAM written behind the CPU's back (DMA, monitor, loaders), so that

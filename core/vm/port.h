@@ -38,8 +38,8 @@ void port_write_locked(struct vm *vm, unsigned port, unsigned bytes,
 
 /* Call fn for every mapping in order (info mtree). */
 void port_for_each_locked(struct vm *vm,
-                          void (*fn)(void *arg, unsigned first,
-                                     unsigned count, const char *name),
+                          void (*fn)(void *arg, unsigned first, unsigned count,
+                                     const char *name),
                           void *arg);
 
 #endif

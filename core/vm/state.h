@@ -23,7 +23,7 @@
  */
 enum field_type {
     FIELD_END,
-    FIELD_UINT,   /* bytes = 1, 2, 4, 8 */
+    FIELD_UINT, /* bytes = 1, 2, 4, 8 */
     FIELD_BOOL,
     FIELD_BYTES,  /* raw octets */
     FIELD_STRUCT, /* sub table */
@@ -34,18 +34,18 @@ struct field {
     const char *key;
     enum field_type type;
     uint32_t offset;
-    uint32_t bytes;  /* of one element */
-    uint32_t count;  /* elements, 1 if not an array */
-    uint64_t max;    /* UINT: largest value accepted */
-    unsigned since;  /* version that introduced it */
+    uint32_t bytes; /* of one element */
+    uint32_t count; /* elements, 1 if not an array */
+    uint64_t max;   /* UINT: largest value accepted */
+    unsigned since; /* version that introduced it */
     const struct field *sub;
 };
 
-#define FIELD_(t, f, ty, n, mx, sv, sb)                             \
-    {                                                               \
-        .key = #f, .type = ty, .offset = offsetof(struct t, f),     \
-        .bytes = sizeof(((struct t *)0)->f) / (n), .count = (n),    \
-        .max = (mx), .since = (sv), .sub = (sb)                     \
+#define FIELD_(t, f, ty, n, mx, sv, sb)                                       \
+    {                                                                         \
+        .key = #f, .type = ty, .offset = offsetof(struct t, f),               \
+        .bytes = sizeof(((struct t *)0)->f) / (n), .count = (n), .max = (mx), \
+        .since = (sv), .sub = (sb)                                            \
     }
 #define FIELD_LEN_(t, f) \
     (sizeof(((struct t *)0)->f) / sizeof(((struct t *)0)->f[0]))
@@ -62,19 +62,21 @@ struct field {
 /* Arrays of unsigned integers; m = largest element. */
 #define UINT_ARRAY(t, f, m) \
     FIELD_(t, f, FIELD_UINT, FIELD_LEN_(t, f), m, 0, NULL)
-#define BOOL_ARRAY(t, f) \
-    FIELD_(t, f, FIELD_BOOL, FIELD_LEN_(t, f), 1, 0, NULL)
-#define BYTES(t, f)            FIELD_(t, f, FIELD_BYTES, 1, 0, 0, NULL)
-#define STRUCT(t, f, table)    FIELD_(t, f, FIELD_STRUCT, 1, 0, 0, table)
+#define BOOL_ARRAY(t, f)    FIELD_(t, f, FIELD_BOOL, FIELD_LEN_(t, f), 1, 0, NULL)
+#define BYTES(t, f)         FIELD_(t, f, FIELD_BYTES, 1, 0, 0, NULL)
+#define STRUCT(t, f, table) FIELD_(t, f, FIELD_STRUCT, 1, 0, 0, table)
 #define STRUCT_ARRAY(t, f, table) \
     FIELD_(t, f, FIELD_STRUCT, FIELD_LEN_(t, f), 0, 0, table)
 /* n octets behind pointer field f. */
-#define PTR_BYTES(t, f, n)                                            \
-    {                                                                 \
+#define PTR_BYTES(t, f, n)                                             \
+    {                                                                  \
         .key = #f, .type = FIELD_PTR, .offset = offsetof(struct t, f), \
-        .bytes = (n), .count = 1                                      \
+        .bytes = (n), .count = 1                                       \
     }
-#define STATE_END { .key = NULL, .type = FIELD_END }
+#define STATE_END                      \
+    {                                  \
+        .key = NULL, .type = FIELD_END \
+    }
 
 /* Growing byte buffer for saving. */
 struct state_out {
@@ -83,9 +85,11 @@ struct state_out {
     int status; /* sticky: 0 or -ENOMEM */
 };
 
+/* Append raw octets; errors stick in status. */
+void state_append(struct state_out *out, const void *data, size_t bytes);
+
 /* Append the fields of object o to out as one record. */
-int state_save(struct state_out *out, const struct field *table,
-               const void *o);
+int state_save(struct state_out *out, const struct field *table, const void *o);
 void state_out_free(struct state_out *out);
 
 /* Load a record made by state_save into o.  Checks everything before storing

@@ -21,9 +21,9 @@ enum vcpu_event {
     VCPU_NMI = 1u << 1,
     VCPU_SMI = 1u << 2,
     VCPU_INIT = 1u << 3,
-    VCPU_SIPI = 1u << 4,   /* vector in sipi_vector */
-    VCPU_EXIT = 1u << 5,   /* leave run(): stop, reset, quit, pause */
-    VCPU_FLUSH = 1u << 6,  /* engine-private: TLB or code flush asked for */
+    VCPU_SIPI = 1u << 4,  /* vector in sipi_vector */
+    VCPU_EXIT = 1u << 5,  /* leave run(): stop, reset, quit, pause */
+    VCPU_FLUSH = 1u << 6, /* engine-private: TLB or code flush asked for */
 };
 
 struct vcpu {

@@ -33,18 +33,18 @@ enum run_state {
 const char *run_state_name(enum run_state s); /* as info status prints */
 
 enum vm_request { /* asked for by guest or user, done on the loop thread */
-    VM_REQ_RESET = 1,
-    VM_REQ_SHUTDOWN = 2,  /* guest powered off */
-    VM_REQ_POWERDOWN = 4, /* press the power button */
-    VM_REQ_QUIT = 8,
-    VM_REQ_STOP = 16,     /* pause, e.g. internal error */
-    VM_REQ_RESUME = 32,   /* after all others */
+                  VM_REQ_RESET = 1,
+                  VM_REQ_SHUTDOWN = 2,  /* guest powered off */
+                  VM_REQ_POWERDOWN = 4, /* press the power button */
+                  VM_REQ_QUIT = 8,
+                  VM_REQ_STOP = 16,   /* pause, e.g. internal error */
+                  VM_REQ_RESUME = 32, /* after all others */
 };
 
 struct vm;
 
-int vm_create(const struct vm_config *cfg, struct loop *loop,
-              struct vm **out, struct err *e);
+int vm_create(const struct vm_config *cfg, struct loop *loop, struct vm **out,
+              struct err *e);
 void vm_destroy(struct vm *vm);
 const struct vm_config *vm_config(struct vm *vm);
 struct loop *vm_loop(struct vm *vm);
@@ -74,10 +74,15 @@ void vm_internal_error(struct vm *vm, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Called on the loop thread with the lock held when something happened. */
-enum vm_event { VM_EVENT_STOP, VM_EVENT_RESUME, VM_EVENT_RESET,
-                VM_EVENT_SHUTDOWN, VM_EVENT_POWERDOWN };
-void vm_add_listener(struct vm *vm,
-                     void (*fn)(void *arg, enum vm_event ev), void *arg);
+enum vm_event {
+    VM_EVENT_STOP,
+    VM_EVENT_RESUME,
+    VM_EVENT_RESET,
+    VM_EVENT_SHUTDOWN,
+    VM_EVENT_POWERDOWN
+};
+void vm_add_listener(struct vm *vm, void (*fn)(void *arg, enum vm_event ev),
+                     void *arg);
 
 /* Exit status given by isa-debug-exit or the like; makes the loop quit. */
 void vm_exit_locked(struct vm *vm, int status);
@@ -87,8 +92,8 @@ void vm_add_info(struct vm *vm, const char *name, const char *help,
                  void (*print)(void *arg, FILE *out), void *arg);
 int vm_print_info_locked(struct vm *vm, const char *name, FILE *out);
 void vm_for_each_info(struct vm *vm,
-                      void (*fn)(void *arg, const char *name,
-                                 const char *help), void *arg);
+                      void (*fn)(void *arg, const char *name, const char *help),
+                      void *arg);
 
 /* Services found by name: fw_cfg, display, ... one pointer per name so that
  * device families need not know each other.  NULL if absent. */
