@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Drives: named slots with exchangeable media. */
+#include "block/block.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct drive {
+    char *id;
+    bool is_removable, is_cdrom;
+    struct blk *blk; /* owned; NULL: no medium */
+    struct drive_ops ops;
+    struct drive *next;
+};
+
+struct drive_table {
+    struct loop *loop;
+    struct drive *first;
+};
+
+int drive_table_create(struct loop *l, struct drive_table **out)
+{
+    struct drive_table *t = calloc(1, sizeof(*t));
+
+    if (t == NULL) return -ENOMEM;
+    t->loop = l;
+    *out = t;
+    return 0;
+}
+
+void drive_table_destroy(struct drive_table *t)
+{
+    struct drive *d;
+
+    if (t == NULL) return;
+    while ((d = t->first) != NULL) {
+        t->first = d->next;
+        blk_close(d->blk);
+        free(d->id);
+        free(d);
+    }
+    free(t);
+}
+
+int drive_add(struct drive_table *t, const char *id, bool is_removable,
+              bool is_cdrom, struct blk *b, struct drive **out, struct err *e)
+{
+    struct drive *d, **at;
+
+    if (drive_find(t, id) != NULL)
+        return err_set(e, -EEXIST, "there is a drive '%s' already", id);
+    if (b == NULL && !is_removable)
+        return err_set(e, -EINVAL, "drive '%s' needs an image file", id);
+    d = calloc(1, sizeof(*d));
+    if (d != NULL) d->id = strdup(id);
+    if (d == NULL || d->id == NULL) {
+        free(d);
+        return err_set(e, -ENOMEM, "out of memory");
+    }
+    d->is_removable = is_removable;
+    d->is_cdrom = is_cdrom;
+    d->blk = b;
+    for (at = &t->first; *at != NULL; at = &(*at)->next)
+        continue;
+    *at = d;
+    if (out != NULL) *out = d;
+    return 0;
+}
+
+struct drive *drive_find(struct drive_table *t, const char *id)
+{
+    struct drive *d;
+
+    for (d = t->first; d != NULL; d = d->next) {
+        if (strcmp(d->id, id) == 0) break;
+    }
+    return d;
+}
+
+struct drive *drive_next(struct drive_table *t, struct drive *d)
+{
+    return d == NULL ? t->first : d->next;
+}
+
+const char *drive_id(const struct drive *d)
+{
+    return d->id;
+}
+
+bool drive_is_removable(const struct drive *d)
+{
+    return d->is_removable;
+}
+
+bool drive_is_cdrom(const struct drive *d)
+{
+    return d->is_cdrom;
+}
+
+struct blk *drive_blk(struct drive *d)
+{
+    return d->blk;
+}
+
+void drive_set_ops(struct drive *d, const struct drive_ops *ops)
+{
+    if (ops != NULL)
+        d->ops = *ops;
+    else
+        memset(&d->ops, 0, sizeof(d->ops));
+}
+
+const struct drive_ops *drive_get_ops(const struct drive *d)
+{
+    return &d->ops;
+}
+
+int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
+                            struct err *e)
+{
+    const struct drive_ops *ops = &d->ops;
+    struct blk *old = d->blk;
+
+    if (!d->is_removable)
+        return err_set(e, -EINVAL, "drive '%s' is not removable", d->id);
+    if (!is_forced && ops->is_locked != NULL && ops->is_locked(ops->arg)) {
+        if (ops->eject_request != NULL) ops->eject_request(ops->arg);
+        return err_set(e, -EBUSY,
+                       "drive '%s' is locked by the guest; it was asked to "
+                       "let go, or use force",
+                       d->id);
+    }
+    if (old != NULL) blk_drain(old);
+    d->blk = b;
+    if (ops->medium_changed != NULL) ops->medium_changed(ops->arg);
+    blk_close(old);
+    return 0;
+}

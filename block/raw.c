@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Format "raw": the file is the disk.  A file that does not end at a sector
+ * boundary is shown rounded up, the missing octets read as zeros.
+ *
+ * When the format was guessed, the guest must not be able to turn its disk
+ * into something that would be guessed differently next time (an image header
+ * that names files of the host): such a write to the first sector fails.
+ */
+#include "block/block_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct raw {
+    bool is_probed;
+};
+
+static int raw_probe(const uint8_t *head, size_t bytes)
+{
+    return block_foreign_format(head, bytes) == NULL ? 1 : 0;
+}
+
+static int raw_open(struct node *n, const struct node_options *o, struct err *e)
+{
+    const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
+    uint64_t bytes = n->child->size_bytes;
+    struct raw *r;
+
+    if (bytes > (uint64_t)INT64_MAX - mask)
+        return err_set(e, -EFBIG, "%s: image too large", n->name);
+    r = calloc(1, sizeof(*r));
+    if (r == NULL) return err_set(e, -ENOMEM, "out of memory");
+    r->is_probed = o->is_probed;
+    n->s = r;
+    n->size_bytes = (bytes + mask) & ~mask;
+    n->is_readonly = n->child->is_readonly;
+    if (n->size_bytes != bytes)
+        snprintf(n->warning, sizeof(n->warning),
+                 "size %llu is no multiple of 512: the last sector is filled "
+                 "up with zeros",
+                 (unsigned long long)bytes);
+    return 0;
+}
+
+static int raw_readv(struct node *n, uint64_t offset, const struct iovec *iov,
+                     int iovcnt, size_t bytes)
+{
+    struct node *c = n->child;
+    struct iovec part[BLOCK_MAX_IOV];
+    size_t here = bytes;
+    int rc = 0;
+
+    if (offset >= c->size_bytes)
+        here = 0;
+    else if (bytes > c->size_bytes - offset)
+        here = (size_t)(c->size_bytes - offset);
+    if (here == bytes) return c->drv->readv(c, offset, iov, iovcnt, bytes);
+    if (here > 0) {
+        int parts = iov_slice(iov, iovcnt, 0, here, part);
+        rc = c->drv->readv(c, offset, part, parts, here);
+    }
+    iov_zero(part, iov_slice(iov, iovcnt, here, bytes - here, part));
+    return rc;
+}
+
+/* What the first sector would be after the write. */
+static int check_first_sector(struct node *n, uint64_t offset,
+                              const struct iovec *iov, int iovcnt, size_t bytes)
+{
+    uint8_t head[BLOCK_SECTOR_BYTES];
+    struct iovec all = { head, sizeof(head) };
+    struct iovec part[BLOCK_MAX_IOV];
+    size_t at = (size_t)offset;
+    int parts, rc = raw_readv(n, 0, &all, 1, sizeof(head));
+
+    if (rc < 0) return rc;
+    if (bytes > sizeof(head) - at) bytes = sizeof(head) - at;
+    parts = iov_slice(iov, iovcnt, 0, bytes, part);
+    for (int i = 0; i < parts; i++) {
+        memcpy(head + at, part[i].iov_base, part[i].iov_len);
+        at += part[i].iov_len;
+    }
+    return block_foreign_format(head, sizeof(head)) == NULL ? 0 : -EPERM;
+}
+
+static int raw_writev(struct node *n, uint64_t offset, const struct iovec *iov,
+                      int iovcnt, size_t bytes)
+{
+    struct raw *r = n->s;
+    struct node *c = n->child;
+
+    if (r->is_probed && offset < BLOCK_SECTOR_BYTES) {
+        int rc = check_first_sector(n, offset, iov, iovcnt, bytes);
+        if (rc < 0) return rc;
+    }
+    return c->drv->writev(c, offset, iov, iovcnt, bytes);
+}
+
+static int raw_flush(struct node *n)
+{
+    return node_flush(n->child);
+}
+
+static int raw_discard(struct node *n, uint64_t offset, uint64_t bytes)
+{
+    struct node *c = n->child;
+
+    if (offset >= c->size_bytes) return 0;
+    if (bytes > c->size_bytes - offset) bytes = c->size_bytes - offset;
+    return node_discard(c, offset, bytes);
+}
+
+static void raw_close(struct node *n)
+{
+    free(n->s);
+}
+
+const struct block_driver block_raw = {
+    .name = "raw",
+    .probe = raw_probe,
+    .open = raw_open,
+    .readv = raw_readv,
+    .writev = raw_writev,
+    .flush = raw_flush,
+    .discard = raw_discard,
+    .close = raw_close,
+};
