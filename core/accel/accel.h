@@ -3,7 +3,8 @@
 #define ORRERY_ACCEL_ACCEL_H
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "core/base/err.h"
 
@@ -14,7 +15,7 @@
 struct vm;
 
 struct accel {
-    const char *name;  /* "kvm", "soft" */
+    const char *name; /* "kvm", "soft" */
     const char *title;
     /* 0 if this host can; else the reason and what to do about it. */
     int (*probe)(struct err *e);
