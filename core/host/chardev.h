@@ -24,27 +24,65 @@ struct chardev_front {
     size_t (*can_receive)(void *arg);
     void (*receive)(void *arg, const uint8_t *buf, size_t bytes);
     void (*opened)(void *arg, bool is_open); /* peer came or went; or NULL */
+    /* The user asked for a break (mux key b, telnet BRK); or NULL. */
+    void (*send_break)(void *arg);
+    /* Shared terminal: input now goes here or elsewhere; or NULL. */
+    void (*focus)(void *arg, bool has_focus);
     void *arg;
 };
 
+/*
+ * Open a back end.  spec is -serial's text: [mon:]KIND[:PLACE][,key=value...].
+ * Loop thread.  With server=on and without wait=off it returns when the first
+ * peer is there.  Errors name what is wrong in the spec.
+ */
 int chardev_open(struct loop *l, const char *name, const char *spec,
                  struct chardev **out, struct err *e);
-void chardev_close(struct chardev *c);
+/* Is the spec well formed and openable?  Looks, creates nothing. */
+int chardev_check(const char *spec, struct err *e);
+void chardev_close(struct chardev *c); /* also takes it out of the VM */
 const char *chardev_name(const struct chardev *c);
 const char *chardev_spec(const struct chardev *c);
+bool chardev_is_open(struct chardev *c); /* a peer is there */
+bool chardev_is_mux(const struct chardev *c);
 
 /* One front end at a time (two with mon:stdio); NULL detaches. */
 void chardev_set_front(struct chardev *c, const struct chardev_front *f);
+/* The second front end of a mux, which Ctrl-A c switches to; the only one of
+ * any other. */
+void chardev_set_monitor(struct chardev *c, const struct chardev_front *f);
+/* Keys of the mux it does not serve itself: 'x' end, 's' commit disks. */
+void chardev_set_escape(struct chardev *c, void (*fn)(void *arg, int key),
+                        void *arg);
 
 /* Write without blocking; octets that do not fit a bounded buffer (64 KiB)
  * are dropped, oldest kept.  Any thread.  Returns octets taken. */
 size_t chardev_write(struct chardev *c, const void *buf, size_t bytes);
+/* Same with a buffer of 16 MiB, for answers of a monitor. */
+size_t chardev_write_answer(struct chardev *c, const void *buf, size_t bytes);
+/* Octets waiting to go out. */
+size_t chardev_pending(struct chardev *c);
 
-/* The front end can take input again (after can_receive returned 0). */
+/* The front end can take input again (after can_receive returned 0).  Any
+ * thread. */
 void chardev_accept_input(struct chardev *c);
+
+/*
+ * A "vc": keeps the last 64 KiB written and shows them to one viewer in the
+ * display.  The viewer is called on the writer's thread and must only take
+ * note; chardev_vc_tail copies the newest octets.  chardev_vc_input is what was
+ * typed there (loop thread).
+ */
+bool chardev_is_vc(const struct chardev *c);
+void chardev_vc_watch(struct chardev *c, void (*written)(void *arg), void *arg);
+size_t chardev_vc_tail(struct chardev *c, uint8_t *buf, size_t cap,
+                       uint64_t *total_written);
+void chardev_vc_input(struct chardev *c, const uint8_t *buf, size_t bytes);
 
 /* Register with the VM and look up by name. */
 int chardev_register(struct vm *vm, struct chardev *c, struct err *e);
 struct chardev *chardev_find(struct vm *vm, const char *name);
+/* NULL: the first; NULL at the end.  In the order of registration. */
+struct chardev *chardev_next(struct vm *vm, struct chardev *c);
 
 #endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ui/options_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How many drives each interface takes and how QEMU names them. */
+static const struct iface {
+    const char *name;
+    enum drive_if iface;
+    int units; /* 0: no limit but the table's */
+} ifaces[] = {
+    { "ide", DRIVE_IDE, 4 },
+    { "floppy", DRIVE_FLOPPY, 2 },
+    { "virtio", DRIVE_VIRTIO, 0 },
+    { "none", DRIVE_NONE, 0 },
+};
+
+static const struct iface *iface_of(enum drive_if which)
+{
+    return &ifaces[which];
+}
+
+static int new_drive(struct options *o, struct drive_config **out,
+                     struct err *e)
+{
+    struct vm_config *c = &o->cfg;
+
+    if (c->drive_count == VM_MAX_DRIVES)
+        return err_set(e, -E2BIG, "more than %d drives", VM_MAX_DRIVES);
+    *out = &c->drive[c->drive_count++];
+    (*out)->index = -1;
+    return 0;
+}
+
+/* -hda FILE and its family. */
+static int simple_drive(struct options *o, enum drive_if iface, int index,
+                        bool is_cdrom, const char *file, struct err *e)
+{
+    struct drive_config *d = NULL;
+    int rc;
+
+    if (*file == '\0') return err_set(e, -EINVAL, "no file name");
+    rc = new_drive(o, &d, e);
+    if (rc < 0) return rc;
+    d->iface = iface;
+    d->index = index;
+    d->is_cdrom = is_cdrom;
+    d->is_readonly = is_cdrom;
+    return value_text(&d->file, file, e);
+}
+
+int option_hda(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_IDE, 0, false, v, e);
+}
+
+int option_hdb(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_IDE, 1, false, v, e);
+}
+
+int option_hdc(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_IDE, 2, false, v, e);
+}
+
+int option_hdd(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_IDE, 3, false, v, e);
+}
+
+int option_cdrom(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_IDE, 2, true, v, e);
+}
+
+int option_fda(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_FLOPPY, 0, false, v, e);
+}
+
+int option_fdb(struct options *o, const char *v, struct err *e)
+{
+    return simple_drive(o, DRIVE_FLOPPY, 1, false, v, e);
+}
+
+/* What -drive says beside struct drive_config. */
+struct drive_words {
+    uint64_t bus, unit, index;
+    bool has_bus, has_unit, has_index;
+};
+
+static int drive_media(struct drive_config *d, const char *v, struct err *e)
+{
+    if (strcmp(v, "disk") != 0 && strcmp(v, "cdrom") != 0)
+        return err_set(e, -EINVAL, "media=%s: disk or cdrom", v);
+    d->is_cdrom = strcmp(v, "cdrom") == 0;
+    return 0;
+}
+
+static int drive_iface(struct drive_config *d, const char *v, struct err *e)
+{
+    for (unsigned i = 0; i < sizeof(ifaces) / sizeof(ifaces[0]); i++) {
+        if (strcmp(ifaces[i].name, v) == 0) {
+            d->iface = ifaces[i].iface;
+            return 0;
+        }
+    }
+    return err_set(e, -EINVAL, "if=%s: ide, floppy, virtio or none", v);
+}
+
+static int drive_one_of(char **where, const struct keyval *kv,
+                        const char *const *words, struct err *e)
+{
+    char list[200] = "";
+
+    for (; *words != NULL; words++) {
+        if (strcmp(*words, kv->value) == 0)
+            return value_text(where, kv->value, e);
+        if (list[0] != '\0') strcat(list, ", ");
+        strcat(list, *words);
+    }
+    return err_set(e, -EINVAL, "%s=%s: one of %s", kv->key, kv->value, list);
+}
+
+/* Values that only tune QEMU's block layer and change nothing a guest sees. */
+static bool is_tuning(const char *key)
+{
+    static const char *const words[] = { "aio", "discard", "detect-zeroes",
+                                         "copy-on-read" };
+
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(words[i], key) == 0) return true;
+    }
+    return false;
+}
+
+static int drive_number(struct drive_words *w, const struct keyval *kv,
+                        struct err *e)
+{
+    if (strcmp(kv->key, "bus") == 0) {
+        w->has_bus = true;
+        return value_uint(kv, 0, 7, &w->bus, e);
+    }
+    if (strcmp(kv->key, "unit") == 0) {
+        w->has_unit = true;
+        return value_uint(kv, 0, 7, &w->unit, e);
+    }
+    w->has_index = true;
+    return value_uint(kv, 0, VM_MAX_DRIVES - 1, &w->index, e);
+}
+
+static int drive_item(struct options *o, struct drive_config *d,
+                      struct drive_words *w, const struct keyval *kv,
+                      struct err *e)
+{
+    static const char *const caches[] = { "none",         "writeback",
+                                          "unsafe",       "directsync",
+                                          "writethrough", NULL };
+    static const char *const errors[] = { "report", "ignore", "stop", "enospc",
+                                          NULL };
+    const char *k = kv->key;
+
+    if (strcmp(k, "file") == 0) return value_text(&d->file, kv->value, e);
+    if (strcmp(k, "if") == 0) return drive_iface(d, kv->value, e);
+    if (strcmp(k, "index") == 0 || strcmp(k, "bus") == 0 ||
+        strcmp(k, "unit") == 0)
+        return drive_number(w, kv, e);
+    if (strcmp(k, "media") == 0) return drive_media(d, kv->value, e);
+    if (strcmp(k, "format") == 0) {
+        if (value_is_help(kv->value)) o->help = HELP_DRIVE_FORMAT;
+        return value_text(&d->format, kv->value, e);
+    }
+    if (strcmp(k, "cache") == 0) return drive_one_of(&d->cache, kv, caches, e);
+    if (strcmp(k, "werror") == 0)
+        return drive_one_of(&d->werror, kv, errors, e);
+    if (strcmp(k, "rerror") == 0)
+        return drive_one_of(&d->rerror, kv, errors, e);
+    if (strcmp(k, "readonly") == 0 || strcmp(k, "read-only") == 0)
+        return value_bool(kv, &d->is_readonly, e);
+    if (strcmp(k, "snapshot") == 0) return value_bool(kv, &d->is_snapshot, e);
+    if (strcmp(k, "id") == 0) {
+        if (kv->value[0] == '\0' || strlen(kv->value) > 40)
+            return err_set(e, -EINVAL, "id=%s: 1 to 40 characters", kv->value);
+        return value_text(&d->id, kv->value, e);
+    }
+    if (is_tuning(k)) return 0;
+    return keyval_unknown(kv,
+                          "file, if, index, bus, unit, media, format, "
+                          "cache, readonly, snapshot, id, werror, rerror",
+                          e);
+}
+
+int option_drive(struct options *o, const char *v, struct err *e)
+{
+    struct drive_words w = { 0 };
+    struct drive_config *d = NULL;
+    struct keyval kv;
+    int rc = new_drive(o, &d, e);
+
+    if (rc < 0) return rc;
+    while ((rc = keyval_next(&v, NULL, false, &kv, e)) > 0) {
+        rc = drive_item(o, d, &w, &kv, e);
+        if (rc < 0) return rc;
+    }
+    if (rc < 0) return rc;
+    if (d->is_cdrom) d->is_readonly = true;
+    if (d->iface == DRIVE_FLOPPY && d->is_cdrom)
+        return err_set(e, -EINVAL, "media=cdrom cannot be if=floppy");
+    if (d->file == NULL && !d->is_cdrom && d->iface != DRIVE_FLOPPY)
+        return err_set(e, -EINVAL, "no file=");
+    if (w.has_index && (w.has_bus || w.has_unit))
+        return err_set(e, -EINVAL,
+                       "index= and bus=/unit= name the same "
+                       "thing; give one");
+    if (w.has_index) d->index = (int)w.index;
+    if (w.has_bus || w.has_unit)
+        d->index = (int)(w.bus * (d->iface == DRIVE_IDE ? 2 : 8) + w.unit);
+    return 0;
+}
+
+static bool is_taken(const struct vm_config *c, const struct drive_config *d,
+                     int index)
+{
+    for (unsigned i = 0; i < c->drive_count; i++) {
+        const struct drive_config *x = &c->drive[i];
+        if (x != d && x->iface == d->iface && x->index == index) return true;
+    }
+    return false;
+}
+
+/* Number d: given ones are checked, others get the next free place. */
+static int place_drive(struct vm_config *c, struct drive_config *d,
+                       struct err *e)
+{
+    const struct iface *f = iface_of(d->iface);
+    int units = f->units ? f->units : VM_MAX_DRIVES;
+    const char *what = d->file ? d->file : "(empty)";
+
+    if (d->index < 0) {
+        for (d->index = 0; is_taken(c, d, d->index); d->index++)
+            ;
+        if (d->index < units) return 0;
+        return err_set(e, -ENOSPC, "%s: all %d %s places are taken", what,
+                       units, f->name);
+    }
+    if (d->index >= units)
+        return err_set(e, -ERANGE, "%s: index=%d: %s has 0..%d", what, d->index,
+                       f->name, units - 1);
+    if (is_taken(c, d, d->index))
+        return err_set(e, -EEXIST, "%s: two drives at if=%s,index=%d (%s)",
+                       what, f->name, d->index,
+                       d->iface == DRIVE_IDE && d->index == 2
+                           ? "-hdc and -cdrom are the same place"
+                           : "choose another index");
+    return 0;
+}
+
+/* QEMU's names: "ide1-cd0", "floppy0", "virtio0", "none0". */
+static int name_drive(struct vm_config *c, struct drive_config *d,
+                      struct err *e)
+{
+    const char *name = iface_of(d->iface)->name;
+    char id[48];
+
+    if (d->id == NULL) {
+        if (d->iface == DRIVE_IDE) {
+            snprintf(id, sizeof(id), "%s%d-%s%d", name, d->index / 2,
+                     d->is_cdrom ? "cd" : "hd", d->index % 2);
+        } else {
+            snprintf(id, sizeof(id), "%s%d", name, d->index);
+        }
+        int rc = value_text(&d->id, id, e);
+        if (rc < 0) return rc;
+    }
+    for (struct drive_config *x = c->drive; x < d; x++) {
+        if (strcmp(x->id, d->id) == 0)
+            return err_set(e, -EEXIST, "-drive id=%s: given twice", d->id);
+    }
+    return 0;
+}
+
+static int add_empty(struct options *o, enum drive_if iface, int index,
+                     bool is_cdrom, bool *was_added, struct err *e)
+{
+    struct drive_config *d = NULL;
+    struct drive_config like = { .iface = iface };
+    int rc;
+
+    *was_added = false;
+    if (o->has_nodefaults || is_taken(&o->cfg, &like, index) ||
+        o->cfg.drive_count == VM_MAX_DRIVES)
+        return 0;
+    rc = new_drive(o, &d, e);
+    if (rc < 0) return rc;
+    d->iface = iface;
+    d->index = index;
+    d->is_cdrom = is_cdrom;
+    d->is_readonly = is_cdrom;
+    *was_added = true;
+    return 0;
+}
+
+int drives_finish(struct options *o, struct err *e)
+{
+    struct vm_config *c = &o->cfg;
+    int rc = 0;
+
+    for (unsigned i = 0; i < c->drive_count && rc == 0; i++)
+        rc = place_drive(c, &c->drive[i], e);
+    if (rc == 0)
+        rc = add_empty(o, DRIVE_IDE, 2, true, &o->has_default_cdrom, e);
+    if (rc == 0)
+        rc = add_empty(o, DRIVE_FLOPPY, 0, false, &o->has_default_floppy, e);
+    for (unsigned i = 0; i < c->drive_count && rc == 0; i++) {
+        struct drive_config *d = &c->drive[i];
+
+        if (o->is_snapshot_all && !d->is_cdrom) d->is_snapshot = true;
+        rc = name_drive(c, d, e);
+    }
+    return rc;
+}

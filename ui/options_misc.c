@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ui/options_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/log.h"
+
+int option_help(struct options *o, const char *v, struct err *e)
+{
+    (void)v, (void)e;
+    o->help = HELP_OPTIONS;
+    return 0;
+}
+
+int option_man(struct options *o, const char *v, struct err *e)
+{
+    (void)v, (void)e;
+    o->help = HELP_MAN;
+    return 0;
+}
+
+int option_version(struct options *o, const char *v, struct err *e)
+{
+    (void)v, (void)e;
+    o->help = HELP_VERSION;
+    return 0;
+}
+
+/* YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS, taken as UTC. */
+static int parse_date(const char *text, int64_t *out)
+{
+    struct tm tm = { 0 };
+    const char *end = strptime(text, "%Y-%m-%d", &tm);
+
+    if (end != NULL && *end == 'T') end = strptime(end + 1, "%H:%M:%S", &tm);
+    if (end == NULL || *end != '\0') return -EINVAL;
+    *out = timegm(&tm);
+    return 0;
+}
+
+int option_rtc(struct options *o, const char *v, struct err *e)
+{
+    struct keyval kv;
+    int rc;
+
+    while ((rc = keyval_next(&v, NULL, false, &kv, e)) > 0) {
+        if (strcmp(kv.key, "clock") == 0 || strcmp(kv.key, "driftfix") == 0) {
+            continue; /* guest time follows the host's in every mode */
+        } else if (strcmp(kv.key, "base") != 0) {
+            return keyval_unknown(&kv, "base, clock, driftfix", e);
+        } else if (strcmp(kv.value, "utc") == 0) {
+            o->cfg.rtc_base_s = INT64_MIN;
+            o->cfg.is_rtc_local = false;
+        } else if (strcmp(kv.value, "localtime") == 0) {
+            o->cfg.rtc_base_s = INT64_MIN;
+            o->cfg.is_rtc_local = true;
+        } else if (parse_date(kv.value, &o->cfg.rtc_base_s) < 0) {
+            return err_set(e, -EINVAL,
+                           "base=%s: utc, localtime, 2024-02-29 "
+                           "or 2024-02-29T12:34:56",
+                           kv.value);
+        }
+    }
+    return rc;
+}
+
+int option_display(struct options *o, const char *v, struct err *e)
+{
+    static const char *const names[] = { "curses", "sdl", "none" };
+    size_t n = strcspn(v, ",");
+    int rc;
+
+    if (value_is_help(v)) {
+        o->help = HELP_DISPLAY;
+        return 0;
+    }
+    if (n == 3 && strncmp(v, "vnc", 3) == 0)
+        return err_set(e, -EINVAL, "write -vnc instead");
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strlen(names[i]) != n || strncmp(names[i], v, n) != 0) continue;
+        rc = value_text(&o->display, names[i], e);
+        if (rc < 0) return rc;
+        return value_text(&o->display_opts, v[n] == ',' ? v + n + 1 : NULL, e);
+    }
+    return err_set(e, -EINVAL,
+                   "no display of that name; there are curses, sdl, none");
+}
+
+int option_vnc(struct options *o, const char *v, struct err *e)
+{
+    if (strcmp(v, "none") == 0) return value_text(&o->vnc, NULL, e);
+    if (strchr(v, ':') == NULL)
+        return err_set(e, -EINVAL, "write :1, 127.0.0.1:1, unix:PATH or none");
+    return value_text(&o->vnc, v, e);
+}
+
+static const struct {
+    const char *name;
+    unsigned item;
+} log_names[] = {
+    { "guest_errors", LOG_GUEST_ERRORS },
+    { "int", LOG_INT },
+    { "cpu_reset", LOG_CPU_RESET },
+    { "unimp", LOG_UNIMP },
+    { "trace", LOG_TRACE },
+};
+
+int option_log_items(struct options *o, const char *v, struct err *e)
+{
+    struct keyval kv;
+    int rc;
+
+    if (value_is_help(v)) {
+        o->help = HELP_LOG;
+        return 0;
+    }
+    while ((rc = keyval_next(&v, NULL, false, &kv, e)) > 0) {
+        unsigned item = 0;
+
+        for (unsigned i = 0; i < sizeof(log_names) / sizeof(log_names[0]);
+             i++) {
+            if (strcmp(log_names[i].name, kv.key) == 0)
+                item = log_names[i].item;
+        }
+        if (item == 0)
+            return err_set(e, -EINVAL, "no log item '%s'; -d help lists them",
+                           kv.key);
+        o->log_items |= item;
+    }
+    return rc;
+}
+
+/* Networks come with their own work; what switches them off is right. */
+int option_no_network(struct options *o, const char *v, struct err *e)
+{
+    (void)o;
+    if (strcmp(v, "none") == 0) return 0;
+    return err_set(e, -ENOTSUP,
+                   "this version has no network; none is accepted");
+}
+
+int option_no_audio(struct options *o, const char *v, struct err *e)
+{
+    (void)o;
+    if (strncmp(v, "driver=", 7) == 0) v += 7;
+    if (strncmp(v, "none", 4) == 0 && (v[4] == '\0' || v[4] == ',')) return 0;
+    return err_set(e, -ENOTSUP,
+                   "this version has no sound; none is "
+                   "accepted");
+}
+
+/* -action reboot=shutdown and the like: -no-reboot and friends, newer. */
+int option_action(struct options *o, const char *v, struct err *e)
+{
+    struct keyval kv;
+    int rc;
+
+    while ((rc = keyval_next(&v, NULL, false, &kv, e)) > 0) {
+        bool is_reboot = strcmp(kv.key, "reboot") == 0;
+        bool is_shutdown = strcmp(kv.key, "shutdown") == 0;
+
+        if (is_reboot && strcmp(kv.value, "shutdown") == 0) {
+            o->cfg.has_no_reboot = true;
+        } else if (is_reboot && strcmp(kv.value, "reset") == 0) {
+            o->cfg.has_no_reboot = false;
+        } else if (is_shutdown && strcmp(kv.value, "pause") == 0) {
+            o->cfg.has_no_shutdown = true;
+        } else if (is_shutdown && strcmp(kv.value, "poweroff") == 0) {
+            o->cfg.has_no_shutdown = false;
+        } else {
+            return err_set(e, -EINVAL,
+                           "%s=%s: there are "
+                           "reboot=reset|shutdown, shutdown=poweroff|pause",
+                           kv.key, kv.value);
+        }
+    }
+    return rc;
+}

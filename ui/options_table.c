@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ui/options_int.h"
+
+/*
+ * Every option of a machine's command line, in the order of the help text.
+ * A row's name without the dash; both -name and --name are understood.
+ */
+#define SECTION(t)                     \
+    {                                  \
+        .name = t, .kind = OPT_SECTION \
+    }
+#define CALL(n, al, a, f, h)                                           \
+    {                                                                  \
+        .name = n, .alias = al, .arg = a, .help = h, .kind = OPT_CALL, \
+        .set = f                                                       \
+    }
+#define FLAG(n, field, h)                         \
+    {                                             \
+        .name = n, .help = h, .kind = OPT_FLAG,   \
+        .offset = offsetof(struct options, field) \
+    }
+#define TEXT(n, field, a, h)                              \
+    {                                                     \
+        .name = n, .arg = a, .help = h, .kind = OPT_TEXT, \
+        .offset = offsetof(struct options, field)         \
+    }
+
+/* clang-format off */
+const struct option_row option_table[] = {
+    SECTION("Standard options"),
+    CALL("help", "h", NULL, option_help, "print this help and exit"),
+    CALL("version", NULL, NULL, option_version, "print the version and exit"),
+    CALL("machine", "M", "[type=]NAME[,PROP=VALUE...]", option_machine,
+         "machine type (help lists them); accel=A:B accelerators to try"),
+    CALL("cpu", NULL, "MODEL[,+FEATURE,-FEATURE]", option_cpu,
+         "processor model (help lists them)"),
+    CALL("accel", NULL, "NAME[,PROP=VALUE...]", option_accel,
+         "accelerator: auto, kvm or soft; repeat it to try several in order"),
+    CALL("enable-kvm", NULL, NULL, option_enable_kvm, "same as -accel kvm"),
+    CALL("smp", NULL, "[cpus=]N[,sockets=,cores=,threads=]", option_smp,
+         "number of processors, 1 to 8 [1]"),
+    CALL("m", NULL, "[size=]SIZE", option_memory,
+         "guest memory in MiB, or with suffix M, G, T [128]"),
+    CALL("boot", NULL,
+         "[order=LETTERS][,once=LETTERS][,menu=on|off][,splash-time=MS]"
+         "[,strict=on|off]", option_boot,
+         "start from a floppy, c disk, d CD-ROM, n network, in this order"),
+    CALL("name", NULL, "NAME", option_name, "name of the guest"),
+    CALL("uuid", NULL, "UUID", option_uuid, "machine's UUID"),
+    CALL("rtc", NULL, "base=utc|localtime|DATE", option_rtc,
+         "what the machine's clock shows at the start [utc]"),
+    CALL("device", NULL, "NAME[,PROP=VALUE...]", option_device,
+         "add a device (help lists them; NAME,help lists its properties)"),
+
+    SECTION("Disks"),
+    CALL("fda", NULL, "FILE", option_fda, "floppy image in drive A"),
+    CALL("fdb", NULL, "FILE", option_fdb, "floppy image in drive B"),
+    CALL("hda", NULL, "FILE", option_hda,
+         "disk image, first IDE disk; a FILE without option is the same"),
+    CALL("hdb", NULL, "FILE", option_hdb, "second IDE disk"),
+    CALL("hdc", NULL, "FILE", option_hdc, "third IDE disk (place of -cdrom)"),
+    CALL("hdd", NULL, "FILE", option_hdd, "fourth IDE disk"),
+    CALL("cdrom", NULL, "FILE", option_cdrom, "CD-ROM image (ISO)"),
+    CALL("drive", NULL,
+         "[file=FILE][,if=ide|floppy|virtio|none][,index=N][,bus=N,unit=N]"
+         "[,media=disk|cdrom][,format=F][,cache=C][,readonly=on|off]"
+         "[,snapshot=on|off][,id=ID][,werror=W][,rerror=R]", option_drive,
+         "a drive in detail; a comma in a file name is written twice"),
+    FLAG("snapshot", is_snapshot_all,
+         "write to temporary files; the images stay as they are"),
+
+    SECTION("Display"),
+    CALL("display", NULL, "curses|sdl|none", option_display,
+         "where the guest's screen is shown (help lists them)"),
+    FLAG("nographic", is_nographic,
+         "no screen; serial port and monitor share this terminal (Ctrl-A h)"),
+    CALL("vga", NULL, "std|none", option_vga, "graphics card [std]"),
+    CALL("vnc", NULL, "[HOST]:N|unix:PATH|none", option_vnc,
+         "serve the screen over VNC, port 5900+N, on 127.0.0.1 unless HOST "
+         "says otherwise"),
+
+    SECTION("Consoles"),
+    CALL("serial", NULL, "DEV", option_serial,
+         "serial port, up to four: stdio, mon:stdio, file:PATH, "
+         "unix:PATH[,server=on][,wait=off], pty, pipe:PATH, null, vc, none"),
+    CALL("parallel", NULL, "DEV", option_parallel,
+         "parallel port, DEV as for -serial"),
+    CALL("monitor", NULL, "DEV", option_monitor,
+         "where the monitor listens, DEV as for -serial"),
+    CALL("debugcon", NULL, "DEV", option_debugcon,
+         "debug console at port 0xe9, DEV as for -serial"),
+    CALL("chardev", NULL,
+         "stdio|file|socket|pty|pipe|null|vc,id=ID[,path=PATH][,host=H]"
+         "[,port=P][,server=on][,wait=off][,mux=on]", option_chardev,
+         "a character device by name, for -serial chardev:ID and -mon"),
+    CALL("mon", NULL, "[chardev=]ID[,mode=readline]", option_mon,
+         "a monitor on a character device"),
+
+    SECTION("Starting a kernel directly"),
+    TEXT("kernel", cfg.kernel, "FILE", "Linux bzImage, PVH or Multiboot image"),
+    TEXT("initrd", cfg.initrd, "FILE", "initial RAM disk (Multiboot: modules)"),
+    TEXT("append", cfg.append, "TEXT", "kernel command line"),
+
+    SECTION("Network and sound"),
+    CALL("nic", NULL, "none", option_no_network, "none: no network card"),
+    CALL("net", NULL, "none", option_no_network, "none: no network card"),
+    CALL("netdev", NULL, "none", option_no_network, "none: no network"),
+    CALL("audio", NULL, "none", option_no_audio, "none: no sound"),
+    CALL("audiodev", NULL, "none,id=ID", option_no_audio, "none: no sound"),
+
+    SECTION("Running"),
+    FLAG("S", cfg.is_start_paused, "do not start the CPUs; cont starts them"),
+    FLAG("no-reboot", cfg.has_no_reboot, "end when the guest reboots"),
+    FLAG("no-shutdown", cfg.has_no_shutdown,
+         "stop, do not end, when the guest powers off"),
+    CALL("action", NULL, "reboot=reset|shutdown,shutdown=poweroff|pause",
+         option_action, "what to do when the guest reboots or powers off"),
+    FLAG("no-hpet", cfg.has_no_hpet, "machine without HPET"),
+    FLAG("no-acpi", cfg.has_no_acpi, "machine without ACPI tables"),
+    FLAG("nodefaults", has_nodefaults,
+         "no serial port, parallel port, CD-ROM or floppy unless asked for"),
+    FLAG("daemonize", is_daemonize, "go to the background once started"),
+    TEXT("pidfile", pidfile, "FILE", "write the process number to FILE"),
+    TEXT("bios", cfg.bios, "FILE", "firmware image"),
+    TEXT("L", cfg.data_dir, "DIR", "look for firmware in DIR alone"),
+    TEXT("D", log_file, "FILE", "write log lines to FILE, not to stderr"),
+    CALL("d", NULL, "ITEM[,ITEM...]", option_log_items,
+         "log more (help lists the items)"),
+    CALL("man", NULL, NULL, option_man, "print the manual page (roff)"),
+    { .name = NULL },
+};
+/* clang-format on */
