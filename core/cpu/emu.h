@@ -285,6 +285,11 @@ void emulate_one_byte(struct cpu *c, struct insn *i);
 void emulate_0f(struct cpu *c, struct insn *i);
 void emulate_0f38(struct cpu *c, struct insn *i);
 void emulate_0f3a(struct cpu *c, struct insn *i);
+void op_pop_sreg(struct cpu *c, struct insn *i, unsigned seg);
+void op_load_far(struct cpu *c, struct insn *i, unsigned seg);
+void op_jcc_near(struct cpu *c, struct insn *i);
+bool model_bit(const struct cpu *c, uint32_t leaf, unsigned reg,
+               unsigned bit);
 void emulate_string(struct cpu *c, struct insn *i);
 void emulate_io(struct cpu *c, struct insn *i);
 void check_io(struct cpu *c, unsigned port, unsigned bytes);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * One-instruction emulation: fetch, decode, execute, and what surrounds an
+ * instruction (LOCK legality, interrupt shadow, RF, single step,
+ * instruction breakpoints).
+ */
+#include "core/cpu/emu.h"
+
+/* Copy up to 15 instruction bytes of the page at lin to i->bytes + have. */
+static unsigned fetch_page(struct cpu *c, uint64_t lin, uint8_t *to,
+                           unsigned want)
+{
+    unsigned room = 4096 - (lin & 4095);
+    if (want > room) want = room;
+    const uint8_t *p = c->ops->lin_ptr(c, lin, ACC_EXEC);
+    if (!p) {
+        c->ops->load(c, lin, to, want, ACC_EXEC);
+        return want;
+    }
+    for (unsigned n = 0; n < want; n++) {
+        to[n] = p[n];
+    }
+    return want;
+}
+
+/* Bytes of CS left at rip, at most 15; none: #GP. */
+static unsigned code_limit(struct cpu *c, bool is_code64)
+{
+    if (is_code64) {
+        if (!is_canonical(c->rip)) throw_gp(c, 0);
+        return INSN_MAX_BYTES;
+    }
+    uint32_t limit = c->seg[SEG_CS].limit, ip = (uint32_t)c->rip;
+    if (c->rip >> 32 || ip > limit) throw_gp(c, 0);
+    uint64_t left = (uint64_t)limit - ip + 1;
+    return left < INSN_MAX_BYTES ? (unsigned)left : INSN_MAX_BYTES;
+}
+
+static void fetch(struct cpu *c, struct insn *i)
+{
+    bool is_code64 = cpu_is_code64(c);
+    bool is_32 = c->seg[SEG_CS].attr & SEG_ATTR_DB;
+    unsigned mode = is_code64 ? 8 : is_32 ? 4 : 2;
+    unsigned limit = code_limit(c, is_code64);
+    uint64_t lin = c->rip + (is_code64 ? 0 : c->seg[SEG_CS].base);
+    if (!is_code64) lin = (uint32_t)lin;
+    unsigned have = fetch_page(c, lin, i->bytes, limit);
+    enum insn_result r = insn_decode(i, have, mode, is_real_style(c));
+    if (r == INSN_SHORT && have < limit) {
+        uint64_t next = lin + have;
+        if (!is_code64) next = (uint32_t)next;
+        have += fetch_page(c, next, i->bytes + have, limit - have);
+        r = insn_decode(i, have, mode, is_real_style(c));
+    }
+    if (r == INSN_INVALID) throw_ud(c);
+    if (r != INSN_OK) throw_gp(c, 0);
+    i->next = c->rip + i->len;
+    if (mode != 8) i->next = (uint32_t)i->next;
+}
+
+/* SDM volume 2, LOCK: the instructions it may stand before, and only with a
+ * memory destination. */
+static bool is_lockable(const struct insn *i)
+{
+    unsigned op = i->op, n = i->reg & 7;
+    if (!i->has_modrm || i->mod == 3 || i->has_vex) return false;
+    if (i->map == MAP_ONE) {
+        if (op < 0x38) return (op & 7) < 2;
+        if (op == 0x80 || op == 0x81 || op == 0x82 || op == 0x83) {
+            return n != 7;
+        }
+        if (op == 0x86 || op == 0x87) return true;
+        if (op == 0xf6 || op == 0xf7) return n == 2 || n == 3;
+        if (op == 0xfe || op == 0xff) return n < 2;
+        return false;
+    }
+    if (i->map != MAP_0F) return false;
+    switch (op) {
+    case 0xab:
+    case 0xb0:
+    case 0xb1:
+    case 0xb3:
+    case 0xbb:
+    case 0xc0:
+    case 0xc1: return true;
+    case 0xba: return n >= 5;
+    case 0xc7: return n == 1;
+    default: return false;
+    }
+}
+
+static void execute(struct cpu *c, struct insn *i)
+{
+    if (i->has_lock && !is_lockable(i)) throw_ud(c);
+    switch (i->map) {
+    case MAP_ONE: emulate_one_byte(c, i); break;
+    case MAP_0F: emulate_0f(c, i); break;
+    case MAP_0F38: emulate_0f38(c, i); break;
+    default: emulate_0f3a(c, i); break;
+    }
+}
+
+/* An enabled instruction breakpoint at rip: SDM volume 3B 17.2.4. */
+static void check_breakpoints(struct cpu *c)
+{
+    uint64_t lin = c->rip;
+    if (!cpu_is_code64(c)) lin = (uint32_t)(lin + c->seg[SEG_CS].base);
+    for (unsigned n = 0; n < 4; n++) {
+        bool is_on = c->dr[7] >> 2 * n & 3;
+        unsigned kind = c->dr[7] >> (16 + 4 * n) & 3;
+        if (is_on && kind == 0 && c->dr[n] == lin) {
+            c->dr[6] |= 1u << n;
+            cpu_throw(c, EXC_DB);
+        }
+    }
+}
+
+static enum cpu_step emulate(struct cpu *c, void *unused)
+{
+    (void)unused;
+    struct insn i;
+    bool has_trap = c->rflags & FLAG_TF;
+    if ((c->dr[7] & 0xff) && !(c->rflags & FLAG_RF)) check_breakpoints(c);
+    fetch(c, &i);
+    execute(c, &i);
+    c->rip = i.next;
+    if (c->has_intr_shadow != i.shadows) {
+        c->has_intr_shadow = i.shadows;
+        mode_changed(c);
+    }
+    if (!i.keeps_rf) c->rflags &= ~(uint64_t)FLAG_RF;
+    if (has_trap && !i.no_trap) {
+        c->dr[6] |= 1u << 14; /* BS */
+        c->activity = CPU_ACTIVE;
+        return cpu_deliver_exception(c, EXC_DB, false, 0);
+    }
+    if (c->activity == CPU_SHUTDOWN) return STEP_SHUTDOWN;
+    return c->activity == CPU_HALTED ? STEP_HALT : STEP_OK;
+}
+
+enum cpu_step cpu_emulate(struct cpu *c)
+{
+    return cpu_try(c, emulate, NULL);
+}
