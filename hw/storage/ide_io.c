@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests of IDE units to the block layer. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "block/block.h"
+#include "hw/storage/ide_int.h"
+
+struct ide_req {
+    struct ide_unit *u; /* NULL: the controller is gone */
+    struct vm *vm;
+    uint64_t gen; /* differs from the unit's: cancelled */
+    enum ide_op op;
+    uint64_t offset, bytes;
+    int64_t id;
+    struct blk *blk;
+    struct ide_req *next;
+    uint8_t buf[];
+};
+
+static void submit(struct ide_req *r);
+
+static void unlink_req(struct ide_req *r)
+{
+    struct ide_req **at = &r->u->ide->reqs;
+
+    while (*at != NULL && *at != r)
+        at = &(*at)->next;
+    if (*at != NULL) *at = r->next;
+}
+
+static void deliver(struct ide_unit *u, struct ide_req *r, int rc)
+{
+    u->phase = PH_IDLE;
+    if (rc == 0 && r->op == IDE_READ) {
+        memcpy(u->data, r->buf, r->bytes);
+        u->fifo.cap = IDE_BUF_BYTES;
+        u->fifo.len = (uint32_t)r->bytes;
+        u->fifo.pos = 0;
+    }
+    if (u->kind == IDE_CDROM)
+        atapi_io_done(u, r->op, rc);
+    else
+        ata_io_done(u, r->op, rc);
+}
+
+/* Loop thread; with the VM lock only when something drains. */
+static void req_done(void *arg, int rc)
+{
+    struct ide_req *r = arg;
+    struct ide_unit *u = r->u;
+    bool needs_lock;
+
+    if (u == NULL) {
+        free(r);
+        return;
+    }
+    needs_lock = !vm_is_locked(r->vm);
+    if (needs_lock) vm_lock(r->vm);
+    unlink_req(r);
+    u->in_flight--;
+    if (r->gen == u->gen) {
+        deliver(u, r, rc);
+    } else if (u->deferred != NULL && u->in_flight == 0) {
+        struct ide_req *next = u->deferred;
+
+        u->deferred = NULL;
+        submit(next);
+    }
+    if (needs_lock) vm_unlock(r->vm);
+    free(r);
+}
+
+static void submit(struct ide_req *r)
+{
+    struct ide_unit *u = r->u;
+    struct iovec iov = { r->buf, (size_t)r->bytes };
+    int64_t id = -ENOMEDIUM;
+
+    r->blk = drive_blk(u->drive);
+    u->in_flight++;
+    r->next = u->ide->reqs;
+    u->ide->reqs = r;
+    if (r->blk != NULL) {
+        switch (r->op) {
+        case IDE_READ:
+            id = blk_read(r->blk, r->offset, &iov, 1, req_done, r);
+            break;
+        case IDE_WRITE:
+            id = blk_write(r->blk, r->offset, &iov, 1, !u->has_write_cache,
+                           req_done, r);
+            break;
+        case IDE_FLUSH: id = blk_flush(r->blk, req_done, r); break;
+        case IDE_DISCARD:
+            id = blk_discard(r->blk, r->offset, r->bytes, req_done, r);
+            break;
+        }
+    }
+    if (id > 0) {
+        r->id = id;
+        return;
+    }
+    /* Not begun: ends here, with the VM lock held. */
+    req_done(r, (int)id);
+}
+
+void ide_io_start(struct ide_unit *u, enum ide_op op, uint64_t offset,
+                  uint64_t bytes)
+{
+    bool has_data = op == IDE_READ || op == IDE_WRITE;
+    struct ide_req *r = NULL;
+
+    u->phase = PH_IO;
+    u->status = ST_BSY;
+    if (!has_data || bytes <= IDE_BUF_BYTES)
+        r = malloc(sizeof(*r) + (has_data ? (size_t)bytes : 0));
+    if (r == NULL) {
+        u->phase = PH_IDLE;
+        if (u->kind == IDE_CDROM)
+            atapi_io_done(u, op, -ENOMEM);
+        else
+            ata_io_done(u, op, -ENOMEM);
+        return;
+    }
+    *r = (struct ide_req){ .u = u,
+                           .vm = u->ide->d->vm,
+                           .gen = u->gen,
+                           .op = op,
+                           .offset = offset,
+                           .bytes = bytes };
+    if (op == IDE_WRITE) memcpy(r->buf, u->data, (size_t)bytes);
+    if (u->in_flight > 0)
+        u->deferred = r; /* behind one that was cancelled */
+    else
+        submit(r);
+}
+
+void ide_io_cancel(struct ide_unit *u)
+{
+    u->gen++;
+    free(u->deferred);
+    u->deferred = NULL;
+    for (struct ide_req *r = u->ide->reqs; r != NULL; r = r->next) {
+        if (r->u == u) blk_cancel(r->blk, r->id);
+    }
+}
+
+void ide_io_drain(struct ide *s)
+{
+    while (s->reqs != NULL)
+        blk_drain(s->reqs->blk);
+}
+
+void ide_io_destroy(struct ide *s)
+{
+    for (unsigned i = 0; i < IDE_UNITS; i++)
+        ide_io_cancel(&s->unit[i]);
+    while (s->reqs != NULL) {
+        struct ide_req *r = s->reqs;
+
+        s->reqs = r->next;
+        r->u = NULL;
+    }
+}
