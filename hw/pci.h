@@ -40,6 +40,7 @@ struct pci_func {
     void (*config_written)(struct pci_func *f, unsigned off,
                            unsigned bytes);
     struct mem_region rom; /* option ROM image */
+    uint8_t identity[PCI_CONFIG_BYTES]; /* config after pci_func_init */
 };
 
 struct pci_ids {
@@ -52,9 +53,17 @@ struct pci_bus;
 /* The machine's root bus; service "pci". */
 struct pci_bus *vm_pci_bus(struct vm *vm);
 struct dev *pci_bus_dev(struct pci_bus *b);
+extern const struct dev_class pci_bus_class; /* the machine makes one */
+/* What lies behind RAM and ROM: BARs go here at their address. */
+struct mem_region *pci_bus_mem(struct pci_bus *b);
+/* Function at slot * 8 + function, NULL if none. */
+struct pci_func *pci_bus_func(struct pci_bus *b, unsigned devfn);
+/* Level of INTx line 0..3: some function drives it. */
+bool pci_bus_line(struct pci_bus *b, unsigned line);
 
 /* Call first in create: fills the header and takes the slot given by the
- * "addr" property or devfn (-1 = next free).  -EBUSY if taken. */
+ * "addr" property (P_STR, "5" or "5.1") or devfn (-1 = next free).  -EBUSY if
+ * taken. */
 int pci_func_init(struct dev *d, struct pci_func *f,
                   const struct pci_ids *ids, int devfn, struct err *e);
 void pci_func_reset(struct pci_func *f); /* command, BARs, INTx to 0 */
@@ -76,8 +85,8 @@ bool pci_is_bus_master(const struct pci_func *f);
  */
 extern const struct field pci_func_state[];
 
-/* INTx of slot/pin goes to line = (slot + pin - 1) & 3; the south bridge
- * installs set(arg, line 0..3, level). */
+/* INTx of slot/pin (INTA = 0) goes to line = (slot + pin - 1) & 3; the south
+ * bridge installs set(arg, line 0..3, level). */
 void pci_bus_set_router(struct pci_bus *b,
                         void (*set)(void *arg, unsigned line, bool level),
                         void *arg);
