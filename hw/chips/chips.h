@@ -17,16 +17,16 @@
  */
 struct vm;
 
-extern const struct dev_class pic_class;     /* isa-i8259: 8259A pair */
-extern const struct dev_class pit_class;     /* isa-pit, port 0x61 too */
-extern const struct dev_class ioapic_class;  /* ioapic: 82093AA */
-extern const struct dev_class lapic_class;   /* apic: all CPUs' local APICs */
-extern const struct dev_class rtc_class;     /* mc146818rtc */
-extern const struct dev_class i8042_class;   /* i8042, keyboard and mouse */
-extern const struct dev_class port92_class;  /* port92: A20, fast reset */
-extern const struct dev_class dma8237_class; /* i8257: both controllers */
-extern const struct dev_class hpet_class;    /* hpet */
-extern const struct dev_class uart_class;    /* isa-serial */
+extern const struct dev_class pic_class;       /* isa-i8259: 8259A pair */
+extern const struct dev_class pit_class;       /* isa-pit, port 0x61 too */
+extern const struct dev_class ioapic_class;    /* ioapic: 82093AA */
+extern const struct dev_class lapic_class;     /* apic: all CPUs' local APICs */
+extern const struct dev_class rtc_class;       /* mc146818rtc */
+extern const struct dev_class i8042_class;     /* i8042, keyboard and mouse */
+extern const struct dev_class port92_class;    /* port92: A20, fast reset */
+extern const struct dev_class dma8237_class;   /* i8257: both controllers */
+extern const struct dev_class hpet_class;      /* hpet */
+extern const struct dev_class uart_class;      /* isa-serial */
 extern const struct dev_class parallel_class;  /* isa-parallel */
 extern const struct dev_class debugcon_class;  /* isa-debugcon */
 extern const struct dev_class debugexit_class; /* isa-debug-exit */
