@@ -64,14 +64,14 @@ int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data,
                     size_t bytes, struct err *e);
 /* As fw_cfg_add_item, but takes over data (malloc'ed; freed on failure too):
  * for kernels and initial RAM disks. */
-int fw_cfg_take_item(struct fw_cfg *f, uint16_t key, void *data,
-                     size_t bytes, struct err *e);
+int fw_cfg_take_item(struct fw_cfg *f, uint16_t key, void *data, size_t bytes,
+                     struct err *e);
 int fw_cfg_take_file(struct fw_cfg *f, const char *name, void *data,
                      size_t bytes, struct err *e);
 /* Selector of a file, 0 if there is none. */
 uint16_t fw_cfg_file_key(struct fw_cfg *f, const char *name);
 /* New contents, or a new file (boot order after once=). */
-int fw_cfg_replace_file(struct fw_cfg *f, const char *name,
-                        const void *data, size_t bytes, struct err *e);
+int fw_cfg_replace_file(struct fw_cfg *f, const char *name, const void *data,
+                        size_t bytes, struct err *e);
 
 #endif

@@ -20,9 +20,9 @@ enum { PCI_CONFIG_BYTES = 256, PCI_BARS = 7 /* 6 = expansion ROM */ };
 struct pci_bar {
     bool is_io;
     bool is_mapped;
-    uint64_t size;              /* power of two; 0 = absent */
-    uint64_t addr;              /* where it is mapped now */
-    struct mem_region *region;  /* memory BAR */
+    uint64_t size;             /* power of two; 0 = absent */
+    uint64_t addr;             /* where it is mapped now */
+    struct mem_region *region; /* memory BAR */
     const struct port_ops *ports;
     void *arg;
 };
@@ -37,9 +37,8 @@ struct pci_func {
     struct pci_bar bar[PCI_BARS];
     bool irq_level; /* INTx as driven by the device */
     /* After a config write took effect; may be NULL. */
-    void (*config_written)(struct pci_func *f, unsigned off,
-                           unsigned bytes);
-    struct mem_region rom; /* option ROM image */
+    void (*config_written)(struct pci_func *f, unsigned off, unsigned bytes);
+    struct mem_region rom;              /* option ROM image */
     uint8_t identity[PCI_CONFIG_BYTES]; /* config after pci_func_init */
 };
 
@@ -64,8 +63,8 @@ bool pci_bus_line(struct pci_bus *b, unsigned line);
 /* Call first in create: fills the header and takes the slot given by the
  * "addr" property (P_STR, "5" or "5.1") or devfn (-1 = next free).  -EBUSY if
  * taken. */
-int pci_func_init(struct dev *d, struct pci_func *f,
-                  const struct pci_ids *ids, int devfn, struct err *e);
+int pci_func_init(struct dev *d, struct pci_func *f, const struct pci_ids *ids,
+                  int devfn, struct err *e);
 void pci_func_reset(struct pci_func *f); /* command, BARs, INTx to 0 */
 void pci_func_exit(struct pci_func *f);
 /* After loading: remap BARs from config. */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_HW_FIRMWARE_FIRMWARE_H
+#define ORRERY_HW_FIRMWARE_FIRMWARE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/err.h"
+#include "core/vm/config.h"
+
+/*
+ * What a machine hands to its firmware through fw_cfg.  VM lock held, before
+ * the first reset.
+ */
+struct fw_cfg;
+
+struct firmware_facts {
+    uint64_t below_4g_bytes, above_4g_bytes;
+    unsigned cpus;
+    bool has_hpet;
+    const uint8_t *uuid; /* 16 octets or NULL */
+};
+
+/* etc/acpi/tables, etc/acpi/rsdp and the script etc/table-loader that makes
+ * firmware place and link them (ACPI 2.0 tables). */
+int acpi_add_tables(struct fw_cfg *f, const struct firmware_facts *facts,
+                    struct err *e);
+
+/* etc/smbios/smbios-tables and smbios-anchor (SMBIOS 2.8). */
+int smbios_add_tables(struct fw_cfg *f, const struct firmware_facts *facts,
+                      struct err *e);
+
+/* cfg->kernel, initrd, append: a boot ROM that firmware starts first, and the
+ * images it fetches. */
+int loader_add(struct fw_cfg *f, const struct vm_config *cfg,
+               const struct firmware_facts *facts, struct err *e);
+
+#endif
