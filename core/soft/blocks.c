@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/code.h"
+
+#include "core/cpu/copy.h"
+
+/*
+ * Blocks: finding, linking, dropping.  Keys hold host addresses of guest
+ * memory, so blocks survive changes of paging and of the memory map.
+ *
+ * A dropped block stays in the cache until the next reset: somebody may be
+ * executing it.  Its landing pad is turned into a jump to the miss routine and
+ * the jumps that led to it are turned back, each by one aligned store.
+ */
+
+void code_lock(struct code_cache *c)
+{
+    while (atomic_flag_test_and_set_explicit(&c->lock, memory_order_acquire)) {
+        __builtin_ia32_pause();
+    }
+}
+
+void code_unlock(struct code_cache *c)
+{
+    atomic_flag_clear_explicit(&c->lock, memory_order_release);
+}
+
+static uint8_t *writable(const struct code_cache *c, uint8_t *exec)
+{
+    return c->write + (exec - c->exec);
+}
+
+/* ---- pages */
+
+static unsigned page_slot(const uint8_t *page)
+{
+    uint64_t n = (uint64_t)page >> PAGE_SHIFT;
+
+    return (n ^ n >> 13) & (PAGE_HASH - 1);
+}
+
+static struct code_page *page_find(struct code_cache *c, const uint8_t *page)
+{
+    struct code_page *p = atomic_load(&c->page_hash[page_slot(page)]);
+
+    while (p && p->page != page) p = p->next;
+    return p;
+}
+
+bool code_page_is_live(struct soft_vm *s, const uint8_t *page)
+{
+    struct code_page *p = s->cache ? page_find(s->cache, page) : NULL;
+
+    return p && atomic_load(&p->is_live);
+}
+
+struct code_page *code_page_get_locked(struct code_cache *c,
+                                       const uint8_t *page)
+{
+    struct code_page *p = page_find(c, page);
+    unsigned slot = page_slot(page);
+
+    if (p) return p;
+    if (c->page_count == c->page_max) return NULL;
+    p = &c->pages[c->page_count++];
+    p->page = page;
+    p->blocks = NULL;
+    atomic_store(&p->is_live, false);
+    atomic_store(&p->lines, 0);
+    p->next = atomic_load(&c->page_hash[slot]);
+    atomic_store(&c->page_hash[slot], p);
+    return p;
+}
+
+static uint64_t line_mask(const uint8_t *host, uint64_t bytes)
+{
+    unsigned first = ((uint64_t)host & (PAGE_BYTES - 1)) / 64;
+    unsigned last = (((uint64_t)host & (PAGE_BYTES - 1)) + bytes - 1) / 64;
+
+    if (last > 63) last = 63;
+    return (~0ull << first) & (~0ull >> (63 - last));
+}
+
+/* ---- dropping */
+
+static void set_rel32(struct code_cache *c, uint8_t *at, const uint8_t *to)
+{
+    int32_t rel = (int32_t)(to - (at + 4));
+
+    __atomic_store_n((int32_t *)(void *)writable(c, at), rel,
+                     __ATOMIC_RELEASE);
+}
+
+/* The pad's first instruction, 5 bytes or more, becomes a jump. */
+static void close_pad(struct code_cache *c, struct block *b)
+{
+    uint64_t *at = (uint64_t *)(void *)writable(c, b->pad);
+    int32_t rel = (int32_t)(c->entry[CODE_EXIT_MISS] - (b->pad + 5));
+    uint64_t v = *at & ~0xffffffffffull;
+
+    v |= 0xe9 | (uint64_t)(uint32_t)rel << 8;
+    __atomic_store_n(at, v, __ATOMIC_RELEASE);
+}
+
+static unsigned hash_slot(const uint8_t *start, uint64_t lin)
+{
+    uint64_t h = (uint64_t)start ^ lin >> 12;
+
+    h *= 0x9e3779b97f4a7c15ull;
+    return h >> 48 & (CODE_HASH - 1);
+}
+
+static void unhash(struct code_cache *c, struct block *b)
+{
+    struct block **at = &c->hash[hash_slot(b->start, b->lin)];
+
+    while (*at && *at != b) at = &(*at)->hash_next;
+    if (*at) *at = b->hash_next;
+}
+
+static void unlist(struct code_page *p, struct block *b)
+{
+    struct block **at = &p->blocks;
+
+    while (*at && *at != b) at = &(*at)->page_next[(*at)->page[0] != p];
+    if (*at) *at = b->page_next[b->page[0] != p];
+}
+
+static void drop_locked(struct code_cache *c, struct block *b)
+{
+    b->is_dead = true;
+    unhash(c, b);
+    close_pad(c, b);
+    for (struct link *l = b->links; l; l = l->next) {
+        set_rel32(c, l->at, l->stub);
+    }
+    b->links = NULL;
+    for (int i = 0; i < 2; i++) {
+        struct code_page *p = b->page[i];
+        if (!p || (i == 1 && p == b->page[0])) continue;
+        unlist(p, b);
+        if (!p->blocks) {
+            atomic_store(&p->lines, 0);
+            atomic_store(&p->is_live, false);
+        }
+    }
+    c->stat.dropped++;
+}
+
+bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
+{
+    const uint8_t *page = (void *)((uint64_t)host & ~(PAGE_BYTES - 1ull));
+    struct code_page *p = s->cache ? page_find(s->cache, page) : NULL;
+
+    return p && (atomic_load(&p->lines) & line_mask(host, bytes));
+}
+
+bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
+{
+    const uint8_t *page = (void *)((uint64_t)host & ~(PAGE_BYTES - 1ull));
+    uint64_t mask = line_mask(host, bytes);
+    struct code_page *p;
+    struct block *b, *next;
+    bool is_any = false;
+
+    if (!s->cache) return false;
+    /* The store before the look: the translator marks before it reads. */
+    atomic_thread_fence(memory_order_seq_cst);
+    p = page_find(s->cache, page);
+    if (!p || !(atomic_load(&p->lines) & mask)) return false;
+    code_lock(s->cache);
+    for (b = p->blocks; b; b = next) {
+        int i = b->page[0] != p;
+        next = b->page_next[i];
+        if (!(b->lines[i] & mask)) continue;
+        drop_locked(s->cache, b);
+        is_any = true;
+    }
+    code_unlock(s->cache);
+    return is_any;
+}
+
+/* ---- finding and linking */
+
+static bool is_same_mode(const struct mode_key *a, const struct mode_key *b)
+{
+    return a->bits == b->bits && a->cs_base == b->cs_base &&
+           a->cs_limit == b->cs_limit;
+}
+
+struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
+                               uint64_t lin, const struct mode_key *mode,
+                               const uint8_t *next)
+{
+    struct block *b = c->hash[hash_slot(start, lin)];
+
+    for (; b; b = b->hash_next) {
+        if (b->start != start || b->lin != lin ||
+            !is_same_mode(&b->mode, mode)) {
+            continue;
+        }
+        if (b->page[1] && b->page[1]->page != next) continue;
+        return b;
+    }
+    return NULL;
+}
+
+void code_insert_locked(struct code_cache *c, struct block *b)
+{
+    unsigned slot = hash_slot(b->start, b->lin);
+
+    b->hash_next = c->hash[slot];
+    c->hash[slot] = b;
+    for (int i = 0; i < 2; i++) {
+        struct code_page *p = b->page[i];
+        if (!p || (i == 1 && p == b->page[0])) continue;
+        b->page_next[i] = p->blocks;
+        p->blocks = b;
+    }
+}
+
+void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
+{
+    struct link *l;
+    int32_t old;
+
+    if (b->is_dead || c->link_count == c->link_max) return;
+    old = *(int32_t *)(void *)writable(c, at);
+    for (l = b->links; l; l = l->next) {
+        if (l->at == at) return; /* another vCPU was faster */
+    }
+    l = &c->links[c->link_count++];
+    l->at = at;
+    l->stub = at + 4 + old;
+    l->next = b->links;
+    b->links = l;
+    set_rel32(c, at, b->body);
+    c->stat.links++;
+}
+
+void code_reset(struct soft_vm *s)
+{
+    struct code_cache *c = s->cache;
+
+    code_lock(c);
+    c->hot = c->hot_start;
+    c->cold = c->cold_start;
+    c->block_count = c->map_count = c->link_count = c->page_count = 0;
+    cpu_zero(c->hash, sizeof(c->hash));
+    for (unsigned i = 0; i < PAGE_HASH; i++) {
+        atomic_store(&c->page_hash[i], NULL);
+    }
+    c->stat.flushes++;
+    code_unlock(c);
+    for (unsigned i = 0; i < s->engine_count; i++) {
+        for (unsigned k = 0; k < SPACE_COUNT; k++) {
+            ibt_clear(s->engines[i], k);
+        }
+    }
+}
+
+/* ---- host addresses */
+
+struct block *code_block_at(struct code_cache *c, const uint8_t *pc)
+{
+    unsigned lo = 0, hi = c->block_count;
+
+    /* Blocks are laid out in the order they are made. */
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        if (c->blocks[mid].end <= pc) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    if (lo == c->block_count || pc < c->blocks[lo].pad) return NULL;
+    return &c->blocks[lo];
+}
+
+uint64_t code_guest_rip(const struct code_cache *c, const struct block *b,
+                        const uint8_t *pc)
+{
+    const struct insn_map *m = &c->maps[b->first_map];
+    uint16_t off = (uint16_t)(pc - b->pad), guest = 0;
+
+    for (unsigned i = 0; i < b->map_count && m[i].host <= off; i++) {
+        guest = m[i].guest;
+    }
+    return b->lin - b->mode.cs_base + guest;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_SOFT_CODE_H
+#define ORRERY_SOFT_CODE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/soft/engine.h"
+
+/*
+ * Translated code of a machine: the cache it lies in, its blocks, and which
+ * host pages of guest memory they were made from.
+ *
+ * The cache is one memfd mapped twice: executable, and writable for the
+ * translator; the distance is constant.  It fills from the front with main
+ * paths and in its upper half with out-of-line code, and is only ever emptied
+ * as a whole, in an exclusive section.
+ *
+ * cache->lock guards everything except code_page.is_live, which may be read
+ * at any time; it is a spin lock as it is taken with the guest's vector
+ * registers live.  Nobody waits for anything else while holding it.
+ */
+
+/* One jump that was patched to lead to a block. */
+struct link {
+    struct link *next;
+    uint8_t *at;   /* its rel32, executable address */
+    uint8_t *stub; /* where it led before */
+};
+
+/* Guest memory page that holds translated code. */
+struct code_page {
+    struct code_page *next; /* hash chain */
+    const uint8_t *page;    /* host address */
+    _Atomic bool is_live;   /* stores must be checked */
+    _Atomic uint64_t lines; /* 64-byte lines that blocks depend on */
+    struct block *blocks;
+};
+
+struct block {
+    struct block *hash_next;
+    const uint8_t *start; /* host address of its first byte */
+    uint64_t lin;
+    struct mode_key mode;
+    struct code_page *page[2]; /* second: for an instruction across pages */
+    struct block *page_next[2];
+    uint64_t lines[2];
+    struct link *links;
+    uint8_t *pad;  /* entry that compares R13 with rip; executable address */
+    uint8_t *body; /* entry of direct jumps */
+    uint8_t *end;
+    uint32_t first_map, map_count;
+    uint16_t insn_count;
+    uint8_t flags_in;     /* arithmetic flags live at entry, non-zero if any */
+    uint32_t undefined_out; /* flags with no defined value at the end */
+    bool is_dead;
+};
+
+/* Host offset of an instruction in its block, guest offset. */
+struct insn_map {
+    uint16_t host, guest;
+};
+
+enum code_entry {
+    CODE_EXIT_LINK, CODE_EXIT_EMULATE, CODE_EXIT_ATTEND, CODE_EXIT_MISS,
+    CODE_SLOW, CODE_ENTRY_COUNT,
+};
+
+enum { CODE_HASH = 1 << 16, PAGE_HASH = 1 << 13 };
+
+struct code_cache {
+    atomic_flag lock;
+    uint8_t *exec, *write; /* the two views */
+    size_t bytes;
+    uint8_t *hot, *hot_end; /* writable addresses */
+    uint8_t *cold, *cold_end;
+    uint8_t *hot_start, *cold_start;
+    uint8_t *entry[CODE_ENTRY_COUNT]; /* executable addresses */
+
+    struct block *blocks;
+    unsigned block_count, block_max;
+    struct insn_map *maps;
+    unsigned map_count, map_max;
+    struct link *links;
+    unsigned link_count, link_max;
+    struct code_page *pages;
+    unsigned page_count, page_max;
+    struct block *hash[CODE_HASH];
+    _Atomic(struct code_page *) page_hash[PAGE_HASH];
+
+    struct translator *translator;
+    struct {
+        uint64_t blocks, insns, guest_bytes, host_bytes, cold_bytes, flushes,
+            dropped, links, emulated_ends, ns;
+    } stat;
+};
+
+/* ---- host_cache.c */
+
+int code_open(struct soft_vm *s, struct err *e);
+void code_close(struct soft_vm *s);
+/* Address an empty indirect-branch slot holds. */
+uint64_t code_miss_address(struct soft_vm *s);
+size_t code_print_stats(struct soft_vm *s, char *text, size_t cap);
+/* Translate the block at start; NULL: no room, or it cannot be done.  Lock
+ * held, guest vector state saved.  next: host page behind a page crossing,
+ * may be NULL. */
+struct block *code_translate(struct soft_vm *s, const struct engine *eng,
+                             const uint8_t *start, uint64_t lin,
+                             const uint8_t *next);
+
+/* ---- blocks.c */
+
+void code_lock(struct code_cache *c);
+void code_unlock(struct code_cache *c);
+
+/* Does the page (host address of guest memory) hold translated code?  Any
+ * thread. */
+bool code_page_is_live(struct soft_vm *s, const uint8_t *page);
+
+/* The record of a page, made if need be; NULL: no room.  Lock held. */
+struct code_page *code_page_get_locked(struct code_cache *c,
+                                       const uint8_t *page);
+
+/* Bytes of guest memory at host have changed: drop the blocks made from
+ * their lines.  Any thread.  True if there were any. */
+bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
+/* Would a store there drop blocks?  Any thread. */
+bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
+
+struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
+                               uint64_t lin, const struct mode_key *mode,
+                               const uint8_t *next);
+void code_insert_locked(struct code_cache *c, struct block *b);
+/* Make the jump whose rel32 is at the executable address lead to b. */
+void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b);
+/* Drop everything.  Exclusive section. */
+void code_reset(struct soft_vm *s);
+/* The block whose main path holds the executable address. */
+struct block *code_block_at(struct code_cache *c, const uint8_t *pc);
+/* Guest rip of the instruction at pc in b. */
+uint64_t code_guest_rip(const struct code_cache *c, const struct block *b,
+                        const uint8_t *pc);
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_SOFT_ENGINE_H
+#define ORRERY_SOFT_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/cpu/cpu.h"
+#include "core/cpu/emulate.h"
+#include "core/soft/soft.h"
+#include "core/vm/vcpu.h"
+
+/*
+ * Private structures of the software CPU.
+ *
+ * While guest code runs, the host's GS base points at struct engine, so
+ * translated code reaches all of it by gs: displacements; the layout below is
+ * fixed for that reason and asserted in layout.c.
+ *
+ * Host registers inside translated code: RSP host stack, R12 guest RSP, R15
+ * guest R12, R13 and R14 scratch, guest R13-R15 in cpu.gpr[]; the others hold
+ * the guest's register of the same name.  Arithmetic flags live in the host's
+ * RFLAGS (DF is clear: it is part of the block mode); all other flags in
+ * cpu.rflags.
+ *
+ * Threads: an engine belongs to its vCPU's thread; others touch attn only,
+ * and everything in an exclusive section.
+ */
+enum {
+    PAGE_SHIFT = 12,
+    PAGE_BYTES = 4096,
+    TLB_ENTRIES = 1024,
+    TLB_SPAN = 0x8000, /* bytes of one table */
+    IBT_ENTRIES = 4096,
+    IBT_AT = 0x18000,
+    IBT_SPAN = 0x8000,
+    FIELDS_AT = 0x30000,
+    FETCH_ENTRIES = 256,
+    NONGLOBAL_MAX = 256,
+    PHYS_ENTRIES = 64,
+    LARGE_FILTER_BITS = 4096,
+};
+
+/* Address spaces that may be reached: user mode, supervisor mode, supervisor
+ * mode with EFLAGS.AC set while SMAP is on. */
+enum { SPACE_USER, SPACE_SUPER, SPACE_SUPER_AC, SPACE_COUNT };
+
+/*
+ * Data TLB.  A linear address hits when (lin ^ tag) <= 4096 - bytes; then
+ * host address = lin + addend (kept here as addend to the page offset: host
+ * page itself).  A tag that must not match has a page number belonging to
+ * another slot.
+ */
+struct tlb_entry {
+    uint64_t rtag, wtag;
+    uint64_t rpage, wpage; /* host address of the page */
+};
+
+/* Instruction fetch: linear page -> host page. */
+struct fetch_entry {
+    uint64_t tag; /* linear page, or 1 */
+    uint8_t *page;
+    bool is_global;
+};
+
+/* Base and limits of a segment as translated code checks them: an access of
+ * n bytes at off is plain when off + n <= rend (wend). */
+struct flat_segment {
+    uint64_t base;
+    uint64_t rend, wend;
+};
+
+/* What a block depends on besides the bytes of its instructions. */
+enum block_mode {
+    BM_CODE64 = 1 << 0,
+    BM_CODE32 = 1 << 1, /* neither: 16-bit */
+    BM_STACK32 = 1 << 2,
+    BM_FLAT_DS = 1 << 3, /* base 0, limit 4 GiB, readable and writable */
+    BM_FLAT_ES = 1 << 4,
+    BM_FLAT_SS = 1 << 5,
+    BM_X87 = 1 << 6,  /* no #NM, no #UD */
+    BM_WAIT = 1 << 7, /* the same for FWAIT */
+    BM_SSE = 1 << 8,
+    BM_AVX = 1 << 9,
+    BM_DF = 1 << 10,
+    BM_REAL = 1 << 11, /* real mode or VM86: no VEX */
+    BM_CPL0 = 1 << 12,
+    BM_TSD = 1 << 13,
+    BM_SPACE_SHIFT = 14, /* 2 bits */
+};
+
+struct mode_key {
+    uint32_t bits;
+    uint32_t cs_limit; /* 64-bit code: all ones */
+    uint64_t cs_base;  /* 64-bit code: 0 */
+};
+
+struct block;
+
+/* Why translated code came back. */
+enum leave_cause {
+    LEAVE_LOOKUP,  /* rip is where to go on; link names the jump to patch */
+    LEAVE_EMULATE, /* the instruction at rip must be emulated */
+    LEAVE_ATTEND,  /* attn is set; rip is where to go on */
+    LEAVE_SLOW,    /* as LEAVE_EMULATE; link is the struct slow_site */
+};
+
+struct engine {
+    struct tlb_entry tlb[SPACE_COUNT][TLB_ENTRIES];
+    uint64_t ibt[SPACE_COUNT][IBT_ENTRIES];
+
+    /* FIELDS_AT: what translated code and entry.S use */
+    _Atomic uint32_t attn; /* something to attend to */
+    uint32_t cause;        /* enum leave_cause */
+    uint64_t host_rsp;     /* C stack while guest code runs */
+    uint64_t host_flags;   /* arithmetic flags on the way in and out */
+    uint64_t link;         /* patchable jump that was taken, or 0 */
+    uint64_t temp[4];
+    uint64_t saved_flags; /* AX after lahf, seto */
+    uint64_t ibt_mask;
+    struct flat_segment segment[SEG_COUNT];
+    struct cpu cpu; /* at 0x30100 by its alignment */
+
+    /* Not used by generated code */
+    struct soft_vm *soft;
+    struct vcpu *v;
+    struct mode_key mode;
+    bool is_outside;    /* vector state saved, vcpu_leave done */
+    bool is_mode_stale; /* mode must be computed again */
+    bool is_verifying;  /* verify=on: block under comparison */
+    uint64_t tsc_offset;
+    struct mode_key ibt_mode[SPACE_COUNT];
+    bool ibt_has_nonglobal[SPACE_COUNT];
+    uint64_t fetched_pages[SPACE_COUNT][4]; /* bloom filter since IBT clear */
+    struct fetch_entry fetch[SPACE_COUNT][FETCH_ENTRIES];
+    uint64_t large_filter[LARGE_FILTER_BITS / 64];
+    uint64_t ibt_miss; /* what an empty ibt slot holds */
+    uint16_t nonglobal[SPACE_COUNT][NONGLOBAL_MAX];
+    unsigned nonglobal_count[SPACE_COUNT];
+    struct {
+        uint64_t gpa; /* page, or 1 */
+        uint8_t *page;
+    } phys[PHYS_ENTRIES];
+    uint8_t bounce[128] __attribute__((aligned(64)));
+    struct verify_log *verify;
+    void *signal_stack;
+
+    struct {
+        uint64_t fills, emulated, lookups, entries, flushes, page_flushes,
+            interrupts, signals, code_stores;
+    } stat;
+    char error[200];
+};
+
+/* Behind a call to soft_slow. */
+struct slow_site {
+    uint64_t rip;
+    uint16_t bytes;
+    uint8_t is_write;
+    uint8_t has_saved_flags; /* guest flags are in saved_flags */
+    uint32_t unused;
+};
+
+struct soft_vm {
+    struct vm *vm;
+    struct soft_options options;
+    unsigned engine_count;
+    struct engine *engines[64];
+    struct code_cache *cache; /* NULL when interpreted */
+};
+
+/* ---- space.c: which space an access belongs to, block mode */
+
+unsigned soft_space(const struct cpu *c, unsigned access);
+/* Recompute eng->mode and eng->segment from the CPU's state. */
+void soft_update_mode(struct engine *eng);
+
+/* ---- tlb.c */
+
+enum page_kind {
+    PAGE_DIRECT, /* host is good for the access, TLB filled */
+    PAGE_CODE,   /* RAM that holds translated code: stores are checked */
+    PAGE_DEVICE, /* MMIO, ROM being written, hole: by gpa */
+    PAGE_FAULT,  /* error holds the page-fault code */
+};
+
+struct page_ref {
+    enum page_kind kind;
+    uint8_t *host; /* of the byte itself */
+    uint64_t gpa;
+    uint32_t error;
+};
+
+/* Resolve the byte at lin for access (ACC_*), filling the data TLB.  Returns
+ * r->kind. */
+enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
+                           struct page_ref *r);
+/* Host address of the instruction byte at lin, NULL when it cannot be fetched
+ * directly (fault, MMIO). */
+uint8_t *tlb_fetch(struct engine *eng, uint64_t lin);
+/* Host page of guest-physical memory, NULL if it is not plain memory. */
+uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa);
+void tlb_init(struct engine *eng);
+void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
+/* No store reaches the host page directly any more. */
+void tlb_protect(struct engine *eng, const uint8_t *page);
+void ibt_clear(struct engine *eng, unsigned space);
+
+/* ---- mem.c */
+
+extern const struct cpu_ops soft_cpu_ops;
+
+/* ---- run.c */
+
+/* Save the guest's vector state and step out of vcpu_enter; and back.  Around
+ * everything that is not compiled for general registers only. */
+void soft_leave(struct engine *eng);
+/* The vector state alone, still inside vcpu_enter. */
+void soft_vector_save(struct cpu *c);
+void soft_vector_load(struct cpu *c);
+void soft_enter(struct engine *eng);
+
+/* ---- attend.c: events and HLT */
+
+/* Serve what is pending; true: leave soft_run with *why. */
+bool soft_attend(struct engine *eng, enum soft_exit *why);
+/* Is anything pending that could be served now? */
+bool soft_has_event(const struct engine *eng);
+/* The CPU is halted or waits for a start-up IPI: sleep until an event. */
+void soft_idle(struct engine *eng);
+
+/* ---- translated.c */
+
+/* Run translated code from cpu.rip until it needs something else; may do
+ * nothing but emulate one instruction. */
+enum cpu_step soft_run_translated(struct engine *eng);
+
+/* ---- host_stats.c, host_open.c */
+
+void soft_fail(struct engine *eng, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/translate.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/*
+ * One block: landing pad, poll of engine.attn, the instructions, and out of
+ * line what they need when something is odd.
+ */
+
+struct translator *translator_new(void)
+{
+    struct translator *t = calloc(1, sizeof(*t));
+
+    if (!t) return NULL;
+    ZydisDecoderInit(&t->decoder[0], ZYDIS_MACHINE_MODE_LONG_COMPAT_16,
+                     ZYDIS_STACK_WIDTH_16);
+    ZydisDecoderInit(&t->decoder[1], ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+                     ZYDIS_STACK_WIDTH_32);
+    ZydisDecoderInit(&t->decoder[2], ZYDIS_MACHINE_MODE_LONG_64,
+                     ZYDIS_STACK_WIDTH_64);
+    ZydisDecoderInit(&t->decoder[3], ZYDIS_MACHINE_MODE_REAL_16,
+                     ZYDIS_STACK_WIDTH_16);
+    return t;
+}
+
+void translator_free(struct translator *t)
+{
+    free(t);
+}
+
+/* Leave when attn is set.  Two forms: flags dead, flags live. */
+static void emit_poll(struct translator *t, bool are_flags_live)
+{
+    struct emitter *e = &t->hot;
+
+    t->now = NULL;
+    t->are_flags_saved = false;
+    if (!are_flags_live) {
+        emit_op_rm(e, 0x83, false, 7, mem_gs(offsetof(struct engine, attn)));
+        emit8(e, 0);
+        emit_jcc(e, 5, emit_pc(e));
+        add_fixup(t, FIX_ATTEND);
+        return;
+    }
+    emit_op_rm(e, 0x8b, false, S2, mem_gs(offsetof(struct engine, attn)));
+    emit_op_rr(e, 0x87, true, H_CX, S2);
+    emit8(e, 0xe3); /* jrcxz over the exit */
+    emit8(e, 8);
+    emit_move(e, H_CX, S2);
+    emit_jmp(e, emit_pc(e));
+    add_fixup(t, FIX_ATTEND);
+    emit_move(e, H_CX, S2);
+}
+
+static bool emit_insn(struct translator *t, struct guest_insn *n)
+{
+    t->now = n;
+    t->are_flags_saved = false;
+    switch (n->kind) {
+    case INSN_GENERIC: return emit_generic(t, n);
+    case INSN_NOP: return true;
+    case INSN_LEA: return emit_lea_insn(t, n);
+    case INSN_MOFFS: return emit_moffs(t, n);
+    case INSN_INCDEC: return emit_incdec(t, n);
+    case INSN_PUSH: return emit_push(t, n);
+    case INSN_POP: return emit_pop(t, n);
+    case INSN_LEAVE: return emit_leave(t, n);
+    case INSN_STRING: return emit_string(t, n);
+    case INSN_EMULATE: return false;
+    default: return emit_branch(t, n);
+    }
+}
+
+static void emit_emulate(struct emitter *e, const struct code_cache *c,
+                         uint64_t rip)
+{
+    emit_call(e, c->entry[CODE_EXIT_EMULATE]);
+    emit64(e, rip);
+}
+
+static void add_map(struct translator *t, struct block *b,
+                    const struct guest_insn *n)
+{
+    struct code_cache *c = t->cache;
+    struct insn_map *m;
+
+    if (c->map_count == c->map_max) {
+        t->hot.status = -ENOSPC;
+        return;
+    }
+    m = &c->maps[c->map_count++];
+    m->host = (uint16_t)(emit_pc(&t->hot) - b->pad);
+    m->guest = (uint16_t)(n->rip - t->rip);
+    b->map_count++;
+}
+
+static bool is_branch(enum insn_kind k)
+{
+    return k >= INSN_JMP && k <= INSN_CALL_INDIRECT;
+}
+
+/* The main path. */
+static void emit_body(struct translator *t, struct block *b)
+{
+    struct emitter *e = &t->hot;
+    struct guest_insn *n = NULL;
+
+    for (unsigned i = 0; i < t->count; i++) {
+        uint8_t *at = e->at;
+        unsigned fixes = t->fix_count;
+
+        n = &t->insn[i];
+        add_map(t, b, n);
+        if (emit_insn(t, n)) {
+            b->insn_count++;
+            b->undefined_out = (b->undefined_out & ~n->kill) | n->undefined;
+            t->cache->stat.guest_bytes += n->d.length;
+            continue;
+        }
+        if (e->status == 0) e->at = at;
+        t->fix_count = fixes;
+        emit_emulate(e, t->cache, n->rip);
+        t->cache->stat.emulated_ends++;
+        return;
+    }
+    t->now = NULL;
+    if (!is_branch(n->kind)) emit_goto(t, n->next);
+}
+
+/* ---- out of line */
+
+static void cold_slow(struct translator *t, const struct fixup *f)
+{
+    struct emitter *e = &t->cold;
+    struct slow_site site = {
+        .rip = f->rip, .bytes = f->bytes, .is_write = f->is_write,
+        .has_saved_flags = f->has_saved_flags,
+    };
+
+    if (f->is_const) {
+        emit_const(e, S1, f->address);
+    } else {
+        emit_op_rm(e, 0x33, true, S1, (struct mem_form){
+            S2, H_NONE, 0, true, (int32_t)f->tag_at });
+    }
+    emit_call(e, t->cache->entry[CODE_SLOW]);
+    emit64(e, site.rip);
+    emit64(e, (uint64_t)site.bytes | (uint64_t)site.is_write << 16 |
+                  (uint64_t)site.has_saved_flags << 24);
+    emit_jmp(e, f->back);
+}
+
+static void cold_emulate(struct translator *t, const struct fixup *f)
+{
+    struct emitter *e = &t->cold;
+
+    if (f->has_saved_flags) {
+        emit_move(e, S2, H_AX);
+        emit_load(e, H_AX, offsetof(struct engine, saved_flags));
+        emit8(e, 0x04); /* add al, 0x7f */
+        emit8(e, 0x7f);
+        emit8(e, 0x9e); /* sahf */
+        emit_move(e, H_AX, S2);
+    }
+    emit_emulate(e, t->cache, f->rip);
+}
+
+static void emit_cold(struct translator *t)
+{
+    struct emitter *e = &t->cold;
+    struct code_cache *c = t->cache;
+
+    for (unsigned i = 0; i < t->fix_count; i++) {
+        struct fixup *f = &t->fix[i];
+
+        emit_patch(&t->hot, f->end, emit_pc(e));
+        switch (f->kind) {
+        case FIX_SLOW: cold_slow(t, f); break;
+        case FIX_EMULATE: cold_emulate(t, f); break;
+        case FIX_LINK:
+            emit_call(e, c->entry[CODE_EXIT_LINK]);
+            emit64(e, f->rip);
+            emit64(e, (uint64_t)(f->end - 4 + t->hot.exec));
+            break;
+        case FIX_TABLE: emit_cold_table_jump(t, f->rip); break;
+        case FIX_ATTEND:
+            emit_call(e, c->entry[CODE_EXIT_ATTEND]);
+            emit64(e, t->rip);
+            break;
+        }
+    }
+}
+
+/* ---- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* An instruction that starts here and ends in the next page is a block of
+ * its own, made from a copy. */
+static void take_crossing(struct translator *t, const uint8_t *next)
+{
+    unsigned left =
+        PAGE_BYTES - (unsigned)((uint64_t)t->start & (PAGE_BYTES - 1));
+    ZydisDecodedInstruction d;
+
+    t->is_crossing = false;
+    if (left >= 15 || !next) return;
+    if (ZydisDecoderDecodeInstruction(block_decoder(t), NULL, t->start, left,
+                                      &d) != ZYDIS_STATUS_NO_MORE_DATA) {
+        return;
+    }
+    memcpy(t->crossing, t->start, left);
+    memcpy(t->crossing + left, next, 16);
+    t->is_crossing = true;
+}
+
+static void begin(struct translator *t, struct soft_vm *s,
+                  const struct engine *eng, const uint8_t *start,
+                  uint64_t lin)
+{
+    struct code_cache *c = s->cache;
+    int64_t exec = c->exec - c->write;
+
+    t->eng = eng;
+    t->cache = c;
+    t->mode = eng->mode;
+    t->space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+    t->start = start;
+    t->lin = lin;
+    t->rip = lin - eng->mode.cs_base;
+    if (!(t->mode.bits & BM_CODE64)) t->rip = (uint32_t)t->rip;
+    t->hot = (struct emitter){ c->hot, c->hot_end, exec, 0 };
+    t->cold = (struct emitter){ c->cold, c->cold_end, exec, 0 };
+    t->fix_count = 0;
+    t->now = NULL;
+}
+
+/* Pages and lines the block depends on; false: no room. */
+static bool attach_pages(struct translator *t, struct block *b,
+                         const uint8_t *next)
+{
+    const uint8_t *page =
+        (void *)((uint64_t)b->start & ~(PAGE_BYTES - 1ull));
+
+    b->page[0] = code_page_get_locked(t->cache, page);
+    b->page[1] =
+        t->is_crossing ? code_page_get_locked(t->cache, next) : NULL;
+    if (!b->page[0] || (t->is_crossing && !b->page[1])) return false;
+    b->lines[1] = t->is_crossing ? 1 : 0;
+    return true;
+}
+
+struct block *code_translate(struct soft_vm *s, const struct engine *eng,
+                             const uint8_t *start, uint64_t lin,
+                             const uint8_t *next)
+{
+    struct code_cache *c = s->cache;
+    struct translator *t = c->translator;
+    uint64_t began = now_ns(), old[2] = { 0, 0 };
+    unsigned maps = c->map_count;
+    struct block *b;
+
+    if (c->block_count == c->block_max) return NULL;
+    begin(t, s, eng, start, lin);
+    b = &c->blocks[c->block_count];
+    memset(b, 0, sizeof(*b));
+    b->start = start;
+    b->lin = lin;
+    b->mode = eng->mode;
+    /* Whoever writes to the page from here on waits for the lock. */
+    take_crossing(t, next);
+    if (!attach_pages(t, b, next)) return NULL;
+    for (int i = 0; i < 2; i++) {
+        if (b->page[i]) old[i] = atomic_exchange(&b->page[i]->lines, ~0ull);
+    }
+    take_crossing(t, next);
+    decode_block(t);
+    find_live_flags(t);
+    b->flags_in = t->insn[0].in != 0;
+    b->first_map = c->map_count;
+    emit_align(&t->hot, 8, 0);
+    b->pad = emit_pc(&t->hot);
+    emit_pad(t, b->flags_in);
+    b->body = emit_pc(&t->hot);
+    emit_poll(t, b->flags_in);
+    emit_body(t, b);
+    b->end = emit_pc(&t->hot);
+    emit_cold(t);
+    b->lines[0] = t->lines;
+    for (int i = 0; i < 2; i++) {
+        if (b->page[i]) atomic_store(&b->page[i]->lines, old[i]);
+    }
+    if (t->hot.status < 0 || t->cold.status < 0) {
+        c->map_count = maps;
+        return NULL;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (b->page[i]) atomic_fetch_or(&b->page[i]->lines, b->lines[i]);
+    }
+    c->stat.blocks++;
+    c->stat.insns += t->count;
+    c->stat.host_bytes += (uint64_t)(t->hot.at - c->hot);
+    c->stat.cold_bytes += (uint64_t)(t->cold.at - c->cold);
+    c->hot = t->hot.at;
+    c->cold = t->cold.at;
+    c->block_count++;
+    code_insert_locked(c, b);
+    c->stat.ns += now_ns() - began;
+    return b;
+}

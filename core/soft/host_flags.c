@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/translate.h"
+
+/*
+ * Which arithmetic flags are live where.  A TLB check destroys the host's
+ * flags; where the guest's are dead that costs nothing.
+ */
+
+enum { PEEK_INSNS = 8, INSN_BYTES = 15 };
+
+/* A count of zero leaves the flags alone. */
+static bool may_keep_flags(const ZydisDecodedInstruction *d)
+{
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_SHL:
+    case ZYDIS_MNEMONIC_SHR:
+    case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL:
+    case ZYDIS_MNEMONIC_ROR:
+    case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR:
+    case ZYDIS_MNEMONIC_SHLD:
+    case ZYDIS_MNEMONIC_SHRD:
+        if (d->raw.imm[0].size) return (d->raw.imm[0].value.u & 31) == 0;
+        return !(d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+                 (d->opcode == 0xd0 || d->opcode == 0xd1));
+    default:
+        return d->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+                                ZYDIS_ATTRIB_HAS_REPNE);
+    }
+}
+
+void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use,
+                uint32_t *kill, uint32_t *undefined)
+{
+    const ZydisAccessedFlags *f = d->cpu_flags;
+
+    *use = *kill = *undefined = 0;
+    if (!f) return;
+    *use = f->tested & FLAGS_ARITH;
+    *kill = (f->modified | f->set_0 | f->set_1 | f->undefined) & FLAGS_ARITH;
+    *undefined = f->undefined & FLAGS_ARITH;
+    if (may_keep_flags(d)) {
+        *undefined |= *kill & f->undefined;
+        *kill = 0;
+    }
+}
+
+/* Flags live at rip, looking at a few instructions there; only within the
+ * block's page, whose lines the block depends on from then on. */
+static uint32_t peek(struct translator *t, uint64_t rip)
+{
+    uint32_t live = 0, open = FLAGS_ARITH;
+    uint64_t lines = 0;
+
+    for (int i = 0; i < PEEK_INSNS && open; i++) {
+        uint64_t lin = t->mode.cs_base + rip;
+        unsigned off = lin & (PAGE_BYTES - 1), left = PAGE_BYTES - off;
+        const uint8_t *p = t->start - (t->lin & (PAGE_BYTES - 1)) + off;
+        ZydisDecodedInstruction d;
+        uint32_t use, kill, undefined;
+
+        if (!(t->mode.bits & BM_CODE64)) lin = (uint32_t)lin;
+        if ((lin ^ t->lin) >> PAGE_SHIFT || t->is_crossing) break;
+        if (left > INSN_BYTES) left = INSN_BYTES;
+        if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(block_decoder(t), NULL,
+                                                      p, left, &d))) {
+            break;
+        }
+        for (unsigned k = off / 64; k <= (off + d.length - 1) / 64; k++) {
+            lines |= 1ull << k;
+        }
+        insn_flags(&d, &use, &kill, &undefined);
+        live |= use & open;
+        open &= ~kill;
+        if (!open) break;
+        rip += d.length;
+        switch (d.meta.category) {
+        case ZYDIS_CATEGORY_UNCOND_BR:
+        case ZYDIS_CATEGORY_CALL:
+            if (!d.raw.imm[0].is_relative || d.operand_width == 16) goto out;
+            rip += (uint64_t)d.raw.imm[0].value.s;
+            if (!(t->mode.bits & BM_CODE64)) rip = (uint32_t)rip;
+            break;
+        case ZYDIS_CATEGORY_RET:
+        case ZYDIS_CATEGORY_COND_BR:
+        case ZYDIS_CATEGORY_SYSCALL:
+        case ZYDIS_CATEGORY_SYSRET:
+        case ZYDIS_CATEGORY_INTERRUPT: goto out;
+        default: break;
+        }
+    }
+out:
+    live |= open;
+    if (live != FLAGS_ARITH) t->lines |= lines;
+    return live;
+}
+
+/* Flags live behind the last instruction, if it does not say otherwise. */
+static uint32_t live_at_end(struct translator *t)
+{
+    const struct guest_insn *n = &t->insn[t->count - 1];
+
+    switch (n->kind) {
+    case INSN_JMP:
+    case INSN_CALL: return peek(t, n->target);
+    case INSN_JCC:
+    case INSN_LOOP: return peek(t, n->next) | peek(t, n->target);
+    case INSN_RET:
+    case INSN_JMP_INDIRECT:
+    case INSN_CALL_INDIRECT:
+    case INSN_EMULATE: return FLAGS_ARITH;
+    default: return peek(t, n->next);
+    }
+}
+
+void find_live_flags(struct translator *t)
+{
+    uint32_t live = live_at_end(t);
+
+    for (unsigned i = t->count; i-- > 0;) {
+        struct guest_insn *n = &t->insn[i];
+        live = (live & ~n->kill) | n->use;
+        n->in = live;
+    }
+}

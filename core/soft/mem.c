@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/code.h"
+#include "core/soft/engine.h"
+
+#include "core/cpu/copy.h"
+#include "core/cpu/emulate.h"
+#include "core/vm/intr.h"
+#include "core/vm/mem.h"
+#include "core/vm/port.h"
+#include "core/vm/vm.h"
+
+/*
+ * struct cpu_ops: memory, ports and interrupt controller as one-instruction
+ * emulation sees them.  Memory goes through the same TLB as translated code.
+ * Whatever belongs to the machine is called outside (soft_leave), with the VM
+ * lock.
+ */
+
+static struct engine *engine_of(struct cpu *c)
+{
+    return c->engine;
+}
+
+static unsigned left_in_page(uint64_t lin)
+{
+    return PAGE_BYTES - (unsigned)(lin & (PAGE_BYTES - 1));
+}
+
+static void copy_small(void *to, const void *from, unsigned bytes)
+{
+    switch (bytes) {
+    case 1: cpu_put(to, 1, cpu_get(from, 1)); break;
+    case 2: cpu_put(to, 2, cpu_get(from, 2)); break;
+    case 4: cpu_put(to, 4, cpu_get(from, 4)); break;
+    case 8: cpu_put(to, 8, cpu_get(from, 8)); break;
+    default: cpu_copy(to, from, bytes); break;
+    }
+}
+
+/* Linear addresses outside long mode wrap at 4 GiB. */
+static uint64_t wrap(const struct cpu *c, uint64_t lin)
+{
+    return cpu_is_long(c) ? lin : (uint32_t)lin;
+}
+
+static void resolve(struct engine *eng, uint64_t lin, unsigned access,
+                    struct page_ref *r)
+{
+    if (tlb_resolve(eng, lin, access, r) != PAGE_FAULT) return;
+    eng->cpu.cr2 = lin;
+    cpu_throw_code(&eng->cpu, EXC_PF, r->error);
+}
+
+static void device_read(struct engine *eng, uint64_t gpa, void *buf,
+                        unsigned bytes)
+{
+    struct vm *vm = eng->soft->vm;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    mem_read_locked(vm, gpa, buf, bytes);
+    vm_unlock(vm);
+    soft_enter(eng);
+}
+
+static void device_write(struct engine *eng, uint64_t gpa, const void *buf,
+                         unsigned bytes)
+{
+    struct vm *vm = eng->soft->vm;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    mem_write_locked(vm, gpa, buf, bytes);
+    vm_unlock(vm);
+    soft_enter(eng);
+}
+
+static void load_slow(struct engine *eng, uint64_t lin, uint8_t *buf,
+                      unsigned bytes, unsigned access)
+{
+    struct page_ref r;
+
+    while (bytes > 0) {
+        unsigned n = left_in_page(lin);
+        if (n > bytes) n = bytes;
+        resolve(eng, lin, access, &r);
+        if (r.kind == PAGE_DEVICE) {
+            device_read(eng, r.gpa, buf, n);
+        } else {
+            copy_small(buf, r.host, n);
+        }
+        lin = wrap(&eng->cpu, lin + n);
+        buf += n;
+        bytes -= n;
+    }
+}
+
+static void ops_load(struct cpu *c, uint64_t lin, void *buf, unsigned bytes,
+                     unsigned access)
+{
+    struct engine *eng = engine_of(c);
+    const struct tlb_entry *t =
+        &eng->tlb[soft_space(c, access)]
+                 [lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+    uint64_t off = lin ^ t->rtag;
+
+    if (!(access & ACC_EXEC) && off <= PAGE_BYTES - bytes) {
+        copy_small(buf, (void *)(t->rpage + off), bytes);
+    } else {
+        load_slow(eng, lin, buf, bytes, access);
+    }
+}
+
+static void store_slow(struct engine *eng, uint64_t lin, const uint8_t *buf,
+                       unsigned bytes, unsigned access)
+{
+    struct page_ref r;
+    uint64_t last = wrap(&eng->cpu, lin + bytes - 1);
+
+    /* Both pages are checked before the first byte changes. */
+    if ((lin ^ last) >> PAGE_SHIFT) {
+        resolve(eng, lin, access, &r);
+        resolve(eng, last & ~(uint64_t)(PAGE_BYTES - 1), access, &r);
+    }
+    while (bytes > 0) {
+        unsigned n = left_in_page(lin);
+        if (n > bytes) n = bytes;
+        resolve(eng, lin, access, &r);
+        if (r.kind == PAGE_DEVICE) {
+            device_write(eng, r.gpa, buf, n);
+        } else {
+            copy_small(r.host, buf, n);
+            if (r.kind == PAGE_CODE) {
+                eng->stat.code_stores++;
+                code_written(eng->soft, r.host, n);
+            }
+        }
+        lin = wrap(&eng->cpu, lin + n);
+        buf += n;
+        bytes -= n;
+    }
+}
+
+static void ops_store(struct cpu *c, uint64_t lin, const void *buf,
+                      unsigned bytes, unsigned access)
+{
+    struct engine *eng = engine_of(c);
+    const struct tlb_entry *t =
+        &eng->tlb[soft_space(c, access)]
+                 [lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+    uint64_t off = lin ^ t->wtag;
+
+    if (off <= PAGE_BYTES - bytes) {
+        copy_small((void *)(t->wpage + off), buf, bytes);
+    } else {
+        store_slow(eng, lin, buf, bytes, access);
+    }
+}
+
+static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
+{
+    struct engine *eng = engine_of(c);
+    const struct tlb_entry *t =
+        &eng->tlb[soft_space(c, access)]
+                 [lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+    struct page_ref r;
+    uint64_t off;
+
+    if (access & ACC_WRITE) {
+        off = lin ^ t->wtag;
+        if (off < PAGE_BYTES) return (void *)(t->wpage + off);
+    } else if (!(access & ACC_EXEC)) {
+        off = lin ^ t->rtag;
+        if (off < PAGE_BYTES) return (void *)(t->rpage + off);
+    }
+    resolve(eng, lin, access, &r);
+    return r.kind == PAGE_DIRECT ? r.host : NULL;
+}
+
+static void *ops_phys_ptr(struct cpu *c, uint64_t gpa)
+{
+    uint8_t *page = tlb_phys_page(engine_of(c), gpa);
+
+    return page ? page + (gpa & (PAGE_BYTES - 1)) : NULL;
+}
+
+static uint32_t ops_in(struct cpu *c, unsigned port, unsigned bytes)
+{
+    struct engine *eng = engine_of(c);
+    struct vm *vm = eng->soft->vm;
+    uint32_t v;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    v = port_read_locked(vm, port, bytes);
+    vm_unlock(vm);
+    soft_enter(eng);
+    return v;
+}
+
+static void ops_out(struct cpu *c, unsigned port, unsigned bytes, uint32_t v)
+{
+    struct engine *eng = engine_of(c);
+    struct vm *vm = eng->soft->vm;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    port_write_locked(vm, port, bytes, v);
+    vm_unlock(vm);
+    soft_enter(eng);
+}
+
+static void ops_flush(struct cpu *c, enum cpu_flush what, uint64_t lin)
+{
+    tlb_flush(engine_of(c), what, lin);
+}
+
+static void ops_mode_changed(struct cpu *c)
+{
+    engine_of(c)->is_mode_stale = true;
+}
+
+static uint64_t ops_tsc(struct cpu *c)
+{
+    return soft_tsc(engine_of(c));
+}
+
+/* The local APICs' functions with the lock held, called outside.  What each
+ * of the callers below wants is in the struct. */
+struct apic_call {
+    enum { APIC_READ, APIC_WRITE, APIC_GET_TPR, APIC_SET_TPR, APIC_SET_BASE,
+           APIC_DEADLINE } what;
+    unsigned reg;
+    bool is_set;
+    uint64_t value;
+};
+
+static int apic_call(struct cpu *c, struct apic_call *a)
+{
+    struct engine *eng = engine_of(c);
+    struct vm *vm = eng->soft->vm;
+    const struct lapic_ops *l;
+    void *lapics;
+    unsigned n = c->index;
+    int rc = 0;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    l = intr_lapic(vm, &lapics);
+    if (!l) {
+        rc = -1;
+    } else {
+        switch (a->what) {
+        case APIC_READ: rc = l->msr_read(lapics, n, a->reg, &a->value); break;
+        case APIC_WRITE: rc = l->msr_write(lapics, n, a->reg, a->value); break;
+        case APIC_GET_TPR: a->value = l->get_tpr(lapics, n); break;
+        case APIC_SET_TPR: l->set_tpr(lapics, n, (uint8_t)a->value); break;
+        case APIC_SET_BASE: l->set_base(lapics, n, a->value); break;
+        case APIC_DEADLINE:
+            a->value = l->tsc_deadline(lapics, n, a->is_set, a->value);
+            break;
+        }
+    }
+    vm_unlock(vm);
+    soft_enter(eng);
+    return rc;
+}
+
+static int ops_apic_read(struct cpu *c, unsigned reg, uint64_t *v)
+{
+    struct apic_call a = { .what = APIC_READ, .reg = reg };
+    int rc = apic_call(c, &a);
+
+    *v = a.value;
+    return rc;
+}
+
+static int ops_apic_write(struct cpu *c, unsigned reg, uint64_t v)
+{
+    struct apic_call a = { .what = APIC_WRITE, .reg = reg, .value = v };
+
+    return apic_call(c, &a);
+}
+
+static uint8_t ops_get_tpr(struct cpu *c)
+{
+    struct apic_call a = { .what = APIC_GET_TPR };
+
+    apic_call(c, &a);
+    return (uint8_t)a.value;
+}
+
+static void ops_set_tpr(struct cpu *c, uint8_t tpr)
+{
+    struct apic_call a = { .what = APIC_SET_TPR, .value = tpr };
+
+    apic_call(c, &a);
+}
+
+static void ops_apic_base_changed(struct cpu *c)
+{
+    struct apic_call a = { .what = APIC_SET_BASE, .value = c->apic_base };
+
+    apic_call(c, &a);
+}
+
+static uint64_t ops_tsc_deadline(struct cpu *c, bool set, uint64_t v)
+{
+    struct apic_call a = {
+        .what = APIC_DEADLINE, .is_set = set, .value = v,
+    };
+
+    apic_call(c, &a);
+    return a.value;
+}
+
+const struct cpu_ops soft_cpu_ops = {
+    .load = ops_load,
+    .store = ops_store,
+    .lin_ptr = ops_lin_ptr,
+    .phys_ptr = ops_phys_ptr,
+    .in = ops_in,
+    .out = ops_out,
+    .flush = ops_flush,
+    .mode_changed = ops_mode_changed,
+    .tsc = ops_tsc,
+    .apic_read = ops_apic_read,
+    .apic_write = ops_apic_write,
+    .get_tpr = ops_get_tpr,
+    .set_tpr = ops_set_tpr,
+    .apic_base_changed = ops_apic_base_changed,
+    .tsc_deadline = ops_tsc_deadline,
+};

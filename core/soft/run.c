@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/engine.h"
+
+#include "core/cpu/emulate.h"
+#include "core/soft/host_signal.h"
+#include "core/vm/vm.h"
+
+/*
+ * The loop of one vCPU.  Translated code runs until it meets something that
+ * is not rewritten; that one instruction is emulated, and so on.  In between
+ * events are looked at: translated code leaves when attn is set, which
+ * soft_kick does; an event that cannot be served yet (interrupt with IF clear)
+ * is looked for again after each emulated instruction, as only those change
+ * IF.
+ */
+
+enum { XSAVE_MASK = 7 }; /* x87, SSE, AVX */
+
+void soft_vector_save(struct cpu *c)
+{
+    static const uint32_t plain_mxcsr = 0x1f80;
+
+    __asm__ volatile("xsave64 %0\n\t"
+                     "fninit\n\t"
+                     "ldmxcsr %1\n\t"
+                     "vzeroupper"
+                     : "+m"(c->xsave)
+                     : "m"(plain_mxcsr), "a"(XSAVE_MASK), "d"(0)
+                     : "memory");
+}
+
+void soft_vector_load(struct cpu *c)
+{
+    __asm__ volatile("xrstor64 %0"
+                     :
+                     : "m"(c->xsave), "a"(XSAVE_MASK), "d"(0)
+                     : "memory");
+}
+
+void soft_leave(struct engine *eng)
+{
+    soft_vector_save(&eng->cpu);
+    eng->is_outside = true;
+    vcpu_leave(eng->v);
+}
+
+void soft_enter(struct engine *eng)
+{
+    vcpu_enter(eng->v);
+    eng->is_outside = false;
+    soft_vector_load(&eng->cpu);
+}
+
+void soft_kick(struct vcpu *v)
+{
+    struct engine *eng = v->engine;
+
+    if (eng) atomic_store(&eng->attn, 1);
+}
+
+static void set_gs_base(void *p)
+{
+    __asm__ volatile("wrgsbase %0" : : "r"(p) : "memory");
+}
+
+uint64_t soft_tsc(const struct engine *eng)
+{
+    return __builtin_ia32_rdtsc() + eng->tsc_offset;
+}
+
+static bool must_emulate(const struct engine *eng)
+{
+    const struct cpu *c = &eng->cpu;
+
+    return eng->soft->options.is_interpreted || c->has_intr_shadow ||
+           (c->rflags & FLAG_TF) || (c->dr[7] & 0xff) ||
+           ((c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) && cpu_cpl(c) == 3);
+}
+
+static enum soft_exit run_loop(struct engine *eng)
+{
+    struct cpu *c = &eng->cpu;
+    enum soft_exit why = SOFT_EXIT_EVENT;
+    enum cpu_step step;
+
+    for (;;) {
+        if (atomic_load_explicit(&eng->attn, memory_order_relaxed) ||
+            soft_has_event(eng) || c->activity != CPU_ACTIVE) {
+            if (soft_attend(eng, &why)) return why;
+            if (c->activity != CPU_ACTIVE) continue;
+        }
+        if (must_emulate(eng)) {
+            step = cpu_emulate(c);
+            eng->stat.emulated++;
+            eng->is_mode_stale = true;
+        } else {
+            step = soft_run_translated(eng);
+        }
+        if (step == STEP_SHUTDOWN) return SOFT_EXIT_SHUTDOWN;
+        if (step == STEP_UNKNOWN) return SOFT_EXIT_ERROR;
+    }
+}
+
+enum soft_exit soft_run(struct engine *eng)
+{
+    enum soft_exit why;
+
+    vcpu_set_current(eng->v);
+    eng->signal_stack = host_signal_stack_new();
+    if (!eng->signal_stack) {
+        soft_fail(eng, "no memory for a signal stack");
+        return SOFT_EXIT_ERROR;
+    }
+    set_gs_base(eng);
+    soft_enter(eng);
+    why = run_loop(eng);
+    soft_leave(eng);
+    host_signal_stack_free(eng->signal_stack);
+    return why;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/code.h"
+#include "core/soft/engine.h"
+
+#include "core/cpu/mmu.h"
+#include "core/vm/mem.h"
+
+/*
+ * The software TLB of one vCPU: per space a table for data, probed by
+ * translated code, and a small one for instruction fetch, used when a block
+ * is looked up.  Only pages that may be touched directly are entered:
+ * anything odd (MMIO, ROM writes, pages that hold translated code) misses
+ * for ever and is seen here each time.
+ *
+ * A flush without global pages has to find the others: their slots are
+ * listed as they are filled, up to a limit; past it everything goes.
+ */
+
+static bool is_canonical(uint64_t lin)
+{
+    return (int64_t)(lin << 16) >> 16 == (int64_t)lin;
+}
+
+static uint64_t no_tag(unsigned slot)
+{
+    return (uint64_t)(slot ^ 1) << PAGE_SHIFT;
+}
+
+static unsigned slot_of(uint64_t lin)
+{
+    return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
+}
+
+static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
+{
+    eng->tlb[space][slot].rtag = no_tag(slot);
+    eng->tlb[space][slot].wtag = no_tag(slot);
+}
+
+static void clear_data(struct engine *eng, unsigned space)
+{
+    for (unsigned i = 0; i < TLB_ENTRIES; i++) clear_slot(eng, space, i);
+    eng->nonglobal_count[space] = 0;
+}
+
+static void clear_fetch(struct engine *eng, unsigned space)
+{
+    for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
+        eng->fetch[space][i].tag = 1;
+    }
+}
+
+void ibt_clear(struct engine *eng, unsigned space)
+{
+    for (unsigned i = 0; i < IBT_ENTRIES; i++) {
+        eng->ibt[space][i] = eng->ibt_miss;
+    }
+    eng->ibt_has_nonglobal[space] = false;
+    for (unsigned i = 0; i < 4; i++) eng->fetched_pages[space][i] = 0;
+}
+
+/* A large page may be cached as many small ones, and INVLPG of one of its
+ * addresses drops them all (SDM 3A 4.10.4.1): a filter knows the 4 MiB
+ * regions, and for giant pages the GiB, that had a part of one cached. */
+static void set_large(struct engine *eng, uint64_t region)
+{
+    unsigned bit = region & (LARGE_FILTER_BITS - 1);
+
+    eng->large_filter[bit / 64] |= 1ull << (bit & 63);
+}
+
+static bool is_set_large(const struct engine *eng, uint64_t region)
+{
+    unsigned bit = region & (LARGE_FILTER_BITS - 1);
+
+    return eng->large_filter[bit / 64] >> (bit & 63) & 1;
+}
+
+static uint64_t large_region(uint64_t lin)
+{
+    return lin >> 22 ^ lin >> 34;
+}
+
+static uint64_t giant_region(uint64_t lin)
+{
+    return (lin >> 30) * 0x9e5 + 0x5a5;
+}
+
+static void note_large_page(struct engine *eng, uint64_t lin,
+                            uint64_t page_bytes)
+{
+    if (page_bytes <= PAGE_BYTES) return;
+    set_large(eng, large_region(lin));
+    if (page_bytes > 1ull << 22) set_large(eng, giant_region(lin));
+}
+
+static bool is_large(const struct engine *eng, uint64_t lin)
+{
+    return is_set_large(eng, large_region(lin)) ||
+           is_set_large(eng, giant_region(lin));
+}
+
+static void flush_all(struct engine *eng)
+{
+    for (unsigned i = 0; i < LARGE_FILTER_BITS / 64; i++) {
+        eng->large_filter[i] = 0;
+    }
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        clear_data(eng, s);
+        clear_fetch(eng, s);
+        ibt_clear(eng, s);
+    }
+}
+
+static void flush_nonglobal(struct engine *eng)
+{
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        unsigned n = eng->nonglobal_count[s];
+        if (n > NONGLOBAL_MAX) {
+            clear_data(eng, s);
+        } else {
+            for (unsigned i = 0; i < n; i++) {
+                clear_slot(eng, s, eng->nonglobal[s][i]);
+            }
+            eng->nonglobal_count[s] = 0;
+        }
+        if (!eng->ibt_has_nonglobal[s]) continue;
+        ibt_clear(eng, s);
+        for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
+            struct fetch_entry *f = &eng->fetch[s][i];
+            if (!f->is_global) f->tag = 1;
+        }
+    }
+}
+
+static unsigned bloom_bit(uint64_t lin)
+{
+    return (lin >> PAGE_SHIFT ^ lin >> 20) & 255;
+}
+
+static void flush_page(struct engine *eng, uint64_t lin)
+{
+    unsigned slot = slot_of(lin), bit = bloom_bit(lin);
+
+    if (is_large(eng, lin)) {
+        flush_all(eng);
+        return;
+    }
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        clear_slot(eng, s, slot);
+        if (!(eng->fetched_pages[s][bit / 64] >> (bit & 63) & 1)) continue;
+        ibt_clear(eng, s);
+        clear_fetch(eng, s);
+    }
+}
+
+void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin)
+{
+    switch (what) {
+    case CPU_FLUSH_ALL: flush_all(eng); break;
+    case CPU_FLUSH_NONGLOBAL: flush_nonglobal(eng); break;
+    case CPU_FLUSH_PAGE:
+        flush_page(eng, lin);
+        eng->stat.page_flushes++;
+        return;
+    }
+    eng->stat.flushes++;
+}
+
+void tlb_init(struct engine *eng)
+{
+    flush_all(eng);
+    for (unsigned i = 0; i < PHYS_ENTRIES; i++) eng->phys[i].gpa = 1;
+}
+
+void tlb_protect(struct engine *eng, const uint8_t *page)
+{
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+            struct tlb_entry *t = &eng->tlb[s][i];
+            if (t->wpage == (uint64_t)page) t->wtag = no_tag(i);
+        }
+    }
+}
+
+static void note_nonglobal(struct engine *eng, unsigned space, unsigned slot)
+{
+    unsigned n = eng->nonglobal_count[space];
+
+    if (n > NONGLOBAL_MAX) return;
+    if (n < NONGLOBAL_MAX) eng->nonglobal[space][n] = (uint16_t)slot;
+    eng->nonglobal_count[space] = n + 1;
+}
+
+/* Host address of the page at gpa, NULL unless all of it is memory. */
+static uint8_t *host_page(struct engine *eng, uint64_t gpa, bool *can_write)
+{
+    const struct mem_frag *f = mem_find(eng->soft->vm, gpa);
+
+    if (!f || !f->host) return NULL;
+    /* A20 may have moved gpa: the fragment is found for the moved one. */
+    if (gpa < f->start || gpa - f->start >= f->size) gpa &= ~(1ull << 20);
+    if (gpa < f->start || f->size - (gpa - f->start) < PAGE_BYTES) return NULL;
+    *can_write = f->can_write;
+    return f->host + (gpa - f->start);
+}
+
+uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa)
+{
+    unsigned i = gpa >> PAGE_SHIFT & (PHYS_ENTRIES - 1);
+    bool can_write;
+
+    gpa &= ~(uint64_t)(PAGE_BYTES - 1);
+    if (eng->phys[i].gpa != gpa) {
+        eng->phys[i].page = host_page(eng, gpa, &can_write);
+        eng->phys[i].gpa = gpa;
+    }
+    return eng->phys[i].page;
+}
+
+static void enter(struct engine *eng, unsigned space, uint64_t lin,
+                  const struct cpu_page *p, uint8_t *page, bool can_write)
+{
+    unsigned slot = slot_of(lin);
+    struct tlb_entry *t = &eng->tlb[space][slot];
+    uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1);
+
+    t->rtag = tag;
+    t->rpage = (uint64_t)page;
+    if (can_write) {
+        t->wtag = tag;
+        t->wpage = (uint64_t)page;
+    } else if (t->wtag == tag) {
+        t->wtag = no_tag(slot);
+    }
+    if (!p->is_global) note_nonglobal(eng, space, slot);
+    note_large_page(eng, lin, p->page_bytes);
+    eng->stat.fills++;
+}
+
+enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
+                           struct page_ref *r)
+{
+    unsigned space = soft_space(&eng->cpu, access);
+    struct cpu_page p;
+    bool can_write = false, is_code = false;
+    uint8_t *page;
+
+    if (!is_canonical(lin) && cpu_is_long(&eng->cpu)) {
+        /* The emulator checks before it comes here; this is for 32-bit
+         * wrap-around oddities and must not index with garbage. */
+        r->error = 0;
+        return r->kind = PAGE_FAULT;
+    }
+    if (cpu_walk(&eng->cpu, lin, access, &p, &r->error) < 0) {
+        return r->kind = PAGE_FAULT;
+    }
+    r->gpa = p.gpa;
+    page = host_page(eng, p.gpa & ~(uint64_t)(PAGE_BYTES - 1), &can_write);
+    if (!page || ((access & ACC_WRITE) && !can_write)) {
+        return r->kind = PAGE_DEVICE;
+    }
+    r->host = page + (lin & (PAGE_BYTES - 1));
+    if (can_write) is_code = code_page_is_live(eng->soft, page);
+    if (access & ~(unsigned)(ACC_READ | ACC_WRITE)) {
+        /* Fetches and implicit supervisor accesses are not entered. */
+    } else if (!eng->is_verifying) {
+        enter(eng, space, lin, &p, page,
+              can_write && !is_code && p.can_write);
+    }
+    if ((access & ACC_WRITE) && is_code) return r->kind = PAGE_CODE;
+    return r->kind = PAGE_DIRECT;
+}
+
+uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
+{
+    unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+    unsigned bit = bloom_bit(lin);
+    struct fetch_entry *f =
+        &eng->fetch[space][lin >> PAGE_SHIFT & (FETCH_ENTRIES - 1)];
+    uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1);
+    struct cpu_page p;
+    uint32_t error;
+    bool can_write;
+
+    if (f->tag != tag) {
+        if (!is_canonical(lin)) return NULL;
+        if (cpu_walk(&eng->cpu, lin, ACC_EXEC, &p, &error) < 0) return NULL;
+        f->page =
+            host_page(eng, p.gpa & ~(uint64_t)(PAGE_BYTES - 1), &can_write);
+        if (!f->page) return NULL;
+        f->tag = tag;
+        f->is_global = p.is_global;
+        note_large_page(eng, lin, p.page_bytes);
+    }
+    eng->fetched_pages[space][bit / 64] |= 1ull << (bit & 63);
+    if (!f->is_global) eng->ibt_has_nonglobal[space] = true;
+    return f->page + (lin & (PAGE_BYTES - 1));
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_SOFT_TRANSLATE_H
+#define ORRERY_SOFT_TRANSLATE_H
+
+#include <Zydis/Zydis.h>
+
+#include "core/soft/code.h"
+#include "core/soft/emit.h"
+
+/*
+ * The translator: decodes a block of guest instructions (host_decode.c), finds
+ * out which flags are live (host_flags.c), and writes host code (host_block.c
+ * drives host_operand.c, host_address.c, host_stack.c, host_branch.c,
+ * host_string.c).  One per machine, used under the code cache's lock.
+ *
+ * An emitter function for an instruction returns false when it can not
+ * rewrite it; whatever it wrote is then taken back and the block ends with a
+ * call to the emulator instead.
+ */
+enum { BLOCK_INSNS = 64, BLOCK_FIXUPS = 256 };
+
+enum insn_kind {
+    INSN_GENERIC, /* registers renamed, memory operand replaced */
+    INSN_NOP,
+    INSN_LEA,
+    INSN_MOFFS, /* A0..A3 */
+    INSN_INCDEC, /* one-byte form of 32- and 16-bit code */
+    INSN_PUSH,
+    INSN_POP,
+    INSN_LEAVE,
+    INSN_STRING, /* one step of MOVS, STOS, LODS */
+    INSN_JMP,
+    INSN_JCC,
+    INSN_LOOP, /* LOOP, LOOPcc, JCXZ */
+    INSN_CALL,
+    INSN_RET,
+    INSN_JMP_INDIRECT,
+    INSN_CALL_INDIRECT,
+    INSN_EMULATE, /* the block ends before it */
+};
+
+struct guest_insn {
+    ZydisDecodedInstruction d;
+    ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+    const uint8_t *bytes;
+    uint64_t rip, next;
+    uint64_t target; /* of a direct branch */
+    enum insn_kind kind;
+    int mem; /* index of the explicit memory operand, -1 */
+    /* Arithmetic flags */
+    uint32_t use, kill, undefined;
+    uint32_t in; /* live before it */
+    uint32_t writes; /* guest registers, by number */
+};
+
+/* A guest memory access. */
+struct access {
+    int base, index; /* guest register numbers, -1 */
+    uint8_t scale;   /* shift */
+    int64_t disp;
+    uint8_t asize; /* bytes */
+    int seg;       /* enum cpu_seg */
+    unsigned bytes;
+    bool is_write;
+};
+
+/* Out-of-line code to be written when the main path is done. */
+enum fixup_kind {
+    FIX_SLOW,    /* TLB miss: slow path, back */
+    FIX_EMULATE, /* emulate insn */
+    FIX_LINK,    /* direct jump within the page, patchable */
+    FIX_TABLE,   /* direct jump through the table */
+    FIX_ATTEND,
+};
+
+struct fixup {
+    enum fixup_kind kind;
+    uint8_t *end;  /* writable address behind the rel32 to be patched */
+    uint8_t *back; /* executable address where the main path goes on */
+    uint64_t rip;
+    uint32_t tag_at;     /* FIX_SLOW: gs offset off the entry in S2, or 0 */
+    uint64_t address;    /* FIX_SLOW: constant address, if is_const */
+    bool is_const;
+    bool has_saved_flags;
+    uint16_t bytes;
+    bool is_write;
+};
+
+struct translator {
+    ZydisDecoder decoder[4]; /* 16, 32, 64 bit, real mode */
+    /* The block being made */
+    const struct engine *eng;
+    struct code_cache *cache;
+    struct mode_key mode;
+    unsigned osize_default;  /* bytes */
+    unsigned space;
+    struct guest_insn insn[BLOCK_INSNS];
+    unsigned count;
+    const uint8_t *start;    /* host address of the first byte */
+    uint64_t lin, rip;       /* of the first instruction */
+    uint64_t lines;          /* depended on */
+    bool is_crossing;        /* one instruction in two pages */
+    uint8_t crossing[32];    /* its bytes */
+    struct emitter hot, cold;
+    struct fixup fix[BLOCK_FIXUPS];
+    unsigned fix_count;
+    struct guest_insn *now;  /* being emitted */
+    bool are_flags_saved;    /* in engine.saved_flags, host's are garbage */
+};
+
+struct translator *translator_new(void);
+void translator_free(struct translator *t);
+
+/* ---- host_decode.c */
+
+/* Fill t->insn[] from t->start on. */
+void decode_block(struct translator *t);
+/* Guest number of a general register, -1 for others; AH..BH: number | 0x100. */
+int guest_gpr(ZydisRegister r);
+const ZydisDecoder *block_decoder(const struct translator *t);
+
+/* ---- host_flags.c */
+
+void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use,
+                uint32_t *kill, uint32_t *undefined);
+void find_live_flags(struct translator *t);
+
+/* ---- host_address.c */
+
+/* gs: offset of a guest register that has no host register. */
+int32_t slot_of_gpr(int g);
+/* Host register of a guest register, H_NONE: in its slot. */
+int host_of_gpr(int g);
+/* The guest register's value: its host register, or loaded into scratch. */
+int gpr_in(struct emitter *e, int g, int scratch);
+/* Access described by operand o of n. */
+bool access_of(const struct translator *t, const struct guest_insn *n,
+               const ZydisDecodedOperand *o, struct access *a);
+/* Effective address (no segment base) into host register to, which may be S1;
+ * S2 may be used. */
+void emit_ea(struct translator *t, const struct access *a, int to);
+/* Check the access; host address in S1 afterwards.  Uses S2.  The guest's
+ * flags survive. */
+void emit_access(struct translator *t, const struct access *a);
+struct fixup *add_fixup(struct translator *t, enum fixup_kind kind);
+/* Bracket around code that destroys flags which are live. */
+void save_flags(struct translator *t);
+void restore_flags(struct translator *t);
+
+/* ---- host_operand.c */
+
+bool emit_generic(struct translator *t, struct guest_insn *n);
+bool emit_moffs(struct translator *t, struct guest_insn *n);
+bool emit_incdec(struct translator *t, struct guest_insn *n);
+bool emit_lea_insn(struct translator *t, struct guest_insn *n);
+
+/* ---- host_stack.c */
+
+unsigned stack_asize(const struct translator *t);
+/* Check the slot at SP + offset. */
+void emit_stack_access(struct translator *t, int offset, unsigned bytes,
+                       bool is_write);
+void emit_stack_adjust(struct translator *t, int delta);
+unsigned stack_slot_bytes(const struct guest_insn *n);
+void emit_push_const(struct translator *t, unsigned bytes, uint64_t v);
+void emit_store_sized(struct emitter *e, unsigned bytes, int reg,
+                      struct mem_form m);
+void emit_load_sized(struct emitter *e, unsigned bytes, int reg,
+                     struct mem_form m);
+bool emit_push(struct translator *t, struct guest_insn *n);
+bool emit_pop(struct translator *t, struct guest_insn *n);
+bool emit_leave(struct translator *t, struct guest_insn *n);
+
+/* ---- host_branch.c */
+
+bool emit_branch(struct translator *t, struct guest_insn *n);
+/* Unconditional jump to a guest address. */
+void emit_goto(struct translator *t, uint64_t rip);
+void emit_cold_table_jump(struct translator *t, uint64_t rip);
+/* Compare S1 with the block's rip; the landing pad. */
+void emit_pad(struct translator *t, bool are_flags_live);
+
+/* ---- host_string.c */
+
+bool emit_string(struct translator *t, struct guest_insn *n);
+
+#endif

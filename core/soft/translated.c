@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/code.h"
+
+#include "core/cpu/copy.h"
+#include "core/soft/verify.h"
+#include "core/vm/vm.h"
+
+/*
+ * Running translated code: entry through the indirect-branch table, what to do
+ * when it comes back, and making blocks.
+ */
+
+void soft_enter_code(uint64_t code, uint64_t rip);
+
+/* ---- the memory slow path (entry.S, soft_slow) */
+
+enum { BOUNCE_ALIGN = 64 };
+
+static bool is_crossing(uint64_t lin, unsigned bytes)
+{
+    return (lin & (PAGE_BYTES - 1)) + bytes > PAGE_BYTES;
+}
+
+/* A load across two pages of memory, into the bounce buffer. */
+static uint64_t load_crossing(struct engine *eng, uint64_t lin, unsigned bytes)
+{
+    unsigned first = PAGE_BYTES - (unsigned)(lin & (PAGE_BYTES - 1));
+    uint8_t *to = eng->bounce + (lin & (BOUNCE_ALIGN - 1));
+    uint64_t second = lin + first;
+    struct page_ref a, b;
+
+    if (bytes > BOUNCE_ALIGN) return 0;
+    if (!cpu_is_long(&eng->cpu)) second = (uint32_t)second;
+    if (tlb_resolve(eng, lin, ACC_READ, &a) != PAGE_DIRECT) return 0;
+    if (tlb_resolve(eng, second, ACC_READ, &b) != PAGE_DIRECT) return 0;
+    cpu_copy(to, a.host, first);
+    cpu_copy(to + first, b.host, bytes - first);
+    return (uint64_t)to;
+}
+
+/* Called from entry.S: host address for the access, or 0 when the instruction
+ * must be emulated (fault, device, store across pages, store to code). */
+uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site);
+uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
+{
+    struct engine *eng;
+    struct page_ref r;
+
+    __asm__("rdgsbase %0" : "=r"(eng));
+    if (is_crossing(lin, site->bytes)) {
+        return site->is_write ? 0 : load_crossing(eng, lin, site->bytes);
+    }
+    switch (tlb_resolve(eng, lin, site->is_write ? ACC_READ | ACC_WRITE
+                                                 : ACC_READ, &r)) {
+    case PAGE_DIRECT: break;
+    case PAGE_CODE:
+        if (code_would_drop(eng->soft, r.host, site->bytes)) return 0;
+        break;
+    default: return 0;
+    }
+    if (eng->is_verifying && site->is_write) {
+        return verify_log_store(eng, r.host, site->bytes);
+    }
+    return (uint64_t)r.host;
+}
+
+/* ---- making blocks */
+
+/* Stores to the page are seen from now on, by all vCPUs. */
+static void watch_page(struct engine *eng, const uint8_t *page)
+{
+    struct soft_vm *s = eng->soft;
+    struct code_page *p;
+
+    if (s->engine_count > 1) {
+        soft_leave(eng);
+        vm_lock(s->vm);
+        vm_exclusive_begin_locked(s->vm);
+    }
+    code_lock(s->cache);
+    p = code_page_get_locked(s->cache, page);
+    if (p) atomic_store(&p->is_live, true);
+    code_unlock(s->cache);
+    for (unsigned i = 0; i < s->engine_count; i++) {
+        tlb_protect(s->engines[i], page);
+    }
+    if (s->engine_count > 1) {
+        vm_exclusive_end_locked(s->vm);
+        vm_unlock(s->vm);
+        soft_enter(eng);
+    }
+}
+
+static void reset_cache(struct engine *eng)
+{
+    struct vm *vm = eng->soft->vm;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    vm_exclusive_begin_locked(vm);
+    code_reset(eng->soft);
+    vm_exclusive_end_locked(vm);
+    vm_unlock(vm);
+    soft_enter(eng);
+}
+
+static const uint8_t *page_of(const uint8_t *host)
+{
+    return (const uint8_t *)((uint64_t)host & ~(PAGE_BYTES - 1ull));
+}
+
+/* Host page after the one of lin, if code may be fetched from it. */
+static const uint8_t *next_page(struct engine *eng, uint64_t lin)
+{
+    uint64_t next = (lin | (PAGE_BYTES - 1)) + 1;
+
+    if (!cpu_is_long(&eng->cpu)) next = (uint32_t)next;
+    return tlb_fetch(eng, next);
+}
+
+enum { TAIL_BYTES = 15, TRIES = 4 };
+
+/* Block for the code at rip, NULL when it must be emulated. */
+static struct block *get_block(struct engine *eng, uint64_t rip,
+                               uint8_t *link)
+{
+    struct code_cache *c = eng->soft->cache;
+    struct mode_key *m = &eng->mode;
+    uint64_t lin = m->cs_base + rip;
+    bool is_long = cpu_is_long(&eng->cpu);
+
+    if (!is_long) lin = (uint32_t)lin;
+    if (!(m->bits & BM_CODE64) && rip > m->cs_limit) return NULL;
+    for (int try = 0; try < TRIES; try++) {
+        const uint8_t *start = tlb_fetch(eng, lin), *next = NULL;
+        struct block *b;
+        uint64_t flushes;
+
+        if (!start) return NULL;
+        if ((lin & (PAGE_BYTES - 1)) > PAGE_BYTES - TAIL_BYTES) {
+            next = next_page(eng, lin);
+        }
+        code_lock(c);
+        flushes = c->stat.flushes;
+        b = code_find_locked(c, start, lin, m, next);
+        if (b) {
+            if (link) code_link_locked(c, link, b);
+            code_unlock(c);
+            return b;
+        }
+        code_unlock(c);
+        if (!code_page_is_live(eng->soft, page_of(start))) {
+            watch_page(eng, page_of(start));
+            link = NULL;
+            continue;
+        }
+        if (next && !code_page_is_live(eng->soft, next)) {
+            watch_page(eng, next);
+            link = NULL;
+            continue;
+        }
+        soft_vector_save(&eng->cpu);
+        code_lock(c);
+        b = code_translate(eng->soft, eng, start, lin, next);
+        if (b && link && flushes == c->stat.flushes) {
+            code_link_locked(c, link, b);
+        }
+        code_unlock(c);
+        soft_vector_load(&eng->cpu);
+        if (b) return b;
+        reset_cache(eng);
+        link = NULL;
+    }
+    return NULL;
+}
+
+static void lookup(struct engine *eng, struct block **out)
+{
+    struct cpu *c = &eng->cpu;
+    unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+    struct block *b = get_block(eng, c->rip, (uint8_t *)eng->link);
+
+    eng->stat.lookups++;
+    *out = b;
+    if (!b) return;
+    eng->ibt[space][c->rip & (IBT_ENTRIES - 1)] = (uint64_t)b->pad;
+}
+
+static bool is_same(const struct mode_key *a, const struct mode_key *b)
+{
+    return a->bits == b->bits && a->cs_base == b->cs_base &&
+           a->cs_limit == b->cs_limit;
+}
+
+static void own_table(struct engine *eng)
+{
+    unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+
+    if (is_same(&eng->ibt_mode[space], &eng->mode)) return;
+    ibt_clear(eng, space);
+    eng->ibt_mode[space] = eng->mode;
+}
+
+static void enter(struct engine *eng)
+{
+    struct cpu *c = &eng->cpu;
+    unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+
+    c->rflags &= ~(uint64_t)FLAG_RF;
+    eng->host_flags = (c->rflags & FLAGS_ARITH) | FLAG_IF | 2;
+    eng->stat.entries++;
+    soft_enter_code(eng->ibt[space][c->rip & (IBT_ENTRIES - 1)], c->rip);
+    if (eng->cause == LEAVE_SLOW) {
+        const struct slow_site *site = (void *)eng->link;
+        if (site->has_saved_flags) {
+            uint64_t ax = eng->saved_flags;
+            eng->host_flags = (ax >> 8 & FLAGS_ARITH & 0xff) |
+                              (ax & 0xff ? FLAG_OF : 0);
+        }
+    }
+    c->rflags = (c->rflags & ~(uint64_t)FLAGS_ARITH) |
+                (eng->host_flags & FLAGS_ARITH);
+}
+
+enum cpu_step soft_run_translated(struct engine *eng)
+{
+    struct cpu *c = &eng->cpu;
+    struct block *b;
+    enum cpu_step step;
+
+    if (eng->is_mode_stale) {
+        soft_update_mode(eng);
+        eng->is_mode_stale = false;
+        own_table(eng);
+    }
+    for (;;) {
+        if (eng->soft->options.is_verified) {
+            enum verify_result r = verify_block(eng);
+            if (r == VERIFY_FAILED) return STEP_UNKNOWN;
+            if (r == VERIFY_DONE) return STEP_OK;
+            break;
+        }
+        enter(eng);
+        if (eng->cause == LEAVE_ATTEND) return STEP_OK;
+        if (eng->cause != LEAVE_LOOKUP) break;
+        if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {
+            return STEP_OK;
+        }
+        lookup(eng, &b);
+        if (!b) break;
+    }
+    step = cpu_emulate(c);
+    eng->stat.emulated++;
+    eng->is_mode_stale = true;
+    return step;
+}
