@@ -390,7 +390,7 @@ static void i8042_destroy(struct dev *d)
 {
     struct i8042 *k = d->s;
 
-    input_remove_handler_locked(vm_input(d->vm), k);
+    input_remove_handler_locked(vm_service(d->vm, "input"), k);
     timer_disarm_locked(&k->timer);
     port_unmap_locked(d->vm, 0x60, 1, k);
     port_unmap_locked(d->vm, 0x64, 1, k);
