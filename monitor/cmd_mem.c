@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* x, xp, i, o, sum, memsave, pmemsave, gva2gpa. */
+#include <Zydis/Zydis.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cpu/cpu.h"
+#include "core/cpu/mmu.h"
+#include "core/vm/port.h"
+#include "core/vm/vm.h"
+#include "monitor/command.h"
+
+static unsigned size_bytes(char size)
+{
+    switch (size) {
+    case 'b': return 1;
+    case 'h': return 2;
+    case 'g': return 8;
+    default: return 4;
+    }
+}
+
+static int64_t sign_extend(uint64_t v, unsigned bytes)
+{
+    unsigned shift = 64 - 8 * bytes;
+
+    return (int64_t)(v << shift) >> shift;
+}
+
+static void print_char(FILE *out, unsigned char ch)
+{
+    fputc('\'', out);
+    switch (ch) {
+    case '\'': fputs("\\'", out); break;
+    case '\\': fputs("\\\\", out); break;
+    case '\n': fputs("\\n", out); break;
+    case '\r': fputs("\\r", out); break;
+    default:
+        if (ch >= 32 && ch < 127) {
+            fputc(ch, out);
+        } else {
+            fprintf(out, "\\x%02x", ch);
+        }
+    }
+    fputc('\'', out);
+}
+
+void print_value(FILE *out, uint64_t v, char format, unsigned bytes,
+                 bool is_padded)
+{
+    static const int decimal_width[9] = { 0, 3, 5, 0, 10, 0, 0, 0, 20 };
+    int width = is_padded ? decimal_width[bytes] : 0;
+
+    switch (format) {
+    case 'o':
+        fprintf(out, "%#*llo", is_padded ? (int)(bytes * 8 + 2) / 3 : 0,
+                (unsigned long long)v);
+        break;
+    case 'x':
+        if (is_padded) {
+            fprintf(out, "0x%0*llx", (int)bytes * 2, (unsigned long long)v);
+        } else {
+            fprintf(out, "%#llx", (unsigned long long)v);
+        }
+        break;
+    case 'u': fprintf(out, "%*llu", width, (unsigned long long)v); break;
+    case 'c': print_char(out, (unsigned char)v); break;
+    default:
+        fprintf(out, "%*lld", width, (long long)sign_extend(v, bytes));
+        break;
+    }
+}
+
+/* Where x (a CPU's linear) or xp (physical) reads from. */
+struct source {
+    struct vm *vm;
+    struct cpu *c; /* NULL: physical */
+};
+
+static int source_read(const struct source *s, uint64_t at, void *buf,
+                       size_t bytes)
+{
+    if (s->c != NULL) return cpu_read_linear(s->vm, s->c, at, buf, bytes);
+    mem_read_locked(s->vm, at, buf, bytes);
+    return 0;
+}
+
+static bool is_answer_full(FILE *out)
+{
+    long at = ftell(out);
+
+    if (at < ANSWER_MAX_BYTES) return false;
+    fputs("... cut here\n", out);
+    return true;
+}
+
+static void dump_values(FILE *out, const struct source *s, uint64_t at,
+                        uint64_t count, char format, unsigned bytes)
+{
+    unsigned per_line = (bytes == 1 ? 8 : 16) / bytes;
+
+    while (count > 0 && !is_answer_full(out)) {
+        uint64_t n = count < per_line ? count : per_line;
+
+        fprintf(out, "%016llx:", (unsigned long long)at);
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t v = 0;
+
+            if (source_read(s, at, &v, bytes) < 0) {
+                fputs(" Cannot access memory\n", out);
+                return;
+            }
+            fputc(' ', out);
+            print_value(out, v, format, bytes, true);
+            at += bytes;
+        }
+        fputc('\n', out);
+        count -= n;
+    }
+}
+
+/* As many octets of an instruction as can be read, at most 15. */
+static unsigned fetch(const struct source *s, uint64_t at, uint8_t buf[16])
+{
+    unsigned n = 0;
+
+    while (n < 15 && source_read(s, at + n, buf + n, 1) == 0)
+        n++;
+    return n;
+}
+
+static void print_insn(FILE *out, uint64_t at, const uint8_t *buf, unsigned n,
+                       const char *text)
+{
+    char hex[64];
+    size_t len = strcspn(text, " ");
+
+    for (unsigned i = 0; i < n; i++)
+        snprintf(hex + 3 * i, sizeof(hex) - 3 * i, "%02x ", buf[i]);
+    if (n == 0) hex[0] = '\0';
+    if (text[len] == '\0') {
+        fprintf(out, "0x%08llx:  %-24s %s\n", (unsigned long long)at, hex,
+                text);
+    } else {
+        fprintf(out, "0x%08llx:  %-24s %-8.*s %s\n", (unsigned long long)at,
+                hex, (int)len, text, text + len + 1);
+    }
+}
+
+static void dump_insns(FILE *out, const struct source *s, const struct cpu *c,
+                       uint64_t at, uint64_t count)
+{
+    ZydisMachineMode mode = ZYDIS_MACHINE_MODE_LONG_COMPAT_16;
+    ZydisStackWidth width = ZYDIS_STACK_WIDTH_16;
+    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecodedInstruction insn;
+    ZydisFormatter formatter;
+    ZydisDecoder decoder;
+
+    if (cpu_is_code64(c)) {
+        mode = ZYDIS_MACHINE_MODE_LONG_64;
+        width = ZYDIS_STACK_WIDTH_64;
+    } else if (c->seg[SEG_CS].attr & SEG_ATTR_DB) {
+        mode = ZYDIS_MACHINE_MODE_LONG_COMPAT_32;
+        width = ZYDIS_STACK_WIDTH_32;
+    }
+    ZydisDecoderInit(&decoder, mode, width);
+    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_ATT);
+    ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_HEX_UPPERCASE,
+                              ZYAN_FALSE);
+    for (; count > 0 && !is_answer_full(out); count--) {
+        uint8_t buf[16];
+        char text[160];
+        unsigned n = fetch(s, at, buf);
+
+        if (n == 0) {
+            fprintf(out, "0x%08llx: unable to read memory\n",
+                    (unsigned long long)at);
+            return;
+        }
+        if (ZYAN_SUCCESS(
+                ZydisDecoderDecodeFull(&decoder, buf, n, &insn, ops)) &&
+            ZYAN_SUCCESS(ZydisFormatterFormatInstruction(
+                &formatter, &insn, ops, insn.operand_count_visible, text,
+                sizeof(text), at, NULL))) {
+            n = insn.length;
+        } else {
+            snprintf(text, sizeof(text), ".byte    0x%02x", buf[0]);
+            n = 1;
+        }
+        print_insn(out, at, buf, n, text);
+        at += n;
+    }
+}
+
+/* Fill what /FMT left open from the last time and remember it. */
+static void settle_format(struct cmd *c)
+{
+    struct monitor_session *s = c->s;
+    struct cmd_format *f = &c->format;
+
+    if (f->count == 0) f->count = 1;
+    if (f->format == 0) f->format = s->dump_format ? s->dump_format : 'x';
+    if (f->size == 0) f->size = s->dump_size ? s->dump_size : 'w';
+    s->dump_format = f->format;
+    if (f->format != 'i') s->dump_size = f->size;
+    if (f->format == 'c') f->size = 'b';
+}
+
+static int dump(struct cmd *c, bool is_linear, struct err *e)
+{
+    uint64_t at = (uint64_t)c->arg[1].number;
+    struct cpu *cpu = monitor_cpu_begin(c->s, c->s->cpu);
+    struct source s = { .vm = c->vm, .c = is_linear ? cpu : NULL };
+
+    settle_format(c);
+    if (cpu == NULL && (is_linear || c->format.format == 'i'))
+        return err_set(e, -ENODEV, "No CPU");
+    if (c->format.format == 'i') {
+        dump_insns(c->out, &s, cpu, at, c->format.count);
+    } else {
+        dump_values(c->out, &s, at, c->format.count, c->format.format,
+                    size_bytes(c->format.size));
+    }
+    if (cpu != NULL) monitor_cpu_end(c->s);
+    return 0;
+}
+
+int cmd_x(struct cmd *c, struct err *e)
+{
+    return dump(c, true, e);
+}
+
+int cmd_xp(struct cmd *c, struct err *e)
+{
+    return dump(c, false, e);
+}
+
+int cmd_print(struct cmd *c, struct err *e)
+{
+    char format = c->format.format;
+
+    (void)e;
+    if (format == 0) format = c->s->print_format;
+    if (format == 0) format = 'd';
+    c->s->print_format = format;
+    print_value(c->out, (uint64_t)c->arg[1].number, format, 8, false);
+    fputc('\n', c->out);
+    return 0;
+}
+
+/* A port and its width for i and o. */
+static unsigned port_size(struct cmd *c, char *suffix)
+{
+    unsigned bytes = c->format.size ? size_bytes(c->format.size) : 1;
+
+    if (bytes == 8) bytes = 4;
+    *suffix = bytes == 1 ? 'b' : bytes == 2 ? 'w' : 'l';
+    return bytes;
+}
+
+int cmd_port_in(struct cmd *c, struct err *e)
+{
+    unsigned port = (unsigned)c->arg[1].number & 0xffff;
+    char suffix;
+    unsigned bytes = port_size(c, &suffix);
+
+    (void)e;
+    if (c->arg[2].is_given) /* index register first: i /b 0x70 5 */
+        port_write_locked(c->vm, port++, 1, (uint32_t)c->arg[2].number & 0xff);
+    fprintf(c->out, "port%c[0x%04x] = 0x%0*x\n", suffix, port & 0xffff,
+            (int)bytes * 2, port_read_locked(c->vm, port & 0xffff, bytes));
+    return 0;
+}
+
+int cmd_port_out(struct cmd *c, struct err *e)
+{
+    char suffix;
+    unsigned bytes = port_size(c, &suffix);
+
+    (void)e;
+    port_write_locked(c->vm, (unsigned)c->arg[1].number & 0xffff, bytes,
+                      (uint32_t)c->arg[2].number);
+    return 0;
+}
+
+/* BSD checksum: rotate right by one and add, 16 bits. */
+int cmd_sum(struct cmd *c, struct err *e)
+{
+    uint64_t at = (uint64_t)c->arg[0].number;
+    uint64_t bytes = (uint64_t)c->arg[1].number;
+    uint16_t sum = 0;
+
+    if (bytes > 1ull << 30) return err_set(e, -ERANGE, "size over 1 GiB");
+    for (; bytes > 0; bytes--, at++) {
+        uint8_t b = 0;
+
+        mem_read_locked(c->vm, at, &b, 1);
+        sum = (uint16_t)((sum >> 1 | sum << 15) + b);
+    }
+    fprintf(c->out, "%05d\n", sum);
+    return 0;
+}
+
+static int save(struct cmd *c, bool is_linear, struct err *e)
+{
+    uint64_t at = (uint64_t)c->arg[0].number;
+    uint64_t left = (uint64_t)c->arg[1].number;
+    struct cpu *cpu = is_linear ? monitor_cpu_begin(c->s, c->s->cpu) : NULL;
+    struct source s = { .vm = c->vm, .c = cpu };
+    uint8_t buf[4096];
+    FILE *f;
+    int rc = 0;
+
+    if (is_linear && cpu == NULL) return err_set(e, -ENODEV, "No CPU");
+    f = fopen(c->arg[2].text, "wb");
+    if (f == NULL)
+        rc = err_set(e, -errno, "Could not open '%s': %s", c->arg[2].text,
+                     strerror(errno));
+    while (rc == 0 && left > 0) {
+        size_t n = left < sizeof(buf) ? left : sizeof(buf);
+
+        rc = source_read(&s, at, buf, n);
+        if (rc < 0) {
+            err_set(e, rc, "Invalid addr 0x%016llx/size %llu specified",
+                    (unsigned long long)c->arg[0].number,
+                    (unsigned long long)c->arg[1].number);
+        } else if (fwrite(buf, 1, n, f) != n) {
+            rc = err_set(e, -errno, "%s: %s", c->arg[2].text, strerror(errno));
+        }
+        at += n;
+        left -= n;
+    }
+    if (f != NULL && fclose(f) != 0 && rc == 0)
+        rc = err_set(e, -errno, "%s: %s", c->arg[2].text, strerror(errno));
+    if (cpu != NULL) monitor_cpu_end(c->s);
+    return rc;
+}
+
+int cmd_memsave(struct cmd *c, struct err *e)
+{
+    return save(c, true, e);
+}
+
+int cmd_pmemsave(struct cmd *c, struct err *e)
+{
+    return save(c, false, e);
+}
+
+int cmd_gva2gpa(struct cmd *c, struct err *e)
+{
+    struct cpu *cpu = monitor_cpu_begin(c->s, c->s->cpu);
+    uint64_t gpa = 0;
+
+    if (cpu == NULL) return err_set(e, -ENODEV, "No CPU");
+    if (cpu_walk_debug(cpu, (uint64_t)c->arg[0].number, &gpa) < 0) {
+        fputs("Unmapped\n", c->out);
+    } else {
+        fprintf(c->out, "gpa: %#llx\n", (unsigned long long)gpa);
+    }
+    monitor_cpu_end(c->s);
+    return 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Commands that steer the machine. */
+#include <errno.h>
+#include <string.h>
+
+#include "core/base/log.h"
+#include "core/host/boot.h"
+#include "core/vm/vm.h"
+#include "monitor/command.h"
+
+int cmd_stop(struct cmd *c, struct err *e)
+{
+    (void)e;
+    if (vm_run_state(c->vm) == RUN_RUNNING) vm_stop_locked(c->vm, RUN_PAUSED);
+    return 0;
+}
+
+int cmd_cont(struct cmd *c, struct err *e)
+{
+    if (vm_run_state(c->vm) == RUN_SHUTDOWN ||
+        vm_run_state(c->vm) == RUN_INTERNAL_ERROR)
+        return err_set(e, -EPERM, "Resetting the Virtual Machine is required");
+    vm_start_locked(c->vm);
+    return 0;
+}
+
+int cmd_quit(struct cmd *c, struct err *e)
+{
+    (void)e;
+    vm_request(c->vm, VM_REQ_QUIT);
+    return 0;
+}
+
+int cmd_reset(struct cmd *c, struct err *e)
+{
+    (void)e;
+    vm_request(c->vm, VM_REQ_RESET);
+    return 0;
+}
+
+int cmd_powerdown(struct cmd *c, struct err *e)
+{
+    (void)e;
+    vm_request(c->vm, VM_REQ_POWERDOWN);
+    return 0;
+}
+
+int cmd_cpu(struct cmd *c, struct err *e)
+{
+    uint64_t i = (uint64_t)c->arg[0].number;
+
+    if (i >= vm_vcpu_count(c->vm))
+        return err_set(e, -EINVAL, "invalid CPU index");
+    c->s->cpu = (unsigned)i;
+    return 0;
+}
+
+int cmd_nmi(struct cmd *c, struct err *e)
+{
+    (void)e;
+    for (unsigned i = 0; i < vm_vcpu_count(c->vm); i++)
+        vcpu_raise(vm_vcpu(c->vm, i), VCPU_NMI);
+    return 0;
+}
+
+int cmd_boot_set(struct cmd *c, struct err *e)
+{
+    const struct boot_control *boot = vm_service(c->vm, "boot");
+    int rc;
+
+    for (const char *p = c->arg[0].text; *p != '\0'; p++) {
+        if (*p < 'a' || *p > 'p')
+            return err_set(e, -EINVAL, "Invalid boot device '%c'", *p);
+        if (strchr(p + 1, *p) != NULL)
+            return err_set(e, -EINVAL, "Boot device '%c' was given twice", *p);
+    }
+    if (boot == NULL)
+        return err_set(e, -ENOTSUP, "this machine's boot order is fixed");
+    rc = boot->set_order(boot->arg, c->arg[0].text, e);
+    if (rc == 0)
+        fprintf(c->out, "boot device list now set to %s\n", c->arg[0].text);
+    return rc;
+}
+
+static const struct {
+    const char *name;
+    unsigned item;
+    const char *help;
+} log_names[] = {
+    { "guest_errors", LOG_GUEST_ERRORS,
+      "what the guest does that hardware does not like" },
+    { "int", LOG_INT, "interrupts and exceptions" },
+    { "cpu_reset", LOG_CPU_RESET, "CPU state at resets" },
+    { "unimp", LOG_UNIMP, "functions that are not there" },
+    { "trace", LOG_TRACE, "trace lines of devices" },
+};
+enum { LOG_NAMES = sizeof(log_names) / sizeof(log_names[0]) };
+
+int cmd_log(struct cmd *c, struct err *e)
+{
+    const char *p = c->arg[0].text;
+    unsigned items = 0;
+
+    if (strcmp(p, "help") == 0) {
+        fputs("Log items (comma separated):\n"
+              "none            remove all logs\n",
+              c->out);
+        for (unsigned i = 0; i < LOG_NAMES; i++)
+            fprintf(c->out, "%-15s %s\n", log_names[i].name, log_names[i].help);
+        return 0;
+    }
+    while (*p != '\0' && strcmp(p, "none") != 0) {
+        size_t n = strcspn(p, ",");
+        unsigned i = 0;
+
+        while (i < LOG_NAMES && (strlen(log_names[i].name) != n ||
+                                 strncmp(log_names[i].name, p, n) != 0))
+            i++;
+        if (i == LOG_NAMES)
+            return err_set(e, -EINVAL, "no log item '%.*s'", (int)n, p);
+        items |= log_names[i].item;
+        p += n + (p[n] == ',');
+    }
+    log_set_items(items);
+    return 0;
+}
+
+int cmd_logfile(struct cmd *c, struct err *e)
+{
+    int rc = log_open(c->arg[0].text);
+
+    if (rc < 0) err_set(e, rc, "%s: %s", c->arg[0].text, strerror(-rc));
+    return rc;
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The monitor itself: lines from a character device, answers back.
+ *
+ * Answers are collected in memory, cleared of control characters (names in
+ * them come from guests and files) and sent with CR LF.  While much of an
+ * answer still waits to go out no input is taken, so a peer that does not
+ * read cannot make us store answer after answer.
+ */
+#include "monitor/monitor.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "core/host/chardev.h"
+#include "core/vm/vm.h"
+#include "monitor/command.h"
+#include "monitor/readline.h"
+
+enum { PENDING_MAX_BYTES = 256 << 10 };
+
+struct monitor {
+    struct monitor_session session;
+    struct chardev *chardev;
+    struct readline *readline;
+    bool has_greeted;
+};
+
+/* ---- text that may go to a terminal ---- */
+
+/* Octets of the UTF-8 character at p that may be shown, 0 if it may not. */
+static size_t printable(const unsigned char *p, size_t left)
+{
+    size_t n = *p < 0x80                 ? 1
+               : *p >= 0xc2 && *p < 0xe0 ? 2
+               : *p >= 0xe0 && *p < 0xf0 ? 3
+               : *p >= 0xf0 && *p < 0xf5 ? 4
+                                         : 0;
+
+    if (n == 1) return (*p >= 32 && *p != 127) || *p == '\n' || *p == '\t';
+    if (n > left) return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    }
+    if (n == 2 && p[0] == 0xc2 && p[1] < 0xa0) return 0; /* C1 controls */
+    return n;
+}
+
+static void filter(char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes;) {
+        size_t n = printable((unsigned char *)text + i, bytes - i);
+
+        if (n == 0) {
+            text[i] = '?';
+            n = 1;
+        }
+        i += n;
+    }
+}
+
+/* ---- one line ---- */
+
+static void run_locked(struct monitor_session *s, const char *line, FILE *out)
+{
+    struct cmd c = { .s = s, .vm = s->vm, .out = out };
+    struct err e = ERR_INIT;
+    size_t len = 0;
+    int rc;
+
+    while (isspace((unsigned char)*line))
+        line++;
+    /* "x/4xb 0" is understood without the blank. */
+    len = strcspn(line, " \t/");
+    if (len == 0) len = strcspn(line, " \t");
+    if (len == 0 || *line == '#') return;
+    c.c = command_find(command_table, line, len);
+    if (c.c == NULL) {
+        len = strcspn(line, " \t");
+        fprintf(out, "unknown command: '%.*s'\n", (int)len, line);
+        return;
+    }
+    rc = command_parse(&c, line + len, &e);
+    if (rc < 0) {
+        fprintf(out, "%s\nTry \"help %.*s\" for more information\n", e.text,
+                (int)len, line);
+    } else {
+        rc = c.c->run(&c, &e);
+        if (rc < 0) {
+            bool is_plain = strncmp(e.text, "unknown command", 15) == 0;
+            fprintf(out, "%s%s\n", is_plain ? "" : "Error: ", e.text);
+        }
+    }
+    command_free(&c);
+}
+
+void monitor_run(struct monitor_session *s, const char *line, FILE *out)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&text, &bytes);
+
+    if (f == NULL) return;
+    vm_lock(s->vm);
+    run_locked(s, line, f);
+    vm_unlock(s->vm);
+    fclose(f);
+    filter(text, bytes);
+    fwrite(text, 1, bytes, out);
+    free(text);
+}
+
+/* ---- on a character device ---- */
+
+static void out_write(void *arg, const char *buf, size_t bytes)
+{
+    struct monitor *m = arg;
+
+    chardev_write_answer(m->chardev, buf, bytes);
+}
+
+/* \n becomes \r\n. */
+static void write_text(struct monitor *m, const char *text, size_t bytes)
+{
+    while (bytes > 0) {
+        const char *nl = memchr(text, '\n', bytes);
+        size_t n = nl != NULL ? (size_t)(nl - text) : bytes;
+
+        if (n > 0) out_write(m, text, n);
+        if (nl == NULL) break;
+        out_write(m, "\r\n", 2);
+        text += n + 1;
+        bytes -= n + 1;
+    }
+}
+
+static void run_line(void *arg, const char *line)
+{
+    struct monitor *m = arg;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&text, &bytes);
+
+    if (f == NULL) return;
+    monitor_run(&m->session, line, f);
+    fclose(f);
+    write_text(m, text, bytes);
+    free(text);
+}
+
+static void offer(void *arg, const char *word)
+{
+    readline_offer(arg, word);
+}
+
+static size_t complete(void *arg, struct readline *r, const char *line,
+                       size_t at)
+{
+    struct monitor *m = arg;
+
+    return monitor_complete(&m->session, line, at, offer, r);
+}
+
+static size_t can_receive(void *arg)
+{
+    struct monitor *m = arg;
+
+    return chardev_pending(m->chardev) > PENDING_MAX_BYTES ? 0 : 256;
+}
+
+static void receive(void *arg, const uint8_t *buf, size_t bytes)
+{
+    struct monitor *m = arg;
+
+    readline_input(m->readline, buf, bytes);
+}
+
+static void greet(struct monitor *m)
+{
+    char text[128];
+    int n = snprintf(text, sizeof(text),
+                     "Orrery %s monitor - type 'help' for more information\n",
+                     ORRERY_VERSION);
+
+    write_text(m, text, (size_t)n);
+    m->has_greeted = true;
+    readline_show_prompt(m->readline);
+}
+
+static void opened(void *arg, bool is_open)
+{
+    struct monitor *m = arg;
+
+    readline_clear(m->readline);
+    if (is_open && !chardev_is_mux(m->chardev)) greet(m);
+}
+
+/* Ctrl-A c on a shared terminal. */
+static void focus(void *arg, bool has_focus)
+{
+    struct monitor *m = arg;
+
+    if (!has_focus) return;
+    out_write(m, "\r\n", 2);
+    if (!m->has_greeted) {
+        greet(m);
+    } else {
+        readline_show_prompt(m->readline);
+    }
+}
+
+int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
+                   struct err *e)
+{
+    struct monitor *m = calloc(1, sizeof(*m));
+    struct readline_ops ops = {
+        .write = out_write, .line = run_line, .complete = complete, .arg = m
+    };
+    struct chardev_front front = { .can_receive = can_receive,
+                                   .receive = receive,
+                                   .opened = opened,
+                                   .focus = focus,
+                                   .arg = m };
+
+    if (m != NULL) m->readline = readline_new(&ops, "(qemu) ");
+    if (m == NULL || m->readline == NULL) {
+        free(m);
+        return err_set(e, -ENOMEM, "out of memory");
+    }
+    m->session.vm = vm;
+    m->chardev = c;
+    chardev_set_monitor(c, &front);
+    if (!chardev_is_mux(c) && chardev_is_open(c)) greet(m);
+    *out = m;
+    return 0;
+}
+
+void monitor_destroy(struct monitor *m)
+{
+    if (m == NULL) return;
+    chardev_set_monitor(m->chardev, NULL);
+    readline_free(m->readline);
+    free(m);
+}
