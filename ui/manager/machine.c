@@ -392,20 +392,27 @@ int machine_list(struct machine **out, size_t *count, struct err *e)
 
 /* ---- creating and deleting ---- */
 
+int machine_check_size(const char *size, struct err *e)
+{
+    uint64_t bytes;
+
+    if (*size == '\0') return 0;
+    if (size_parse(size, 1 << 20, &bytes) == 0 && bytes >= 1 << 20 &&
+        bytes <= 1ull << 46) {
+        return 0;
+    }
+    return err_set(e, -EINVAL, "disk size %s: from 1M to 64T, e.g. 20G", size);
+}
+
 static int make_disk(struct machine *m, unsigned i, const char *size,
                      struct err *e)
 {
     char name[32], path[PATH_MAX];
-    uint64_t bytes;
-    int fd, rc = 0;
+    uint64_t bytes = 0;
+    int fd, rc = machine_check_size(size, e);
 
-    if (size_parse(size, 1 << 20, &bytes) < 0 || bytes < 512 ||
-        bytes > 1ull << 46) {
-        return err_set(e, -EINVAL,
-                       "disk %u size %s: from 1M to 64T, "
-                       "e.g. 20G",
-                       i + 1, size);
-    }
+    if (rc < 0) return rc;
+    size_parse(size, 1 << 20, &bytes);
     snprintf(name, sizeof(name), "disk%u.img", i + 1);
     if ((size_t)snprintf(path, sizeof(path), "%s/%s", m->dir, name) >=
         sizeof(path)) {

@@ -53,6 +53,9 @@ int machine_socket(const char *name, char *path, size_t cap, struct err *e);
 /* Letters, digits, '-', '_', '.', no dot first, at most MACHINE_NAME_MAX. */
 int machine_check_name(const char *name, struct err *e);
 
+/* Size of a disk to make, e.g. "20G"; empty is fine (none). */
+int machine_check_size(const char *size, struct err *e);
+
 void machine_init(struct machine *m, const char *name); /* with defaults */
 void machine_free(struct machine *m);
 /* Read NAME's folder.  A bad machine.conf is not an error: see problem. */
