@@ -15,22 +15,22 @@ static uint64_t flags_begin(uint64_t flags)
     return (flags & FLAGS_ARITH) | 2;
 }
 
-#define BINARY(insn, type)                                            \
-    do {                                                              \
-        type r_ = (type)a, s_ = (type)b;                              \
-        __asm__ volatile(FLAGS_IN insn " %[s], %[r]" FLAGS_OUT        \
-                         : [r] "+r"(r_), [f] "+r"(f)                  \
-                         : [s] "r"(s_)                                \
-                         : "cc", "memory");                           \
-        r = r_;                                                       \
+#define BINARY(insn, type)                                     \
+    do {                                                       \
+        type r_ = (type)a, s_ = (type)b;                       \
+        __asm__ volatile(FLAGS_IN insn " %[s], %[r]" FLAGS_OUT \
+                         : [r] "+r"(r_), [f] "+r"(f)           \
+                         : [s] "r"(s_)                         \
+                         : "cc", "memory");                    \
+        r = r_;                                                \
     } while (0)
 
-#define BINARY_SIZES(insn)                            \
-    switch (bytes) {                                  \
-    case 1: BINARY(insn "b", uint8_t); break;         \
-    case 2: BINARY(insn "w", uint16_t); break;        \
-    case 4: BINARY(insn "l", uint32_t); break;        \
-    default: BINARY(insn "q", uint64_t); break;       \
+#define BINARY_SIZES(insn)                      \
+    switch (bytes) {                            \
+    case 1: BINARY(insn "b", uint8_t); break;   \
+    case 2: BINARY(insn "w", uint16_t); break;  \
+    case 4: BINARY(insn "l", uint32_t); break;  \
+    default: BINARY(insn "q", uint64_t); break; \
     }
 
 uint64_t alu_binary(enum alu_op op, unsigned bytes, uint64_t a, uint64_t b,
@@ -62,12 +62,12 @@ uint64_t alu_binary(enum alu_op op, unsigned bytes, uint64_t a, uint64_t b,
         r = r_;                                                \
     } while (0)
 
-#define SHIFT_SIZES(insn)                       \
-    switch (bytes) {                            \
-    case 1: SHIFT(insn "b", uint8_t); break;    \
-    case 2: SHIFT(insn "w", uint16_t); break;   \
-    case 4: SHIFT(insn "l", uint32_t); break;   \
-    default: SHIFT(insn "q", uint64_t); break;  \
+#define SHIFT_SIZES(insn)                      \
+    switch (bytes) {                           \
+    case 1: SHIFT(insn "b", uint8_t); break;   \
+    case 2: SHIFT(insn "w", uint16_t); break;  \
+    case 4: SHIFT(insn "l", uint32_t); break;  \
+    default: SHIFT(insn "q", uint64_t); break; \
     }
 
 uint64_t alu_shift(enum shift_op op, unsigned bytes, uint64_t a, uint8_t count,
@@ -98,15 +98,15 @@ uint64_t alu_shift(enum shift_op op, unsigned bytes, uint64_t a, uint8_t count,
         r = r_;                                                      \
     } while (0)
 
-#define DOUBLE_SHIFT_SIZES(insn)                       \
-    switch (bytes) {                                   \
-    case 2: DOUBLE_SHIFT(insn "w", uint16_t); break;   \
-    case 4: DOUBLE_SHIFT(insn "l", uint32_t); break;   \
-    default: DOUBLE_SHIFT(insn "q", uint64_t); break;  \
+#define DOUBLE_SHIFT_SIZES(insn)                      \
+    switch (bytes) {                                  \
+    case 2: DOUBLE_SHIFT(insn "w", uint16_t); break;  \
+    case 4: DOUBLE_SHIFT(insn "l", uint32_t); break;  \
+    default: DOUBLE_SHIFT(insn "q", uint64_t); break; \
     }
 
-uint64_t alu_double_shift(bool is_right, unsigned bytes, uint64_t a,
-                          uint64_t b, uint8_t count, uint64_t *flags)
+uint64_t alu_double_shift(bool is_right, unsigned bytes, uint64_t a, uint64_t b,
+                          uint8_t count, uint64_t *flags)
 {
     uint64_t f = flags_begin(*flags), r = 0;
     if (is_right) {
@@ -128,12 +128,12 @@ uint64_t alu_double_shift(bool is_right, unsigned bytes, uint64_t a,
         r = r_;                                          \
     } while (0)
 
-#define UNARY_SIZES(insn)                       \
-    switch (bytes) {                            \
-    case 1: UNARY(insn "b", uint8_t); break;    \
-    case 2: UNARY(insn "w", uint16_t); break;   \
-    case 4: UNARY(insn "l", uint32_t); break;   \
-    default: UNARY(insn "q", uint64_t); break;  \
+#define UNARY_SIZES(insn)                      \
+    switch (bytes) {                           \
+    case 1: UNARY(insn "b", uint8_t); break;   \
+    case 2: UNARY(insn "w", uint16_t); break;  \
+    case 4: UNARY(insn "l", uint32_t); break;  \
+    default: UNARY(insn "q", uint64_t); break; \
     }
 
 uint64_t alu_unary(enum unary_op op, unsigned bytes, uint64_t a,
@@ -161,11 +161,11 @@ uint64_t alu_unary(enum unary_op op, unsigned bytes, uint64_t a,
         r = r_;                                                \
     } while (0)
 
-#define SCAN_SIZES(insn)                       \
-    switch (bytes) {                           \
-    case 2: SCAN(insn "w", uint16_t); break;   \
-    case 4: SCAN(insn "l", uint32_t); break;   \
-    default: SCAN(insn "q", uint64_t); break;  \
+#define SCAN_SIZES(insn)                      \
+    switch (bytes) {                          \
+    case 2: SCAN(insn "w", uint16_t); break;  \
+    case 4: SCAN(insn "l", uint32_t); break;  \
+    default: SCAN(insn "q", uint64_t); break; \
     }
 
 uint64_t alu_scan(enum scan_op op, unsigned bytes, uint64_t old, uint64_t a,
@@ -183,36 +183,36 @@ uint64_t alu_scan(enum scan_op op, unsigned bytes, uint64_t old, uint64_t a,
     return r;
 }
 
-#define WIDE(insn, type)                                       \
-    do {                                                       \
-        type l_ = (type)*lo, h_ = (type)*hi, s_ = (type)b;     \
-        __asm__ volatile(FLAGS_IN insn " %[s]" FLAGS_OUT       \
-                         : "+a"(l_), "+d"(h_), [f] "+r"(f)     \
-                         : [s] "r"(s_)                         \
-                         : "cc", "memory");                    \
-        *lo = l_;                                              \
-        *hi = h_;                                              \
+#define WIDE(insn, type)                                   \
+    do {                                                   \
+        type l_ = (type)*lo, h_ = (type)*hi, s_ = (type)b; \
+        __asm__ volatile(FLAGS_IN insn " %[s]" FLAGS_OUT   \
+                         : "+a"(l_), "+d"(h_), [f] "+r"(f) \
+                         : [s] "r"(s_)                     \
+                         : "cc", "memory");                \
+        *lo = l_;                                          \
+        *hi = h_;                                          \
     } while (0)
 
 /* Byte forms work on AX alone. */
-#define WIDE8(insn)                                        \
-    do {                                                   \
-        uint16_t l_ = (uint16_t)*lo;                       \
-        uint8_t s_ = (uint8_t)b;                           \
-        __asm__ volatile(FLAGS_IN insn " %[s]" FLAGS_OUT   \
-                         : "+a"(l_), [f] "+r"(f)           \
-                         : [s] "r"(s_)                     \
-                         : "cc", "memory");                \
-        *lo = l_ & 0xff;                                   \
-        *hi = l_ >> 8;                                     \
+#define WIDE8(insn)                                      \
+    do {                                                 \
+        uint16_t l_ = (uint16_t)*lo;                     \
+        uint8_t s_ = (uint8_t)b;                         \
+        __asm__ volatile(FLAGS_IN insn " %[s]" FLAGS_OUT \
+                         : "+a"(l_), [f] "+r"(f)         \
+                         : [s] "r"(s_)                   \
+                         : "cc", "memory");              \
+        *lo = l_ & 0xff;                                 \
+        *hi = l_ >> 8;                                   \
     } while (0)
 
-#define WIDE_SIZES(insn)                        \
-    switch (bytes) {                            \
-    case 1: WIDE8(insn "b"); break;             \
-    case 2: WIDE(insn "w", uint16_t); break;    \
-    case 4: WIDE(insn "l", uint32_t); break;    \
-    default: WIDE(insn "q", uint64_t); break;   \
+#define WIDE_SIZES(insn)                      \
+    switch (bytes) {                          \
+    case 1: WIDE8(insn "b"); break;           \
+    case 2: WIDE(insn "w", uint16_t); break;  \
+    case 4: WIDE(insn "l", uint32_t); break;  \
+    default: WIDE(insn "q", uint64_t); break; \
     }
 
 void alu_multiply(bool is_signed, unsigned bytes, uint64_t a, uint64_t b,
@@ -248,8 +248,8 @@ static uint64_t magnitude(uint64_t v, unsigned bytes)
 }
 
 /* Does the quotient fit?  Decided beforehand, so that the host never traps. */
-static bool can_divide(bool is_signed, unsigned bytes, uint64_t lo,
-                       uint64_t hi, uint64_t divisor)
+static bool can_divide(bool is_signed, unsigned bytes, uint64_t lo, uint64_t hi,
+                       uint64_t divisor)
 {
     uint64_t mask = size_mask(bytes), top = mask ^ (mask >> 1);
     if (!divisor) return false;

@@ -62,8 +62,8 @@ static void check_paging_on(struct cpu *c)
 
 void set_cr0(struct cpu *c, uint64_t v)
 {
-    const uint64_t known = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET |
-                           CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
+    const uint64_t known = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE |
+                           CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG;
     if (v >> 32) throw_gp(c, 0);
     if ((v & CR0_PG) && !(v & CR0_PE)) throw_gp(c, 0);
     if ((v & CR0_NW) && !(v & CR0_CD)) throw_gp(c, 0);
@@ -113,8 +113,8 @@ static uint64_t cr4_allowed(const struct cpu *c)
 
 static void set_cr4(struct cpu *c, uint64_t v)
 {
-    const uint64_t flushing = CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE |
-                              CR4_SMEP | CR4_SMAP;
+    const uint64_t flushing =
+        CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
     if (v & ~cr4_allowed(c)) throw_gp(c, 0);
     uint64_t changed = v ^ c->cr4;
     if (cpu_is_long(c) && !(v & CR4_PAE)) throw_gp(c, 0);
@@ -263,8 +263,7 @@ static void store_table(struct cpu *c, const struct insn *i,
     mem_store(c, i->seg, off, image, 2 + width);
 }
 
-static void load_table(struct cpu *c, const struct insn *i,
-                       struct cpu_table *t)
+static void load_table(struct cpu *c, const struct insn *i, struct cpu_table *t)
 {
     uint64_t off = insn_ea(c, i);
     unsigned width = i->mode == 8 ? 8 : 4;

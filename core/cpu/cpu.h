@@ -21,17 +21,45 @@
  */
 
 enum cpu_reg {
-    REG_AX, REG_CX, REG_DX, REG_BX, REG_SP, REG_BP, REG_SI, REG_DI,
-    REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
+    REG_AX,
+    REG_CX,
+    REG_DX,
+    REG_BX,
+    REG_SP,
+    REG_BP,
+    REG_SI,
+    REG_DI,
+    REG_R8,
+    REG_R9,
+    REG_R10,
+    REG_R11,
+    REG_R12,
+    REG_R13,
+    REG_R14,
+    REG_R15,
 };
 
 enum cpu_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 
 enum cpu_exception {
-    EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5,
-    EXC_UD = 6, EXC_NM = 7, EXC_DF = 8, EXC_TS = 10, EXC_NP = 11,
-    EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17,
-    EXC_MC = 18, EXC_XM = 19,
+    EXC_DE = 0,
+    EXC_DB = 1,
+    EXC_NMI = 2,
+    EXC_BP = 3,
+    EXC_OF = 4,
+    EXC_BR = 5,
+    EXC_UD = 6,
+    EXC_NM = 7,
+    EXC_DF = 8,
+    EXC_TS = 10,
+    EXC_NP = 11,
+    EXC_SS = 12,
+    EXC_GP = 13,
+    EXC_PF = 14,
+    EXC_MF = 16,
+    EXC_AC = 17,
+    EXC_MC = 18,
+    EXC_XM = 19,
 };
 
 /* Hidden part of a segment register; attr as in the descriptor's bytes 5-6
@@ -45,7 +73,7 @@ struct cpu_segment {
     uint64_t base;
 };
 
-#define SEG_ATTR_TYPE(a) ((a) & 15)
+#define SEG_ATTR_TYPE(a) ((a)&15)
 #define SEG_ATTR_S       (1u << 4)
 #define SEG_ATTR_DPL(a)  ((a) >> 5 & 3)
 #define SEG_ATTR_P       (1u << 7)
@@ -58,25 +86,24 @@ struct cpu_table { /* GDTR, IDTR */
     uint16_t limit;
 };
 
-#define FLAG_CF   (1u << 0)
-#define FLAG_PF   (1u << 2)
-#define FLAG_AF   (1u << 4)
-#define FLAG_ZF   (1u << 6)
-#define FLAG_SF   (1u << 7)
-#define FLAG_TF   (1u << 8)
-#define FLAG_IF   (1u << 9)
-#define FLAG_DF   (1u << 10)
-#define FLAG_OF   (1u << 11)
-#define FLAG_IOPL (3u << 12)
-#define FLAG_NT   (1u << 14)
-#define FLAG_RF   (1u << 16)
-#define FLAG_VM   (1u << 17)
-#define FLAG_AC   (1u << 18)
-#define FLAG_VIF  (1u << 19)
-#define FLAG_VIP  (1u << 20)
-#define FLAG_ID   (1u << 21)
-#define FLAGS_ARITH \
-    (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
+#define FLAG_CF     (1u << 0)
+#define FLAG_PF     (1u << 2)
+#define FLAG_AF     (1u << 4)
+#define FLAG_ZF     (1u << 6)
+#define FLAG_SF     (1u << 7)
+#define FLAG_TF     (1u << 8)
+#define FLAG_IF     (1u << 9)
+#define FLAG_DF     (1u << 10)
+#define FLAG_OF     (1u << 11)
+#define FLAG_IOPL   (3u << 12)
+#define FLAG_NT     (1u << 14)
+#define FLAG_RF     (1u << 16)
+#define FLAG_VM     (1u << 17)
+#define FLAG_AC     (1u << 18)
+#define FLAG_VIF    (1u << 19)
+#define FLAG_VIP    (1u << 20)
+#define FLAG_ID     (1u << 21)
+#define FLAGS_ARITH (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
 #define CR0_PE (1u << 0)
 #define CR0_MP (1u << 1)
@@ -131,9 +158,9 @@ struct cpu;
 struct vcpu;
 
 enum cpu_flush {
-    CPU_FLUSH_ALL,        /* all entries, global ones too */
-    CPU_FLUSH_NONGLOBAL,  /* CR3 load */
-    CPU_FLUSH_PAGE,       /* INVLPG: the page of lin, global too */
+    CPU_FLUSH_ALL,       /* all entries, global ones too */
+    CPU_FLUSH_NONGLOBAL, /* CR3 load */
+    CPU_FLUSH_PAGE,      /* INVLPG: the page of lin, global too */
 };
 
 /*
@@ -146,8 +173,8 @@ enum cpu_flush {
 struct cpu_ops {
     void (*load)(struct cpu *c, uint64_t lin, void *buf, unsigned bytes,
                  unsigned access);
-    void (*store)(struct cpu *c, uint64_t lin, const void *buf,
-                  unsigned bytes, unsigned access);
+    void (*store)(struct cpu *c, uint64_t lin, const void *buf, unsigned bytes,
+                  unsigned access);
     /* Host address of the byte at lin, good up to the end of its 4 KiB page,
      * or NULL when the page must go through load/store (MMIO, ROM write,
      * page that holds translated code, dirty tracking).  access may be
@@ -197,8 +224,8 @@ struct cpu {
     uint64_t smbase;
 
     /* Event state */
-    uint8_t activity;          /* enum cpu_activity */
-    bool has_intr_shadow;      /* after STI / MOV SS, for one instruction */
+    uint8_t activity;     /* enum cpu_activity */
+    bool has_intr_shadow; /* after STI / MOV SS, for one instruction */
     bool is_nmi_blocked;
     bool is_smm;
     bool has_pending_exception; /* found in a snapshot between fault and
@@ -218,6 +245,7 @@ struct cpu {
     uint8_t exc_vector;
     bool exc_has_error;
     uint32_t exc_error;
+    struct cpu_native *native; /* stubs of vector instructions (native.h) */
 
     uint8_t xsave[CPU_XSAVE_BYTES] __attribute__((aligned(64)));
 };

@@ -120,7 +120,8 @@ static void take_sib(struct insn *i, struct cursor *s)
 static void take_modrm16(struct insn *i)
 {
     static const uint8_t base[8] = { 3, 3, 5, 5, 6, 7, 5, 3 };
-    static const uint8_t index[8] = { 6, 7, 6, 7, INSN_NO_REG, INSN_NO_REG,
+    static const uint8_t index[8] = { 6,           7,           6,
+                                      7,           INSN_NO_REG, INSN_NO_REG,
                                       INSN_NO_REG, INSN_NO_REG };
     i->base = base[i->rm & 7];
     i->index = index[i->rm & 7];
@@ -258,9 +259,7 @@ static char take_opcode(struct insn *i, struct cursor *s, bool no_vex)
         i->op = b;
         return map_one[b];
     }
-    return i->map == MAP_0F38   ? 'm'
-           : i->map == MAP_0F3A ? 'i'
-                                : map_0f[i->op];
+    return i->map == MAP_0F38 ? 'm' : i->map == MAP_0F3A ? 'i' : map_0f[i->op];
 }
 
 static void clear(struct insn *i, unsigned mode)

@@ -80,13 +80,12 @@ static inline void reg_set(struct cpu *c, unsigned n, unsigned bytes,
  * REX, byte registers 4..7 are AH, CH, DH, BH. */
 uint64_t op_reg_get(const struct cpu *c, const struct insn *i, unsigned n,
                     unsigned bytes);
-void op_reg_set(struct cpu *c, const struct insn *i, unsigned n,
-                unsigned bytes, uint64_t v);
+void op_reg_set(struct cpu *c, const struct insn *i, unsigned n, unsigned bytes,
+                uint64_t v);
 
 /* ---- memory: linear addresses (memory.c) */
 
-uint64_t lin_read(struct cpu *c, uint64_t lin, unsigned bytes,
-                  unsigned access);
+uint64_t lin_read(struct cpu *c, uint64_t lin, unsigned bytes, unsigned access);
 void lin_write(struct cpu *c, uint64_t lin, unsigned bytes, uint64_t v,
                unsigned access);
 /* Throw now if a store of the range would. */
@@ -115,8 +114,7 @@ uint64_t insn_ea(const struct cpu *c, const struct insn *i);
 /* ---- ModRM operands */
 
 uint64_t rm_read(struct cpu *c, const struct insn *i, unsigned bytes);
-void rm_write(struct cpu *c, const struct insn *i, unsigned bytes,
-              uint64_t v);
+void rm_write(struct cpu *c, const struct insn *i, unsigned bytes, uint64_t v);
 
 /*
  * Read-modify-write of the ModRM operand (or of another memory place):
@@ -176,9 +174,18 @@ struct desc {
 #define DESC_DB      (1u << 22)
 
 enum desc_type {
-    DESC_TSS16 = 1, DESC_LDT = 2, DESC_TSS16_BUSY = 3, DESC_CALL16 = 4,
-    DESC_TASK = 5, DESC_INT16 = 6, DESC_TRAP16 = 7, DESC_TSS32 = 9,
-    DESC_TSS32_BUSY = 11, DESC_CALL32 = 12, DESC_INT32 = 14, DESC_TRAP32 = 15,
+    DESC_TSS16 = 1,
+    DESC_LDT = 2,
+    DESC_TSS16_BUSY = 3,
+    DESC_CALL16 = 4,
+    DESC_TASK = 5,
+    DESC_INT16 = 6,
+    DESC_TRAP16 = 7,
+    DESC_TSS32 = 9,
+    DESC_TSS32_BUSY = 11,
+    DESC_CALL32 = 12,
+    DESC_INT32 = 14,
+    DESC_TRAP32 = 15,
 };
 
 static inline bool desc_is_code(const struct desc *d)
@@ -197,8 +204,7 @@ static inline bool desc_is_stack(const struct desc *d)
 /* Data or readable code. */
 static inline bool desc_is_readable(const struct desc *d)
 {
-    return (d->hi & DESC_S) &&
-           ((d->hi & 1u << 11) == 0 || (d->hi & 1u << 9));
+    return (d->hi & DESC_S) && ((d->hi & 1u << 11) == 0 || (d->hi & 1u << 9));
 }
 
 /* Read the descriptor of sel; false when sel is null or outside its table. */
@@ -212,9 +218,8 @@ void desc_set_accessed(struct cpu *c, struct desc *d);
 void desc_set_busy(struct cpu *c, const struct desc *d, bool busy);
 /* Check a stack segment for privilege cpl; throws vector with sel (#SS when
  * not present); ext is or-ed into the error code. */
-struct cpu_segment load_stack_segment(struct cpu *c, unsigned sel,
-                                      unsigned cpl, unsigned vector,
-                                      uint32_t ext);
+struct cpu_segment load_stack_segment(struct cpu *c, unsigned sel, unsigned cpl,
+                                      unsigned vector, uint32_t ext);
 /* MOV/POP/Lxx to a segment register other than CS. */
 void load_segment(struct cpu *c, unsigned seg, unsigned sel);
 /* A segment register of real mode or VM86. */
@@ -233,8 +238,7 @@ void jump_near(struct cpu *c, struct insn *i, uint64_t rip);
 void far_jump(struct cpu *c, struct insn *i, unsigned sel, uint64_t off);
 void far_call(struct cpu *c, struct insn *i, unsigned sel, uint64_t off,
               unsigned bytes);
-void far_return(struct cpu *c, struct insn *i, unsigned bytes,
-                unsigned extra);
+void far_return(struct cpu *c, struct insn *i, unsigned bytes, unsigned extra);
 void interrupt_return(struct cpu *c, struct insn *i, unsigned bytes);
 
 enum task_cause { TASK_JUMP, TASK_CALL, TASK_IRET, TASK_EVENT };
@@ -288,8 +292,10 @@ void emulate_0f3a(struct cpu *c, struct insn *i);
 void op_pop_sreg(struct cpu *c, struct insn *i, unsigned seg);
 void op_load_far(struct cpu *c, struct insn *i, unsigned seg);
 void op_jcc_near(struct cpu *c, struct insn *i);
-bool model_bit(const struct cpu *c, uint32_t leaf, unsigned reg,
-               unsigned bit);
+/* Bit of EAX, EBX, ECX or EDX (reg 0..3) of a CPUID leaf. */
+bool model_bit(const struct cpu *c, uint32_t leaf, unsigned reg, unsigned bit);
+bool model_bit_sub(const struct cpu *c, uint32_t leaf, uint32_t subleaf,
+                   unsigned reg, unsigned bit);
 void emulate_string(struct cpu *c, struct insn *i);
 void emulate_io(struct cpu *c, struct insn *i);
 void check_io(struct cpu *c, unsigned port, unsigned bytes);
@@ -300,6 +306,8 @@ void op_bcd(struct cpu *c, const struct insn *i);
 bool emulate_fpu(struct cpu *c, struct insn *i);
 bool emulate_vector(struct cpu *c, struct insn *i);
 void op_group15(struct cpu *c, struct insn *i);
+void op_xsavec(struct cpu *c, const struct insn *i);
+bool op_vex_mxcsr(struct cpu *c, const struct insn *i);
 void op_xgetbv(struct cpu *c);
 void op_xsetbv(struct cpu *c);
 void fwait_check(struct cpu *c, bool is_wait);
@@ -307,11 +315,26 @@ void fwait_check(struct cpu *c, bool is_wait);
 /* ---- arithmetic on values (alu.c); flags in and out: arithmetic flags */
 
 enum alu_op {
-    ALU_ADD, ALU_OR, ALU_ADC, ALU_SBB, ALU_AND, ALU_SUB, ALU_XOR, ALU_CMP,
+    ALU_ADD,
+    ALU_OR,
+    ALU_ADC,
+    ALU_SBB,
+    ALU_AND,
+    ALU_SUB,
+    ALU_XOR,
+    ALU_CMP,
     ALU_TEST,
 };
-enum shift_op { SH_ROL, SH_ROR, SH_RCL, SH_RCR, SH_SHL, SH_SHR, SH_SAL,
-                SH_SAR };
+enum shift_op {
+    SH_ROL,
+    SH_ROR,
+    SH_RCL,
+    SH_RCR,
+    SH_SHL,
+    SH_SHR,
+    SH_SAL,
+    SH_SAR
+};
 enum unary_op { UN_INC, UN_DEC, UN_NOT, UN_NEG };
 enum scan_op { SCAN_BSF, SCAN_BSR, SCAN_TZCNT, SCAN_LZCNT, SCAN_POPCNT };
 
@@ -319,8 +342,8 @@ uint64_t alu_binary(enum alu_op op, unsigned bytes, uint64_t a, uint64_t b,
                     uint64_t *flags);
 uint64_t alu_shift(enum shift_op op, unsigned bytes, uint64_t a, uint8_t count,
                    uint64_t *flags);
-uint64_t alu_double_shift(bool is_right, unsigned bytes, uint64_t a,
-                          uint64_t b, uint8_t count, uint64_t *flags);
+uint64_t alu_double_shift(bool is_right, unsigned bytes, uint64_t a, uint64_t b,
+                          uint8_t count, uint64_t *flags);
 uint64_t alu_unary(enum unary_op op, unsigned bytes, uint64_t a,
                    uint64_t *flags);
 uint64_t alu_scan(enum scan_op op, unsigned bytes, uint64_t old, uint64_t a,

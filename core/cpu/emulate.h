@@ -57,6 +57,18 @@ void cpu_reset(struct cpu *c);
 void cpu_init_signal(struct cpu *c); /* INIT: wait for SIPI unless BSP */
 void cpu_sipi(struct cpu *c, uint8_t vector);
 
+/*
+ * For the engine's signal handler (SIGFPE, SIGILL, SIGSEGV, SIGBUS): when
+ * *host_rip, the interrupted host instruction, is a vector or x87 instruction
+ * that core/cpu runs natively for c, set it to where the guest exception is
+ * raised and return true; the handler then just returns.
+ */
+bool cpu_native_fault(struct cpu *c, int signo, uint64_t *host_rip);
+
+/* Free what natively run instructions needed (c->native).  Any thread, with
+ * the vCPU stopped. */
+void cpu_native_close(struct cpu *c);
+
 /* True if an external interrupt may be taken now. */
 static inline bool cpu_can_interrupt(const struct cpu *c)
 {

@@ -6,8 +6,8 @@
 static void op_lar(struct cpu *c, const struct insn *i, bool is_lsl)
 {
     /* System types that may be looked at, as bit masks (SDM, LAR and LSL). */
-    uint32_t types = is_lsl ? 1u << 1 | 1u << 2 | 1u << 3 | 1u << 9 | 1u << 11
-                            : 0x1a3e;
+    uint32_t types =
+        is_lsl ? 1u << 1 | 1u << 2 | 1u << 3 | 1u << 9 | 1u << 11 : 0x1a3e;
     struct desc d;
     if (is_real_style(c)) throw_ud(c);
     unsigned sel = (unsigned)rm_read(c, i, 2);
@@ -66,15 +66,14 @@ void op_bit_test(struct cpu *c, const struct insn *i)
         at = sign_extend(c->gpr[i->reg], i->osize);
     }
     uint64_t bit = (uint64_t)1 << ((uint64_t)at & (bits - 1));
-    uint64_t off = i->mod == 3
-                       ? 0
-                       : insn_ea(c, i) + (uint64_t)(at >> 3 &
-                                                    -(int64_t)i->osize);
+    uint64_t off =
+        i->mod == 3 ? 0
+                    : insn_ea(c, i) + (uint64_t)(at >> 3 & -(int64_t)i->osize);
     uint64_t old;
     if (kind == 0) {
-        old = i->mod == 3 ? reg_get(c, i->rm, i->osize)
-                          : mem_read(c, i->seg, off & size_mask(i->asize),
-                                     i->osize);
+        old = i->mod == 3
+                  ? reg_get(c, i->rm, i->osize)
+                  : mem_read(c, i->seg, off & size_mask(i->asize), i->osize);
     } else {
         struct rmw m;
         uint64_t v;
@@ -190,13 +189,18 @@ static void op_cmpxchg16b(struct cpu *c, const struct insn *i)
     flags_set(c, FLAG_ZF, is_equal ? FLAG_ZF : 0);
 }
 
-/* Bit of EAX, EBX, ECX or EDX (reg 0..3) of a CPUID leaf. */
-bool model_bit(const struct cpu *c, uint32_t leaf, unsigned reg,
-               unsigned bit)
+bool model_bit_sub(const struct cpu *c, uint32_t leaf, uint32_t subleaf,
+                   unsigned reg, unsigned bit)
 {
     uint32_t v[4];
-    cpu_cpuid(c, leaf, 0, v);
+    if (!c->model) return true; /* no model: everything the host has */
+    cpu_cpuid(c, leaf, subleaf, v);
     return v[reg] >> bit & 1;
+}
+
+bool model_bit(const struct cpu *c, uint32_t leaf, unsigned reg, unsigned bit)
+{
+    return model_bit_sub(c, leaf, 0, reg, bit);
 }
 
 /* RDRAND, RDSEED: the host's, which the guest has only where the host does. */
@@ -227,6 +231,8 @@ static void op_group9(struct cpu *c, const struct insn *i)
         } else {
             op_cmpxchg8b(c, i);
         }
+    } else if (n == 4 && i->mod != 3 && !i->rep && !i->has_66) {
+        op_xsavec(c, i);
     } else if (i->mod == 3 && i->rep == 0 && (n == 6 || n == 7)) {
         op_random(c, i, n == 7);
     } else if (i->mod == 3 && i->rep == 0xf3 && n == 7 &&
@@ -418,5 +424,6 @@ void emulate_0f(struct cpu *c, struct insn *i)
         default: break;
         }
     }
+    if (!is_done && i->has_vex) is_done = op_vex_mxcsr(c, i);
     if (!is_done && !emulate_vector(c, i)) throw_ud(c);
 }

@@ -62,9 +62,7 @@ static void op_alu(struct cpu *c, const struct insn *i)
     unsigned bytes = i->op & 1 ? i->osize : 1;
     switch (i->op & 7) {
     case 0:
-    case 1:
-        alu_to_rm(c, i, op, bytes, op_reg_get(c, i, i->reg, bytes));
-        break;
+    case 1: alu_to_rm(c, i, op, bytes, op_reg_get(c, i, i->reg, bytes)); break;
     case 2:
     case 3: alu_to_reg(c, i, op, bytes, i->reg, rm_read(c, i, bytes)); break;
     default:
@@ -115,8 +113,8 @@ static void op_divide(struct cpu *c, const struct insn *i, unsigned bytes)
 {
     uint64_t f = c->rflags, b = rm_read(c, i, bytes);
     uint64_t lo = reg_get(c, REG_AX, bytes);
-    uint64_t hi = bytes == 1 ? c->gpr[REG_AX] >> 8 & 0xff
-                             : reg_get(c, REG_DX, bytes);
+    uint64_t hi =
+        bytes == 1 ? c->gpr[REG_AX] >> 8 & 0xff : reg_get(c, REG_DX, bytes);
     if (!alu_divide((i->reg & 7) == 7, bytes, &lo, &hi, b, &f)) {
         cpu_throw(c, EXC_DE);
     }
@@ -307,8 +305,8 @@ void op_load_far(struct cpu *c, struct insn *i, unsigned seg)
 
 static void op_xlat(struct cpu *c, const struct insn *i)
 {
-    uint64_t off = (c->gpr[REG_BX] + (c->gpr[REG_AX] & 0xff)) &
-                   size_mask(i->asize);
+    uint64_t off =
+        (c->gpr[REG_BX] + (c->gpr[REG_AX] & 0xff)) & size_mask(i->asize);
     reg_set(c, REG_AX, 1, mem_read(c, i->seg, off, 1));
 }
 
@@ -518,13 +516,9 @@ static void row_80(struct cpu *c, struct insn *i)
     case 0x86:
     case 0x87: op_xchg(c, i, bytes); break;
     case 0x88:
-    case 0x89:
-        rm_write(c, i, bytes, op_reg_get(c, i, i->reg, bytes));
-        break;
+    case 0x89: rm_write(c, i, bytes, op_reg_get(c, i, i->reg, bytes)); break;
     case 0x8a:
-    case 0x8b:
-        op_reg_set(c, i, i->reg, bytes, rm_read(c, i, bytes));
-        break;
+    case 0x8b: op_reg_set(c, i, i->reg, bytes, rm_read(c, i, bytes)); break;
     case 0x8c: op_mov_from_sreg(c, i); break;
     case 0x8d:
         if (i->mod == 3) throw_ud(c);

@@ -88,9 +88,8 @@ static uint64_t open_chunk(struct cpu *c, const struct insn *i,
         if (n > m) n = m;
     }
     if (s->has_dst) {
-        unsigned access = (i->op | 1) == 0xa7 || (i->op | 1) == 0xaf
-                              ? ACC_READ
-                              : ACC_WRITE;
+        unsigned access =
+            (i->op | 1) == 0xa7 || (i->op | 1) == 0xaf ? ACC_READ : ACC_WRITE;
         uint64_t off = c->gpr[REG_DI] & s->mask;
         s->dst = seg_linear(c, SEG_ES, off, s->bytes, access);
         m = chunk_elements(c, s, SEG_ES, off, s->dst);
@@ -251,8 +250,8 @@ static void open_string(struct cpu *c, const struct insn *i, struct string *s)
 
 static bool has_event(const struct cpu *c)
 {
-    return c->vcpu && atomic_load_explicit(&c->vcpu->events,
-                                           memory_order_relaxed);
+    return c->vcpu &&
+           atomic_load_explicit(&c->vcpu->events, memory_order_relaxed);
 }
 
 void emulate_string(struct cpu *c, struct insn *i)
@@ -269,12 +268,10 @@ void emulate_string(struct cpu *c, struct insn *i)
         if (c->rflags & FLAG_TF) n = 1;
         n = do_chunk(c, i, &s, n, &stop);
         if (s.has_src) {
-            reg_set(c, REG_SI, i->asize,
-                    c->gpr[REG_SI] + n * (uint64_t)s.step);
+            reg_set(c, REG_SI, i->asize, c->gpr[REG_SI] + n * (uint64_t)s.step);
         }
         if (s.has_dst) {
-            reg_set(c, REG_DI, i->asize,
-                    c->gpr[REG_DI] + n * (uint64_t)s.step);
+            reg_set(c, REG_DI, i->asize, c->gpr[REG_DI] + n * (uint64_t)s.step);
         }
         s.count -= n;
         if (i->rep) reg_set(c, REG_CX, i->asize, s.count);

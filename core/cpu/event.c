@@ -102,9 +102,10 @@ static enum cpu_step deliver(struct cpu *c, struct event *e)
             break;
         }
         bool is_double =
-            is_second && ((is_contributory(e->vector) && is_contributory(next)) ||
-                          (e->vector == EXC_PF &&
-                           (is_contributory(next) || next == EXC_PF)));
+            is_second &&
+            ((is_contributory(e->vector) && is_contributory(next)) ||
+             (e->vector == EXC_PF &&
+              (is_contributory(next) || next == EXC_PF)));
         e->kind = EVENT_EXCEPTION;
         e->vector = is_double ? EXC_DF : next;
         e->has_error = is_double ? true : c->exc_has_error;
@@ -118,8 +119,10 @@ static enum cpu_step deliver(struct cpu *c, struct event *e)
 enum cpu_step cpu_deliver_exception(struct cpu *c, unsigned vector,
                                     bool has_error, uint32_t error)
 {
-    struct event e = { .vector = vector, .kind = EVENT_EXCEPTION,
-                       .has_error = has_error, .error = error,
+    struct event e = { .vector = vector,
+                       .kind = EVENT_EXCEPTION,
+                       .has_error = has_error,
+                       .error = error,
                        .return_rip = c->rip };
     if (vector == EXC_DB) c->dr[7] &= ~(uint64_t)(1u << 13); /* GD */
     return deliver(c, &e);
@@ -127,7 +130,8 @@ enum cpu_step cpu_deliver_exception(struct cpu *c, unsigned vector,
 
 enum cpu_step cpu_deliver_interrupt(struct cpu *c, unsigned vector)
 {
-    struct event e = { .vector = vector & 0xff, .kind = EVENT_EXTERNAL,
+    struct event e = { .vector = vector & 0xff,
+                       .kind = EVENT_EXTERNAL,
                        .return_rip = c->rip };
     c->activity = CPU_ACTIVE;
     return deliver(c, &e);
@@ -172,9 +176,9 @@ static bool enter_vme(struct cpu *c, unsigned vector, uint64_t return_rip)
     if (c->cr4 & CR4_VME) {
         uint64_t map = lin_read(c, c->tr.base + 0x66, 2, ACC_SYSTEM);
         uint64_t at = map - 32 + vector / 8;
-        bool is_redirected = map >= 32 && at <= c->tr.limit &&
-                             !(lin_read(c, c->tr.base + at, 1, ACC_SYSTEM) >>
-                                   (vector & 7) & 1);
+        bool is_redirected =
+            map >= 32 && at <= c->tr.limit &&
+            !(lin_read(c, c->tr.base + at, 1, ACC_SYSTEM) >> (vector & 7) & 1);
         if (is_redirected) {
             uint64_t flags = c->rflags;
             uint64_t clear = FLAG_TF | FLAG_NT | FLAG_RF | FLAG_IF;
@@ -216,8 +220,8 @@ static void read_gate(struct cpu *c, const struct event *e, uint32_t ext,
     unsigned type = DESC_TYPE(g);
     bool is_gate = type == DESC_INT32 || type == DESC_TRAP32;
     if (!cpu_is_long(c)) {
-        is_gate |= type == DESC_INT16 || type == DESC_TRAP16 ||
-                   type == DESC_TASK;
+        is_gate |=
+            type == DESC_INT16 || type == DESC_TRAP16 || type == DESC_TASK;
     }
     if ((g->hi & DESC_S) || !is_gate) throw_gp(c, code | ext);
     if (e->kind == EVENT_SOFT && DESC_DPL(g) < cpu_cpl(c)) throw_gp(c, code);
@@ -365,8 +369,11 @@ static bool sets_rf(const struct event *e)
 void event_enter(struct cpu *c, unsigned vector, enum event_kind kind,
                  bool has_error, uint32_t error, uint64_t return_rip)
 {
-    struct event e = { .vector = vector, .kind = kind, .has_error = has_error,
-                       .error = error, .return_rip = return_rip };
+    struct event e = { .vector = vector,
+                       .kind = kind,
+                       .has_error = has_error,
+                       .error = error,
+                       .return_rip = return_rip };
     if (!is_protected(c)) {
         enter_real(c, vector, return_rip);
     } else {

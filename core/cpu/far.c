@@ -7,8 +7,7 @@
  */
 #include "core/cpu/emu.h"
 
-uint64_t check_target(struct cpu *c, const struct cpu_segment *cs,
-                      uint64_t rip)
+uint64_t check_target(struct cpu *c, const struct cpu_segment *cs, uint64_t rip)
 {
     if (cpu_is_long(c) && (cs->attr & SEG_ATTR_L)) {
         if (!is_canonical(rip)) throw_gp(c, 0);
@@ -306,8 +305,7 @@ static struct cpu_segment return_ss(struct cpu *c, const struct far_return *r,
 }
 
 /* SP as loaded by an outer return. */
-static void set_outer_sp(struct cpu *c, const struct far_return *r,
-                         uint64_t sp)
+static void set_outer_sp(struct cpu *c, const struct far_return *r, uint64_t sp)
 {
     struct stack s;
     s.sp = sp;
@@ -447,8 +445,7 @@ static void iret_protected(struct cpu *c, struct insn *i, unsigned bytes)
     r.rip = stack_pop(c, &s, bytes);
     unsigned sel = stack_pop(c, &s, bytes) & 0xffff;
     uint64_t flags = stack_pop(c, &s, bytes);
-    if (bytes == 4 && (flags & FLAG_VM) && cpu_cpl(c) == 0 &&
-        !cpu_is_long(c)) {
+    if (bytes == 4 && (flags & FLAG_VM) && cpu_cpl(c) == 0 && !cpu_is_long(c)) {
         iret_vm86(c, i, &s, r.rip, sel, flags);
         return;
     }

@@ -39,10 +39,10 @@ struct insn {
     uint16_t imm2; /* selector of a far pointer, level of ENTER */
 
     /* Filled by the emulator */
-    uint64_t next;      /* rip after the instruction */
-    bool shadows;       /* sets the interrupt shadow */
-    bool no_trap;       /* no single-step trap after it */
-    bool keeps_rf;      /* IRET has set RF itself */
+    uint64_t next; /* rip after the instruction */
+    bool shadows;  /* sets the interrupt shadow */
+    bool no_trap;  /* no single-step trap after it */
+    bool keeps_rf; /* IRET has set RF itself */
 };
 
 enum insn_result {

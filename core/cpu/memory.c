@@ -19,8 +19,8 @@ uint64_t op_reg_get(const struct cpu *c, const struct insn *i, unsigned n,
     return reg_get(c, n, bytes);
 }
 
-void op_reg_set(struct cpu *c, const struct insn *i, unsigned n,
-                unsigned bytes, uint64_t v)
+void op_reg_set(struct cpu *c, const struct insn *i, unsigned n, unsigned bytes,
+                uint64_t v)
 {
     if (is_high_byte(i, n, bytes)) {
         uint64_t *r = &c->gpr[n - 4];
@@ -266,13 +266,13 @@ void rmw_open(struct cpu *c, const struct insn *i, struct rmw *m,
     m->old = op_reg_get(c, i, i->rm, bytes);
 }
 
-#define SWAP(type)                                                      \
-    do {                                                                \
-        type expected_ = (type)m->old;                                  \
-        is_done = __atomic_compare_exchange_n(                          \
-            (type *)m->host, &expected_, (type)v, false,                \
-            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                        \
-        m->old = expected_;                                             \
+#define SWAP(type)                                                         \
+    do {                                                                   \
+        type expected_ = (type)m->old;                                     \
+        is_done = __atomic_compare_exchange_n(                             \
+            (type *)m->host, &expected_, (type)v, false, __ATOMIC_SEQ_CST, \
+            __ATOMIC_SEQ_CST);                                             \
+        m->old = expected_;                                                \
     } while (0)
 
 bool rmw_close(struct cpu *c, struct rmw *m, uint64_t v)
@@ -301,9 +301,9 @@ void stack_open(const struct cpu *c, struct stack *s)
 {
     s->ss = c->seg[SEG_SS];
     s->sp = c->gpr[REG_SP];
-    s->mask = cpu_is_code64(c)             ? UINT64_MAX
+    s->mask = cpu_is_code64(c)           ? UINT64_MAX
               : s->ss.attr & SEG_ATTR_DB ? UINT32_MAX
-                                           : 0xffff;
+                                         : 0xffff;
     s->access = 0;
     s->is_ts = false;
 }

@@ -10,14 +10,14 @@
 
 #include "core/cpu/cpuid.h"
 
-#define PTE_P   (1u << 0)
-#define PTE_W   (1u << 1)
-#define PTE_U   (1u << 2)
-#define PTE_A   (1u << 5)
-#define PTE_D   (1u << 6)
-#define PTE_PS  (1u << 7)
-#define PTE_G   (1u << 8)
-#define PTE_NX  ((uint64_t)1 << 63)
+#define PTE_P  (1u << 0)
+#define PTE_W  (1u << 1)
+#define PTE_U  (1u << 2)
+#define PTE_A  (1u << 5)
+#define PTE_D  (1u << 6)
+#define PTE_PS (1u << 7)
+#define PTE_G  (1u << 8)
+#define PTE_NX ((uint64_t)1 << 63)
 
 #define PFEC_P    1u
 #define PFEC_W    2u
@@ -29,11 +29,11 @@ enum { MAX_LEVELS = 4 };
 
 struct walk {
     uint64_t lin;
-    unsigned levels;      /* of tables read from memory */
-    unsigned entry_bytes; /* 4 or 8 */
-    unsigned index_bits;  /* 10 or 9 */
-    uint64_t table;       /* gpa of the first table */
-    uint64_t reserved;    /* bits reserved in every entry */
+    unsigned levels;            /* of tables read from memory */
+    unsigned entry_bytes;       /* 4 or 8 */
+    unsigned index_bits;        /* 10 or 9 */
+    uint64_t table;             /* gpa of the first table */
+    uint64_t reserved;          /* bits reserved in every entry */
     bool has_large[MAX_LEVELS]; /* by level, 0 = page table */
     bool has_nx;
 
@@ -86,10 +86,9 @@ static void walk_open(const struct cpu *c, struct walk *w)
 
 static uint64_t entry_load(const struct walk *w, const void *host)
 {
-    return w->entry_bytes == 8 ? __atomic_load_n((const uint64_t *)host,
-                                                 __ATOMIC_RELAXED)
-                               : __atomic_load_n((const uint32_t *)host,
-                                                 __ATOMIC_RELAXED);
+    return w->entry_bytes == 8
+               ? __atomic_load_n((const uint64_t *)host, __ATOMIC_RELAXED)
+               : __atomic_load_n((const uint32_t *)host, __ATOMIC_RELAXED);
 }
 
 static unsigned level_shift(const struct walk *w, unsigned level)
@@ -116,8 +115,8 @@ static uint64_t leaf_address(const struct walk *w, unsigned level, uint64_t e)
         if (level == 0) return e & 0xfffff000;
         return (e & 0xffc00000) | (e >> 13 & 0xff) << 32;
     }
-    return e & 0x000ffffffffff000 & ~(((uint64_t)1 << level_shift(w, level)) -
-                                      1);
+    return e & 0x000ffffffffff000 &
+           ~(((uint64_t)1 << level_shift(w, level)) - 1);
 }
 
 /* Follow the tables.  0, or -1 with the P and RSVD bits of the error code. */
@@ -158,8 +157,7 @@ static int walk_tables(struct cpu *c, struct walk *w, uint32_t *error)
         if (level == 0 || is_large) {
             w->leaf = level;
             w->page_bytes = (uint64_t)1 << shift;
-            w->gpa = leaf_address(w, level, e) |
-                     (w->lin & (w->page_bytes - 1));
+            w->gpa = leaf_address(w, level, e) | (w->lin & (w->page_bytes - 1));
             return 0;
         }
         table = leaf_address(w, 0, e);
@@ -191,8 +189,8 @@ static bool entry_mark(const struct walk *w, unsigned level, uint64_t bits)
     if ((old & bits) == bits) return true;
     if (w->entry_bytes == 8) {
         return __atomic_compare_exchange_n((uint64_t *)w->host[level], &old,
-                                           old | bits, false,
-                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+                                           old | bits, false, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_SEQ_CST);
     }
     uint32_t old32 = (uint32_t)old;
     return __atomic_compare_exchange_n((uint32_t *)w->host[level], &old32,

@@ -11,8 +11,8 @@ struct cpu_page {
     bool can_write;      /* a store at this CPL needs no further walk: writable
                             and the D bit is set */
     bool can_exec;
-    bool is_user;        /* reachable from CPL 3 */
-    bool is_global;      /* G bit and CR4.PGE */
+    bool is_user;   /* reachable from CPL 3 */
+    bool is_global; /* G bit and CR4.PGE */
 };
 
 /*

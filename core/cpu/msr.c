@@ -42,10 +42,10 @@ enum {
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 #define MSR_TSC_AUX        0xc0000103u
 /* AMD: registers that exist, read 0 and take writes without effect. */
-#define MSR_AMD_SYSCFG     0xc0010010u
-#define MSR_AMD_HWCR       0xc0010015u
-#define MSR_AMD_NB_CFG     0xc001001fu
-#define MSR_AMD_DE_CFG     0xc0011029u
+#define MSR_AMD_SYSCFG 0xc0010010u
+#define MSR_AMD_HWCR   0xc0010015u
+#define MSR_AMD_NB_CFG 0xc001001fu
+#define MSR_AMD_DE_CFG 0xc0011029u
 
 #define APIC_BASE_BSP    (1u << 8)
 #define APIC_BASE_X2APIC (1u << 10)

@@ -55,8 +55,7 @@ struct cpu_segment desc_segment(const struct desc *d, unsigned sel)
 }
 
 /* Or v into, or clear it from, the byte at lin, atomically where possible. */
-static void change_byte(struct cpu *c, uint64_t lin, uint8_t set,
-                        uint8_t clear)
+static void change_byte(struct cpu *c, uint64_t lin, uint8_t set, uint8_t clear)
 {
     uint8_t *p = c->ops->lin_ptr(c, lin, ACC_READ | ACC_WRITE | ACC_SYSTEM);
     if (p) {
@@ -83,9 +82,8 @@ void desc_set_busy(struct cpu *c, const struct desc *d, bool busy)
     change_byte(c, d->lin + 5, busy ? 2 : 0, busy ? 0 : 2);
 }
 
-struct cpu_segment load_stack_segment(struct cpu *c, unsigned sel,
-                                      unsigned cpl, unsigned vector,
-                                      uint32_t ext)
+struct cpu_segment load_stack_segment(struct cpu *c, unsigned sel, unsigned cpl,
+                                      unsigned vector, uint32_t ext)
 {
     struct desc d;
     uint32_t code = (sel & 0xfffc) | ext;

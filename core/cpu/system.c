@@ -120,8 +120,7 @@ void op_pushf(struct cpu *c, const struct insn *i)
     uint64_t v = c->rflags & 0xfcffff;
     if (is_vme(c)) {
         if (!(c->cr4 & CR4_VME) || bytes != 2) throw_gp(c, 0);
-        v = (v & ~(uint64_t)FLAG_IF) | FLAG_IOPL |
-            (v & FLAG_VIF ? FLAG_IF : 0);
+        v = (v & ~(uint64_t)FLAG_IF) | FLAG_IOPL | (v & FLAG_VIF ? FLAG_IF : 0);
     }
     stack_open(c, &s);
     stack_push(c, &s, bytes, v);

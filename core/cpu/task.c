@@ -14,12 +14,24 @@ struct tss_layout {
     uint8_t ip, flags, ax, es, segments, ldt;
 };
 static const struct tss_layout tss16 = {
-    .bytes = 2, .min_limit = 0x2b, .ip = 0x0e, .flags = 0x10,
-    .ax = 0x12, .es = 0x22, .segments = 4, .ldt = 0x2a,
+    .bytes = 2,
+    .min_limit = 0x2b,
+    .ip = 0x0e,
+    .flags = 0x10,
+    .ax = 0x12,
+    .es = 0x22,
+    .segments = 4,
+    .ldt = 0x2a,
 };
 static const struct tss_layout tss32 = {
-    .bytes = 4, .min_limit = 0x67, .ip = 0x20, .flags = 0x24,
-    .ax = 0x28, .es = 0x48, .segments = 6, .ldt = 0x60,
+    .bytes = 4,
+    .min_limit = 0x67,
+    .ip = 0x20,
+    .flags = 0x24,
+    .ax = 0x28,
+    .es = 0x48,
+    .segments = 6,
+    .ldt = 0x60,
 };
 enum { TSS_CR3 = 0x1c, TSS_TRAP = 0x64 };
 
@@ -43,9 +55,9 @@ void tss_stack(struct cpu *c, unsigned cpl, uint16_t *ss, uint64_t *sp,
         cpu_throw_code(c, EXC_TS, code);
     }
     *sp = lin_read(c, c->tr.base + at, width, ACC_SYSTEM);
-    *ss = width == 8 ? 0
-                     : (uint16_t)lin_read(c, c->tr.base + at + width, 2,
-                                          ACC_SYSTEM);
+    *ss = width == 8
+              ? 0
+              : (uint16_t)lin_read(c, c->tr.base + at + width, 2, ACC_SYSTEM);
 }
 
 static const struct tss_layout *layout_of(unsigned type)
@@ -53,15 +65,15 @@ static const struct tss_layout *layout_of(unsigned type)
     return type & 8 ? &tss32 : &tss16;
 }
 
-static void read_image(struct cpu *c, const struct tss_layout *l,
-                       uint64_t base, struct tss_image *t)
+static void read_image(struct cpu *c, const struct tss_layout *l, uint64_t base,
+                       struct tss_image *t)
 {
     t->cr3 = l == &tss32 ? lin_read(c, base + TSS_CR3, 4, ACC_SYSTEM) : c->cr3;
     t->ip = lin_read(c, base + l->ip, l->bytes, ACC_SYSTEM);
     t->flags = lin_read(c, base + l->flags, l->bytes, ACC_SYSTEM);
     for (unsigned n = 0; n < 8; n++) {
-        t->gpr[n] = lin_read(c, base + l->ax + n * l->bytes, l->bytes,
-                             ACC_SYSTEM);
+        t->gpr[n] =
+            lin_read(c, base + l->ax + n * l->bytes, l->bytes, ACC_SYSTEM);
         if (l->bytes == 2) t->gpr[n] |= 0xffff0000;
     }
     for (unsigned n = 0; n < SEG_COUNT; n++) {
@@ -72,8 +84,8 @@ static void read_image(struct cpu *c, const struct tss_layout *l,
         }
     }
     t->ldt = (unsigned)lin_read(c, base + l->ldt, 2, ACC_SYSTEM);
-    t->has_trap = l == &tss32 &&
-                  (lin_read(c, base + TSS_TRAP, 2, ACC_SYSTEM) & 1);
+    t->has_trap =
+        l == &tss32 && (lin_read(c, base + TSS_TRAP, 2, ACC_SYSTEM) & 1);
 }
 
 static void save_old(struct cpu *c, uint64_t next_rip, uint64_t flags)
@@ -87,8 +99,7 @@ static void save_old(struct cpu *c, uint64_t next_rip, uint64_t flags)
                   ACC_SYSTEM);
     }
     for (unsigned n = 0; n < l->segments; n++) {
-        lin_write(c, base + l->es + n * l->bytes, 2, c->seg[n].sel,
-                  ACC_SYSTEM);
+        lin_write(c, base + l->es + n * l->bytes, 2, c->seg[n].sel, ACC_SYSTEM);
     }
 }
 
@@ -177,8 +188,7 @@ static void load_task_segments(struct cpu *c, const struct tss_image *t,
     load_task_ldt(c, t->ldt, ext);
     if (t->flags & FLAG_VM) return;
     unsigned cpl = t->seg[SEG_CS] & 3;
-    c->seg[SEG_SS] =
-        load_stack_segment(c, t->seg[SEG_SS], cpl, EXC_TS, ext);
+    c->seg[SEG_SS] = load_stack_segment(c, t->seg[SEG_SS], cpl, EXC_TS, ext);
     load_task_cs(c, t->seg[SEG_CS], ext);
     for (unsigned n = 0; n < 4; n++) {
         load_task_data(c, data[n], t->seg[data[n]], ext);

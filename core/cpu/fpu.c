@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * x87 instructions (D8..DF), run natively with the memory operand in a
+ * scratch buffer.  Stores read the old contents first: an unmasked exception
+ * leaves the destination as it was.  Instruction and data pointers in saved
+ * environments would be the host's and are stored as 0.
+ */
+#include "core/cpu/native.h"
+
+/* Bytes of the memory operand by opcode and ModRM.reg; 0: not defined.
+ * ENV and STATE depend on the operand size. */
+enum { ENV = 0xfe, STATE = 0xff };
+static const uint8_t mem_bytes[8][8] = {
+    { 4, 4, 4, 4, 4, 4, 4, 4 },         /* D8 */
+    { 4, 0, 4, 4, ENV, 2, ENV, 2 },     /* D9 */
+    { 4, 4, 4, 4, 4, 4, 4, 4 },         /* DA */
+    { 4, 4, 4, 4, 0, 10, 0, 10 },       /* DB */
+    { 8, 8, 8, 8, 8, 8, 8, 8 },         /* DC */
+    { 8, 8, 8, 8, STATE, 0, STATE, 2 }, /* DD */
+    { 2, 2, 2, 2, 2, 2, 2, 2 },         /* DE */
+    { 2, 2, 2, 2, 10, 8, 10, 8 },       /* DF */
+};
+/* ModRM.reg values that store, one bit each. */
+static const uint8_t mem_stores[8] = { 0, 0xcc, 0, 0x8e, 0, 0xce, 0, 0xce };
+
+static unsigned operand_bytes(const struct insn *i)
+{
+    unsigned n = mem_bytes[i->op & 7][i->reg & 7];
+    if (n == ENV) return i->osize == 2 ? 14 : 28;
+    if (n == STATE) return i->osize == 2 ? 94 : 108;
+    return n;
+}
+
+static bool is_environment(const struct insn *i)
+{
+    return mem_bytes[i->op & 7][i->reg & 7] >= ENV;
+}
+
+/* Instructions that do not look for pending exceptions first. */
+static bool is_waiting(const struct insn *i)
+{
+    if (i->mod == 3) {
+        if (i->op == 0xdb && i->modrm >= 0xe0 && i->modrm <= 0xe4) return false;
+        return !(i->op == 0xdf && i->modrm == 0xe0);
+    }
+    unsigned n = i->reg & 7;
+    if (i->op == 0xd9) return n != 6 && n != 7;
+    if (i->op == 0xdd) return n != 6 && n != 7;
+    return true;
+}
+
+static void clear_pointers(const struct insn *i, uint8_t *env)
+{
+    if (i->osize == 2) {
+        cpu_zero(env + 6, 8);
+    } else {
+        cpu_zero(env + 12, 16);
+    }
+}
+
+static void run_memory(struct cpu *c, const struct insn *i)
+{
+    unsigned bytes = operand_bytes(i), n = i->reg & 7;
+    bool is_store = mem_stores[i->op & 7] >> n & 1;
+    bool has_state = is_environment(i);
+    if (!bytes) throw_ud(c);
+    uint8_t *buf = native_scratch(c);
+    uint64_t ea = insn_ea(c, i);
+    if (is_store) {
+        uint64_t lin = seg_linear(c, i->seg, ea, bytes, ACC_READ | ACC_WRITE);
+        lin_probe_write(c, lin, bytes, 0);
+    }
+    if (!(is_store && has_state)) mem_load(c, i->seg, ea, buf, bytes);
+    struct native_code k;
+    struct native_regs r = { 0 };
+    code_open(&k);
+    if (has_state && i->osize == 2) code_add(&k, 0x66);
+    code_add(&k, i->op);
+    code_add(&k, n << 3 | 6);
+    native_run(c, &k, &r, buf);
+    if (!is_store) return;
+    if (has_state) clear_pointers(i, buf);
+    mem_store(c, i->seg, ea, buf, bytes);
+}
+
+static void run_register(struct cpu *c, const struct insn *i)
+{
+    struct native_code k;
+    struct native_regs r = { 0 };
+    bool is_fnstsw = i->op == 0xdf && i->modrm == 0xe0;
+    code_open(&k);
+    code_add(&k, i->op);
+    code_add(&k, i->modrm);
+    r.ax = c->gpr[REG_AX];
+    native_run(c, &k, &r, NULL);
+    if (is_fnstsw) reg_set(c, REG_AX, 2, r.ax);
+    /* FCOMI, FUCOMI and their popping forms set flags. */
+    bool sets_flags =
+        (i->op == 0xdb || i->op == 0xdf) && i->modrm >= 0xe8 && i->modrm < 0xf8;
+    if (sets_flags) flags_set(c, FLAGS_ARITH, r.flags);
+}
+
+bool emulate_fpu(struct cpu *c, struct insn *i)
+{
+    check_x87(c, is_waiting(i));
+    if (i->mod == 3) {
+        run_register(c, i);
+    } else {
+        run_memory(c, i);
+    }
+    return true;
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Stubs for natively run instructions: one memory object per CPU, mapped
+ * twice (writable, executable; never both at one address).  A slot holds an
+ * instruction and a return; slots are found by hash of the bytes, so after
+ * warming up nothing is written any more.
+ *
+ * System calls are made directly: this runs while the guest's vector
+ * registers are live, and the kernel keeps those.
+ */
+#include "core/cpu/native.h"
+
+#include <asm/signal.h> /* <signal.h> declares names of ours */
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+enum {
+    SLOT_BYTES = 16,
+    SLOTS = 2048,
+    CODE_BYTES = SLOT_BYTES * SLOTS,
+};
+
+struct cpu_native {
+    uint8_t scratch[NATIVE_SCRATCH_BYTES] __attribute__((aligned(64)));
+    uint8_t *code;    /* executable view */
+    uint8_t *writing; /* writable view */
+    int signo;        /* of the last fault */
+};
+
+/* int native_enter(struct native_regs *, void *mem, const void *stub):
+ * 0, or 1 when a signal handler led to native_fault. */
+int native_enter(struct native_regs *r, void *mem, const void *stub);
+extern const uint8_t native_fault[];
+
+__asm__(".text\n"
+        ".p2align 4\n"
+        ".globl native_enter\n"
+        ".hidden native_enter\n"
+        ".type native_enter, @function\n"
+        "native_enter:\n\t"
+        "push %rbx\n\t"
+        "mov %rdi, %rbx\n\t"
+        "mov %rsp, 56(%rbx)\n\t"
+        "mov %rdx, %r11\n\t"
+        "mov %rsi, %rdi\n\t"
+        "mov (%rbx), %rax\n\t"
+        "mov 8(%rbx), %rcx\n\t"
+        "mov 16(%rbx), %rdx\n\t"
+        "mov 24(%rbx), %r8\n\t"
+        "mov 32(%rbx), %r9\n\t"
+        "mov 40(%rbx), %r10\n\t"
+        "push 48(%rbx)\n\t"
+        "popf\n\t"
+        "call *%r11\n\t"
+        "pushf\n\t"
+        "pop 48(%rbx)\n\t"
+        "mov %rax, (%rbx)\n\t"
+        "mov %rcx, 8(%rbx)\n\t"
+        "mov %rdx, 16(%rbx)\n\t"
+        "mov %r8, 24(%rbx)\n\t"
+        "mov %r9, 32(%rbx)\n\t"
+        "mov %r10, 40(%rbx)\n\t"
+        "xor %eax, %eax\n\t"
+        "pop %rbx\n\t"
+        "ret\n"
+        ".globl native_fault\n"
+        ".hidden native_fault\n"
+        "native_fault:\n\t"
+        "mov 56(%rbx), %rsp\n\t"
+        "mov $1, %eax\n\t"
+        "pop %rbx\n\t"
+        "ret\n"
+        ".size native_enter, . - native_enter\n");
+
+static long sys(long number, uint64_t a, uint64_t b, uint64_t d, uint64_t e,
+                uint64_t f, uint64_t g)
+{
+    register uint64_t r10 __asm__("r10") = e;
+    register uint64_t r8 __asm__("r8") = f;
+    register uint64_t r9 __asm__("r9") = g;
+    long r;
+    __asm__ volatile("syscall"
+                     : "=a"(r)
+                     : "0"(number), "D"(a), "S"(b), "d"(d), "r"(r10), "r"(r8),
+                       "r"(r9)
+                     : "rcx", "r11", "memory");
+    return r;
+}
+
+static void *map(uint64_t bytes, int prot, int flags, int fd)
+{
+    long r = sys(SYS_mmap, 0, bytes, (uint64_t)prot, (uint64_t)flags,
+                 (uint64_t)fd, 0);
+    return r < 0 && r > -4096 ? NULL : (void *)r;
+}
+
+/* NULL when the host gives no memory. */
+static struct cpu_native *native_open(void)
+{
+    static const char name[] = "orrery-stubs";
+    struct cpu_native *n = map(sizeof(*n), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    if (!n) return NULL;
+    int fd =
+        (int)sys(SYS_memfd_create, (uint64_t)name, 1 /* CLOEXEC */, 0, 0, 0, 0);
+    if (fd < 0) goto unmap;
+    if (sys(SYS_ftruncate, (uint64_t)fd, CODE_BYTES, 0, 0, 0, 0) < 0) {
+        goto close;
+    }
+    n->writing = map(CODE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+    n->code = map(CODE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
+    if (!n->writing || !n->code) goto unmap_views;
+    sys(SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    return n;
+unmap_views:
+    if (n->writing)
+        sys(SYS_munmap, (uint64_t)n->writing, CODE_BYTES, 0, 0, 0, 0);
+    if (n->code) sys(SYS_munmap, (uint64_t)n->code, CODE_BYTES, 0, 0, 0, 0);
+close:
+    sys(SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+unmap:
+    sys(SYS_munmap, (uint64_t)n, sizeof(*n), 0, 0, 0, 0);
+    return NULL;
+}
+
+void cpu_native_close(struct cpu *c)
+{
+    struct cpu_native *n = c->native;
+    if (!n) return;
+    sys(SYS_munmap, (uint64_t)n->writing, CODE_BYTES, 0, 0, 0, 0);
+    sys(SYS_munmap, (uint64_t)n->code, CODE_BYTES, 0, 0, 0, 0);
+    sys(SYS_munmap, (uint64_t)n, sizeof(*n), 0, 0, 0, 0);
+    c->native = NULL;
+}
+
+static struct cpu_native *native(struct cpu *c)
+{
+    if (!c->native) c->native = native_open();
+    if (!c->native) throw_ud(c); /* no memory: the unit is missing */
+    return c->native;
+}
+
+uint8_t *native_scratch(struct cpu *c)
+{
+    return native(c)->scratch;
+}
+
+/* Code was written through another address than it runs from: a serializing
+ * instruction is needed in between (SDM volume 3A 8.1.3). */
+static void serialize(void)
+{
+    uint32_t a = 0, b, d, x = 0;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(x), "=d"(d)::"memory");
+}
+
+static const uint8_t *stub_of(struct cpu_native *n, struct native_code *k)
+{
+    k->bytes[k->count] = 0xc3;
+    uint64_t lo = cpu_get(k->bytes, 8), hi = cpu_get(k->bytes + 8, 8);
+    uint64_t hash = (lo ^ hi * 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd;
+    unsigned at = (unsigned)(hash >> 48) % SLOTS * SLOT_BYTES;
+    uint8_t *slot = n->writing + at;
+    if (cpu_get(slot, 8) != lo || cpu_get(slot + 8, 8) != hi) {
+        cpu_put(slot, 8, lo);
+        cpu_put(slot + 8, 8, hi);
+        serialize();
+    }
+    return n->code + at;
+}
+
+static _Noreturn void throw_fault(struct cpu *c, int signo)
+{
+    uint16_t status;
+    __asm__ volatile("fnstsw %0" : "=a"(status));
+    if (signo == SIGSEGV || signo == SIGBUS) throw_gp(c, 0);
+    if (signo == SIGFPE) {
+        if (status & 0x80) cpu_throw(c, EXC_MF);
+        if (c->cr4 & CR4_OSXMMEXCPT) cpu_throw(c, EXC_XM);
+    }
+    throw_ud(c);
+}
+
+void native_run(struct cpu *c, struct native_code *k, struct native_regs *r,
+                void *mem)
+{
+    struct cpu_native *n = native(c);
+    const uint8_t *stub = stub_of(n, k);
+    r->flags = (c->rflags & FLAGS_ARITH) | 2;
+    if (native_enter(r, mem, stub)) throw_fault(c, n->signo);
+}
+
+bool cpu_native_fault(struct cpu *c, int signo, uint64_t *host_rip)
+{
+    struct cpu_native *n = c ? c->native : NULL;
+    if (!n || *host_rip - (uint64_t)n->code >= CODE_BYTES) return false;
+    n->signo = signo;
+    *host_rip = (uint64_t)native_fault;
+    return true;
+}
+
+static void move_vector(struct cpu *c, unsigned reg, bool is_256, void *buf,
+                        unsigned op)
+{
+    struct native_code k;
+    struct native_regs r = { 0 };
+    code_open(&k);
+    if (is_256) { /* VMOVUPS ymm */
+        code_add(&k, 0xc4);
+        code_add(&k, reg & 8 ? 0x61 : 0xe1);
+        code_add(&k, 0x7c);
+    } else { /* MOVUPS */
+        if (reg & 8) code_add(&k, 0x44);
+        code_add(&k, 0x0f);
+    }
+    code_add(&k, op);
+    code_add(&k, (reg & 7) << 3 | 6);
+    native_run(c, &k, &r, buf);
+}
+
+void native_vector_get(struct cpu *c, unsigned n, bool is_256, void *buf)
+{
+    move_vector(c, n, is_256, buf, 0x11);
+}
+
+void native_vector_set(struct cpu *c, unsigned n, bool is_256, void *buf)
+{
+    move_vector(c, n, is_256, buf, 0x10);
+}
+
+/* ---- what comes before any vector instruction */
+
+/* A pending unmasked x87 exception.  With CR0.NE clear hardware reports it
+ * through an external interrupt; there is none here, so it is dropped. */
+static void check_pending(struct cpu *c)
+{
+    uint16_t status;
+    __asm__ volatile("fnstsw %0" : "=a"(status));
+    if (!(status & 0x80)) return;
+    if (c->cr0 & CR0_NE) cpu_throw(c, EXC_MF);
+    __asm__ volatile("fnclex");
+}
+
+void check_x87(struct cpu *c, bool is_waiting)
+{
+    if (c->cr0 & (CR0_EM | CR0_TS)) cpu_throw(c, EXC_NM);
+    if (is_waiting) check_pending(c);
+}
+
+void fwait_check(struct cpu *c, bool is_wait)
+{
+    (void)is_wait;
+    if ((c->cr0 & CR0_MP) && (c->cr0 & CR0_TS)) cpu_throw(c, EXC_NM);
+    check_pending(c);
+}
+
+void check_mmx(struct cpu *c)
+{
+    if (c->cr0 & CR0_EM) throw_ud(c);
+    if (c->cr0 & CR0_TS) cpu_throw(c, EXC_NM);
+    check_pending(c);
+}
+
+void check_sse(struct cpu *c)
+{
+    if ((c->cr0 & CR0_EM) || !(c->cr4 & CR4_OSFXSR)) throw_ud(c);
+    if (c->cr0 & CR0_TS) cpu_throw(c, EXC_NM);
+}
+
+void check_avx(struct cpu *c)
+{
+    if (!(c->cr4 & CR4_OSXSAVE) || (c->xcr0 & 6) != 6) throw_ud(c);
+    if (c->cr0 & CR0_TS) cpu_throw(c, EXC_NM);
+}
