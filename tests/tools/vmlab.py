@@ -9,12 +9,18 @@ monitor will do, so the tests themselves are tried against a peer:
 Everything waits for a condition with a generous limit; TEST_SLOW=3 makes all
 limits three times as long (sanitizers, a loaded machine).
 """
+import fcntl
 import os
+import pty
 import re
+import select
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 
@@ -56,9 +62,15 @@ def guest(name):
 
 
 def accel_args(accel):
+    """-accel for the program under test, or what comes nearest in a peer."""
     if accel is None:
         return []
-    return ['-accel', 'tcg' if IS_PEER and accel == 'soft' else accel]
+    if IS_PEER and accel == 'soft':
+        return ['-accel', 'tcg']
+    if IS_PEER and accel == 'kvm':
+        # With its whole irqchip in the kernel a KVM that emulates loses keys.
+        return ['-accel', 'kvm', '-machine', 'kernel_irqchip=split']
+    return ['-accel', accel]
 
 
 class VM:
@@ -171,13 +183,13 @@ class VM:
             lines.append(f'ended with status {self.process.returncode}')
         lines += ['printed: ' + x for x in self.output().splitlines()[-10:]]
         try:
-            lines += ['screen: ' + x for x in self.text() if x]
+            lines += ['screen: ' + x for x in self.text() if x][:60]
             regs = self.hmp('info registers').splitlines()
             lines += ['cpu: ' + x for x in regs[:12]]
         except (OSError, Fail) as e:
             lines.append(f'screen: not available ({e})')
-        tail = self.serial_text().splitlines()[-15:]
-        return '\n'.join(lines + ['serial: ' + x for x in tail])
+        tail = self.serial_text()[-2000:].splitlines()[-15:]
+        return '\n'.join(lines + ['serial: ' + x[:200] for x in tail])
 
     # ----------------------------------------------------------- monitor
 
@@ -223,8 +235,8 @@ class VM:
         for row in range(25):
             cells = data[row * 160:(row + 1) * 160]
             text = bytes(c for c, a in zip(cells[::2], cells[1::2])
-                         if a >> 4 & 7 > a & 7)
-            text = text.decode('cp437').strip(' \0│║*')
+                         if a >> 4 & 7 > a & 7).decode('cp437')
+            text = text.strip(' \0│║*┌─┐├┤└┘')
             if text:
                 lines.append(text)
         return lines
@@ -325,6 +337,82 @@ class VM:
     def rss_kib(self):
         with open(f'/proc/{self.process.pid}/status') as f:
             return int(re.search(r'VmRSS:\s*(\d+)', f.read())[1])
+
+
+class Console:
+    """The program on a terminal of its own, as a user runs it."""
+
+    def __init__(self, *args, accel='soft', rows=25, cols=80):
+        self.cmd = [ORRERY, *accel_args(accel), *args]
+        self.data = b''
+        pid, self.fd = pty.fork()
+        if pid == 0:
+            os.environ['TERM'] = 'xterm-256color'
+            try:
+                os.execvp(self.cmd[0], self.cmd)
+            finally:
+                os._exit(127)
+        self.pid = pid
+        self.status = None
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ,
+                    struct.pack('HHHH', rows, cols, 0, 0))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if isinstance(value, Fail):
+            tail = self.text()[-3000:]
+            value.args = (f'{value}\ncommand: {" ".join(self.cmd)}\n'
+                          f'terminal: {tail}',)
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+    def text(self):
+        """Everything printed so far, without escape sequences."""
+        return ANSI.sub('', self.data.decode(errors='replace')
+                        ).replace('\r', '')
+
+    def _poll(self, seconds):
+        """Read what there is; False when the program has ended."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return True
+        try:
+            more = os.read(self.fd, 65536)
+        except OSError:
+            more = b''
+        self.data += more
+        return bool(more)
+
+    def wait(self, pattern, limit=60, after=0):
+        """Wait for a regular expression in text() past `after`."""
+        r = re.compile(pattern, re.M)
+        end = time.monotonic() + limit * SLOW
+        alive = True
+        while True:
+            m = r.search(self.text()[after:])
+            if m:
+                return m
+            if not alive:
+                raise Fail(f'ended before {pattern!r} was printed')
+            if time.monotonic() > end:
+                raise Fail(f'not within {limit * SLOW:.0f} s: {pattern!r}')
+            alive = self._poll(0.2)
+
+    def send(self, text):
+        os.write(self.fd, text.encode())
+
+    def wait_exit(self, limit=60):
+        """Wait for the program to end; its exit status (-signal if killed)."""
+        end = time.monotonic() + limit * SLOW
+        while self._poll(0.1):
+            if time.monotonic() > end:
+                raise Fail(f'still running after {limit * SLOW:.0f} s')
+        status = os.waitpid(self.pid, 0)[1]
+        self.status = os.waitstatus_to_exitcode(status)
+        return self.status
 
 
 def read_ppm(path):
