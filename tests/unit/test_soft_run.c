@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* link: core support */
+/* Small programs on the software CPU, translated and emulated. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "tests/unit/support/soft_rig.h"
+
+enum { CODE = 0x100000 };
+
+static const struct soft_options ways[] = {
+    { .is_interpreted = true },
+    { .is_interpreted = false },
+    { .is_verified = true },
+};
+
+/* Run code in a mode each way; check is called afterwards. */
+static void run_each_way(unsigned bits, const uint8_t *code, size_t bytes,
+                         void (*check)(struct soft_rig *r))
+{
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct soft_rig *r = rig_new(&ways[i]);
+        uint64_t at = bits == 16 ? 0x8000 : CODE;
+
+        rig_put(r, at, code, bytes);
+        rig_mode(r, bits, at);
+        assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        check(r);
+        rig_free(r);
+    }
+}
+
+static void check_sum(struct soft_rig *r)
+{
+    assert_int_equal(r->c->gpr[REG_BX], 500500);
+}
+
+static void a_64_bit_loop_computes_a_sum(void **state)
+{
+    static const uint8_t code[] = {
+        0xb9, 0xe8, 0x03, 0x00, 0x00, /* mov ecx, 1000 */
+        0x31, 0xdb,                   /* xor ebx, ebx */
+        0x48, 0x01, 0xcb,             /* add rbx, rcx */
+        0xff, 0xc9,                   /* dec ecx */
+        0x75, 0xf9,                   /* jnz */
+        0xe6, 0xf4,                   /* out 0xf4, al */
+        0xeb, 0xfe,
+    };
+    (void)state;
+    run_each_way(64, code, sizeof(code), check_sum);
+}
+
+static void a_32_bit_loop_computes_a_sum(void **state)
+{
+    static const uint8_t code[] = {
+        0xb9, 0xe8, 0x03, 0x00, 0x00, /* mov ecx, 1000 */
+        0x31, 0xdb,                   /* xor ebx, ebx */
+        0x01, 0xcb,                   /* add ebx, ecx */
+        0x49,                         /* dec ecx */
+        0x75, 0xfb,                   /* jnz */
+        0xe6, 0xf4,                   /* out 0xf4, al */
+        0xeb, 0xfe,
+    };
+    (void)state;
+    run_each_way(32, code, sizeof(code), check_sum);
+}
+
+static void a_16_bit_loop_computes_a_sum(void **state)
+{
+    static const uint8_t code[] = {
+        0xb9, 0xe8, 0x03,       /* mov cx, 1000 */
+        0x66, 0x31, 0xdb,       /* xor ebx, ebx */
+        0x66, 0x0f, 0xb7, 0xc1, /* movzx eax, cx */
+        0x66, 0x01, 0xc3,       /* add ebx, eax */
+        0xe2, 0xf7,             /* loop */
+        0xe6, 0xf4,             /* out 0xf4, al */
+        0xeb, 0xfe,
+    };
+    (void)state;
+    run_each_way(16, code, sizeof(code), check_sum);
+}
+
+static void check_memory(struct soft_rig *r)
+{
+    uint32_t v;
+
+    memcpy(&v, r->ram.host + 0x2ffffe, sizeof(v));
+    assert_int_equal(v, 0x12345678 + 100);
+    assert_int_equal(r->c->gpr[REG_DX], 0x12345678 + 100);
+    assert_int_equal(r->c->gpr[REG_R13], 0x55);
+    assert_int_equal(r->mmio_value, 0xcafe);
+    assert_int_equal((uint32_t)r->c->gpr[REG_SI], ~0xcafeu);
+}
+
+static void memory_across_pages_and_devices_is_reached(void **state)
+{
+    static const uint8_t code[] = {
+        0x49, 0xc7, 0xc4, 0xfe, 0xff, 0x2f, 0x00,       /* mov r12, 0x2ffffe */
+        0x41, 0xc7, 0x04, 0x24, 0x78, 0x56, 0x34, 0x12, /* mov [r12], imm */
+        0xb9, 0x64, 0x00, 0x00, 0x00,                   /* mov ecx, 100 */
+        0x41, 0xff, 0x04, 0x24,                         /* inc dword [r12] */
+        0xff, 0xc9, 0x75, 0xf8,                         /* dec ecx; jnz */
+        0x41, 0x8b, 0x14, 0x24,                         /* mov edx, [r12] */
+        0x6a, 0x55,                                     /* push 0x55 */
+        0x41, 0x5d,                                     /* pop r13 */
+        0xbf, 0x00, 0x00, 0x00, 0xf0,       /* mov edi, 0xf0000000 */
+        0xc7, 0x07, 0xfe, 0xca, 0x00, 0x00, /* mov [rdi], 0xcafe */
+        0x8b, 0x37,                         /* mov esi, [rdi] */
+        0xe6, 0xf4, 0xeb, 0xfe,
+    };
+    (void)state;
+    run_each_way(64, code, sizeof(code), check_memory);
+}
+
+static void check_calls(struct soft_rig *r)
+{
+    assert_int_equal(r->c->gpr[REG_AX], 832040); /* fib(30) */
+}
+
+static void recursive_calls_return(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf,
+        0x1e,
+        0x00,
+        0x00,
+        0x00, /* mov edi, 30 */
+        0xe8,
+        0x04,
+        0x00,
+        0x00,
+        0x00, /* call fib */
+        0xe6,
+        0xf4,
+        0xeb,
+        0xfe,
+        /* fib: */
+        0x89,
+        0xf8, /* mov eax, edi */
+        0x83,
+        0xff,
+        0x02, /* cmp edi, 2 */
+        0x7c,
+        0x17, /* jl out */
+        0x53, /* push rbx */
+        0x57, /* push rdi */
+        0xff,
+        0xcf, /* dec edi */
+        0xe8,
+        0xf0,
+        0xff,
+        0xff,
+        0xff, /* call fib */
+        0x89,
+        0xc3, /* mov ebx, eax */
+        0x5f, /* pop rdi */
+        0x83,
+        0xef,
+        0x02, /* sub edi, 2 */
+        0xe8,
+        0xe5,
+        0xff,
+        0xff,
+        0xff, /* call fib */
+        0x01,
+        0xd8, /* add eax, ebx */
+        0x5b, /* pop rbx */
+        0xc3,
+    };
+    struct soft_options o = { .is_interpreted = false };
+    struct soft_rig *r = rig_new(&o);
+
+    (void)state;
+    rig_put(r, CODE, code, sizeof(code));
+    rig_mode(r, 64, CODE);
+    assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+    check_calls(r);
+    rig_free(r);
+}
+
+static void check_modified(struct soft_rig *r)
+{
+    assert_int_equal(r->c->gpr[REG_AX], 10 + 20);
+}
+
+static void code_that_changes_itself_is_seen(void **state)
+{
+    static const uint8_t code[] = {
+        0x31, 0xc0,                               /* xor eax, eax */
+        0xb9, 0x02, 0x00, 0x00, 0x00,             /* mov ecx, 2 */
+        0x83, 0xc0, 0x0a,                         /* add eax, 10 */
+        0xc6, 0x05, 0xf8, 0xff, 0xff, 0xff, 0x14, /* its operand = 20 */
+        0xff, 0xc9, 0x75, 0xf2,                   /* dec ecx; jnz */
+        0xe6, 0xf4, 0xeb, 0xfe,
+    };
+    (void)state;
+    run_each_way(64, code, sizeof(code), check_modified);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_64_bit_loop_computes_a_sum),
+        cmocka_unit_test(a_32_bit_loop_computes_a_sum),
+        cmocka_unit_test(a_16_bit_loop_computes_a_sum),
+        cmocka_unit_test(memory_across_pages_and_devices_is_reached),
+        cmocka_unit_test(recursive_calls_return),
+        cmocka_unit_test(code_that_changes_itself_is_seen),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
