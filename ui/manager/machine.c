@@ -99,6 +99,8 @@ static int check_vnc(const struct machine *m, const char *v, struct err *e)
     }
 /* clang-format off */
 const struct machine_key machine_keys[] = {
+    KEY("cdrom", "CD-ROM", cdrom, "",
+        "ISO image in the CD drive; empty: no medium", check_file),
     KEY("type", "Machine", type, "pc",
         "pc: i440FX + PIIX, runs everything since DOS", check_type),
     KEY("memory", "Memory", memory, "512M",
@@ -111,8 +113,6 @@ const struct machine_key machine_keys[] = {
     KEY("accel", "Accelerator", accel, "auto",
         "auto takes hardware KVM where it is fast, else the software CPU",
         check_accel),
-    KEY("cdrom", "CD-ROM", cdrom, "",
-        "ISO image in the CD drive; empty: no medium", check_file),
     KEY("floppy", "Floppy", floppy, "",
         "image in drive A; empty: no medium", check_file),
     KEY("disk1", "Disk 1", disk[0], "",

@@ -480,7 +480,7 @@ static void draw_list(struct manager *g)
         char line[MACHINE_NAME_MAX + 32];
 
         snprintf(line, sizeof(line), "%-*.*s %6.6s", cols - 11, cols - 11,
-                 g->m[i].name, machine_value(&g->m[i], &machine_keys[1]));
+                 g->m[i].name, g->m[i].memory != NULL ? g->m[i].memory : "");
         screen_put(g->list, 1 + r, 1, 2, state_colour(g, i) | a, "");
         screen_put(g->list, 1 + r, 2, 1, state_colour(g, i) | a,
                    state_sign(g, i));

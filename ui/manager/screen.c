@@ -31,7 +31,7 @@ int screen_open(struct err *e)
         return err_set(e, -EINVAL, "the terminal is smaller than %dx%d",
                        MIN_COLS, MIN_ROWS);
     }
-    cbreak();
+    raw(); /* Ctrl-S saves, Ctrl-C is not a way to lose a form */
     noecho();
     nonl();
     keypad(stdscr, TRUE);
