@@ -129,7 +129,7 @@ struct engine {
     struct mode_key mode;
     bool is_outside;    /* vector state saved, vcpu_leave done */
     bool is_mode_stale; /* mode must be computed again */
-    bool is_verifying;  /* verify=on: block under comparison */
+    bool is_verifying;  /* verify=on: no store hits the TLB */
     uint64_t tsc_offset;
     struct mode_key ibt_mode[SPACE_COUNT];
     bool ibt_has_nonglobal[SPACE_COUNT];
@@ -236,6 +236,11 @@ void soft_idle(struct engine *eng);
 /* Run translated code from cpu.rip until it needs something else; may do
  * nothing but emulate one instruction. */
 enum cpu_step soft_run_translated(struct engine *eng);
+/* Block for the code at rip, made if need be; NULL: it must be emulated.
+ * link: jump to lead to it, or NULL. */
+struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link);
+/* Run code at an entry that expects rip in R13, until it leaves. */
+void soft_enter_block(struct engine *eng, const uint8_t *code);
 
 /* ---- host_stats.c, host_open.c */
 

@@ -233,6 +233,7 @@ static void begin(struct translator *t, struct soft_vm *s,
     t->eng = eng;
     t->cache = c;
     t->mode = eng->mode;
+    t->is_verified = s->options.is_verified;
     t->space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
     t->start = start;
     t->lin = lin;
@@ -286,6 +287,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     decode_block(t);
     find_live_flags(t);
     b->flags_in = t->insn[0].in != 0;
+    b->live_out = t->live_out;
     b->first_map = c->map_count;
     emit_align(&t->hot, 8, 0);
     b->pad = emit_pc(&t->hot);

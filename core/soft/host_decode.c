@@ -137,9 +137,10 @@ static enum insn_kind kind_of_mnemonic(const struct translator *t,
     case ZYDIS_MNEMONIC_PAUSE:
     case ZYDIS_MNEMONIC_LFENCE:
     case ZYDIS_MNEMONIC_MFENCE:
-    case ZYDIS_MNEMONIC_SFENCE:
+    case ZYDIS_MNEMONIC_SFENCE: return INSN_GENERIC;
     case ZYDIS_MNEMONIC_RDRAND:
-    case ZYDIS_MNEMONIC_RDSEED: return INSN_GENERIC;
+    case ZYDIS_MNEMONIC_RDSEED:
+        return t->is_verified ? INSN_EMULATE : INSN_GENERIC;
     case ZYDIS_MNEMONIC_FNSTENV:
     case ZYDIS_MNEMONIC_FLDENV:
     case ZYDIS_MNEMONIC_FNSAVE:

@@ -118,6 +118,8 @@ void find_live_flags(struct translator *t)
 {
     uint32_t live = live_at_end(t);
 
+    t->live_out = live;
+
     for (unsigned i = t->count; i-- > 0;) {
         struct guest_insn *n = &t->insn[i];
         live = (live & ~n->kill) | n->use;

@@ -14,6 +14,7 @@
 #include "core/cpu/emulate.h"
 #include "core/soft/code.h"
 #include "core/soft/host_signal.h"
+#include "core/soft/verify.h"
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
 
@@ -158,6 +159,14 @@ int soft_vcpu_open(struct soft_vm *s, struct vcpu *v,
     eng->cpu.engine = eng;
     eng->cpu.index = v->index;
     eng->tsc_offset = -__rdtsc();
+    if (s->options.is_verified && s->cache) {
+        eng->verify = verify_log_new();
+        if (!eng->verify) {
+            munmap(eng, sizeof(*eng));
+            return err_set(e, -ENOMEM, "out of memory");
+        }
+        eng->is_verifying = true;
+    }
     tlb_init(eng);
     cpu_reset(&eng->cpu);
     s->engines[s->engine_count++] = eng;
@@ -181,7 +190,7 @@ void soft_vcpu_close(struct engine *eng)
     }
     eng->v->engine = NULL;
     cpu_native_close(&eng->cpu);
-    free(eng->verify);
+    verify_log_free(eng->verify);
     munmap(eng, sizeof(*eng));
 }
 

@@ -264,9 +264,9 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
     if (can_write) is_code = code_page_is_live(eng->soft, page);
     if (access & ~(unsigned)(ACC_READ | ACC_WRITE)) {
         /* Fetches and implicit supervisor accesses are not entered. */
-    } else if (!eng->is_verifying) {
+    } else {
         enter(eng, space, lin, &p, page,
-              can_write && !is_code && p.can_write);
+              can_write && !is_code && p.can_write && !eng->is_verifying);
     }
     if ((access & ACC_WRITE) && is_code) return r->kind = PAGE_CODE;
     return r->kind = PAGE_DIRECT;

@@ -99,6 +99,8 @@ struct translator {
     const uint8_t *start;    /* host address of the first byte */
     uint64_t lin, rip;       /* of the first instruction */
     uint64_t lines;          /* depended on */
+    uint32_t live_out;       /* flags live at the end */
+    bool is_verified;        /* verify=on: nothing random */
     bool is_crossing;        /* one instruction in two pages */
     uint8_t crossing[32];    /* its bytes */
     struct emitter hot, cold;

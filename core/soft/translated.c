@@ -121,8 +121,7 @@ static const uint8_t *next_page(struct engine *eng, uint64_t lin)
 enum { TAIL_BYTES = 15, TRIES = 4 };
 
 /* Block for the code at rip, NULL when it must be emulated. */
-static struct block *get_block(struct engine *eng, uint64_t rip,
-                               uint8_t *link)
+struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link)
 {
     struct code_cache *c = eng->soft->cache;
     struct mode_key *m = &eng->mode;
@@ -178,7 +177,7 @@ static void lookup(struct engine *eng, struct block **out)
 {
     struct cpu *c = &eng->cpu;
     unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
-    struct block *b = get_block(eng, c->rip, (uint8_t *)eng->link);
+    struct block *b = soft_get_block(eng, c->rip, (uint8_t *)eng->link);
 
     eng->stat.lookups++;
     *out = b;
@@ -201,15 +200,14 @@ static void own_table(struct engine *eng)
     eng->ibt_mode[space] = eng->mode;
 }
 
-static void enter(struct engine *eng)
+void soft_enter_block(struct engine *eng, const uint8_t *code)
 {
     struct cpu *c = &eng->cpu;
-    unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
 
     c->rflags &= ~(uint64_t)FLAG_RF;
     eng->host_flags = (c->rflags & FLAGS_ARITH) | FLAG_IF | 2;
     eng->stat.entries++;
-    soft_enter_code(eng->ibt[space][c->rip & (IBT_ENTRIES - 1)], c->rip);
+    soft_enter_code((uint64_t)code, c->rip);
     if (eng->cause == LEAVE_SLOW) {
         const struct slow_site *site = (void *)eng->link;
         if (site->has_saved_flags) {
@@ -227,20 +225,23 @@ enum cpu_step soft_run_translated(struct engine *eng)
     struct cpu *c = &eng->cpu;
     struct block *b;
     enum cpu_step step;
+    unsigned space;
 
     if (eng->is_mode_stale) {
         soft_update_mode(eng);
         eng->is_mode_stale = false;
         own_table(eng);
     }
+    space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
     for (;;) {
-        if (eng->soft->options.is_verified) {
+        if (eng->is_verifying) {
             enum verify_result r = verify_block(eng);
             if (r == VERIFY_FAILED) return STEP_UNKNOWN;
             if (r == VERIFY_DONE) return STEP_OK;
             break;
         }
-        enter(eng);
+        soft_enter_block(
+            eng, (void *)eng->ibt[space][c->rip & (IBT_ENTRIES - 1)]);
         if (eng->cause == LEAVE_ATTEND) return STEP_OK;
         if (eng->cause != LEAVE_LOOKUP) break;
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {
