@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/base/log.h"
-#include "core/host/boot.h"
+#include "core/vm/boot.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
 
@@ -65,7 +65,7 @@ int cmd_nmi(struct cmd *c, struct err *e)
 
 int cmd_boot_set(struct cmd *c, struct err *e)
 {
-    const struct boot_control *boot = vm_service(c->vm, "boot");
+    const struct boot_set_service *boot = vm_service(c->vm, "boot_set");
     int rc;
 
     for (const char *p = c->arg[0].text; *p != '\0'; p++) {
@@ -76,7 +76,7 @@ int cmd_boot_set(struct cmd *c, struct err *e)
     }
     if (boot == NULL)
         return err_set(e, -ENOTSUP, "this machine's boot order is fixed");
-    rc = boot->set_order(boot->arg, c->arg[0].text, e);
+    rc = boot->set(boot->arg, c->arg[0].text, e);
     if (rc == 0)
         fprintf(c->out, "boot device list now set to %s\n", c->arg[0].text);
     return rc;

@@ -60,6 +60,7 @@ struct options {
     char *display;      /* "curses", "sdl", "none"; NULL: choose */
     char *display_opts; /* text after the first comma or NULL */
     char *vnc;          /* as given; NULL: no server */
+    char *control;      /* control socket of the manager */
     char *pidfile;
     char *log_file;
     unsigned log_items; /* enum log_item */

@@ -120,6 +120,8 @@ const struct option_row option_table[] = {
     FLAG("nodefaults", has_nodefaults,
          "no serial port, parallel port, CD-ROM or floppy unless asked for"),
     FLAG("daemonize", is_daemonize, "go to the background once started"),
+    TEXT("control", control, "PATH",
+         "socket through which the machine manager steers this machine"),
     TEXT("pidfile", pidfile, "FILE", "write the process number to FILE"),
     TEXT("bios", cfg.bios, "FILE", "firmware image"),
     TEXT("L", cfg.data_dir, "DIR", "look for firmware in DIR alone"),

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* orrery: what it does depends on its first argument. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ui/options.h"
+#include "ui/run.h"
+
+#if __has_include("ui/manager/manager.c")
+#include "ui/manager/manager.h"
+#define HAS_MANAGER 1
+#else
+#define HAS_MANAGER 0
+#endif
+
+static int run_command(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    struct options o;
+    int status;
+
+    options_init(&o);
+    if (options_parse(&o, argc, argv, &e) < 0) {
+        fprintf(stderr, "orrery: %s\n", e.text);
+        status = 1;
+    } else if (o.help != HELP_NONE) {
+        status = run_print_help(&o);
+    } else {
+        status = run_machine(&o);
+    }
+    options_free(&o);
+    return status;
+}
+
+static int manager(void)
+{
+#if HAS_MANAGER
+    return manager_main();
+#else
+    options_print_help(stdout);
+    return 0;
+#endif
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) return manager();
+    if (strcmp(argv[1], "run") == 0) return run_command(argc - 1, argv + 1);
+    return run_command(argc, argv);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+
+#include "config.h"
+#include "core/accel/accel.h"
+#include "hw/devices.h"
+#include "hw/machine.h"
+#include "ui/run.h"
+
+static void print_accels(void)
+{
+    const struct accel *a;
+
+    puts("Accelerators:\nauto         kvm if it is really fast, else soft");
+    for (unsigned i = 0; (a = accel_at(i)) != NULL; i++) {
+        struct err e = ERR_INIT;
+        int rc = a->probe(&e);
+
+        printf("%-12s %s%s%s%s\n", a->name, a->title,
+               rc < 0 ? " (not here: " : "", rc < 0 ? e.text : "",
+               rc < 0 ? ")" : "");
+    }
+}
+
+static const char cpu_text[] =
+    "CPU models:\n"
+    "max          everything this host and the accelerator can do (default)\n"
+    "host         the same\n"
+    "qemu64       what every 64-bit guest needs, SSE3\n"
+    "x86-64-v2    SSE4.2, POPCNT, CMPXCHG16B\n"
+    "x86-64-v3    AVX2, BMI, FMA, MOVBE\n"
+    "then ,+FEATURE or ,-FEATURE switches one on or off\n";
+
+static const char display_text[] =
+    "Displays:\n"
+    "curses       in this terminal (default on a terminal)\n"
+#ifdef HAVE_SDL
+    "sdl          in a window\n"
+#endif
+    "none         nowhere\n"
+#ifdef HAVE_VNC
+    "and, besides any of them, -vnc\n"
+#endif
+    ;
+
+static const char chardev_text[] =
+    "Character devices:\n"
+    "stdio  mon:stdio  null  vc  file:PATH  pipe:PATH  pty\n"
+    "unix:PATH[,server=on][,wait=off]\n"
+    "tcp:[HOST]:PORT[,server=on][,wait=off]  telnet:[HOST]:PORT,server=on\n";
+
+static const char log_text[] =
+    "Log items (comma separated):\n"
+    "guest_errors  what the guest does that hardware does not like\n"
+    "int           interrupts and exceptions\n"
+    "cpu_reset     CPU state at resets\n"
+    "unimp         functions that are not there\n"
+    "trace         trace lines of devices\n";
+
+int run_print_help(const struct options *o)
+{
+    struct err e = ERR_INIT;
+
+    switch (o->help) {
+    case HELP_MAN: options_print_man(stdout); break;
+    case HELP_VERSION: printf("Orrery %s\n", ORRERY_VERSION); break;
+    case HELP_MACHINE: machine_print_help(stdout); break;
+    case HELP_CPU: fputs(cpu_text, stdout); break;
+    case HELP_ACCEL: print_accels(); break;
+    case HELP_DISPLAY: fputs(display_text, stdout); break;
+    case HELP_VGA:
+        fputs("std          VGA with Bochs VBE (default)\n"
+              "none         no graphics card\n",
+              stdout);
+        break;
+    case HELP_CHARDEV: fputs(chardev_text, stdout); break;
+    case HELP_LOG: fputs(log_text, stdout); break;
+    case HELP_DRIVE_FORMAT: fputs("Image formats: raw\n", stdout); break;
+    case HELP_DEVICE:
+        if (o->help_arg == NULL) {
+            device_print_list(stdout);
+        } else if (device_print_help(o->help_arg, stdout, &e) < 0) {
+            fprintf(stderr, "orrery: -device %s,help: %s\n", o->help_arg,
+                    e.text);
+            return 1;
+        }
+        break;
+    default: options_print_help(stdout); break;
+    }
+    return fflush(stdout) == 0 ? 0 : 1;
+}
