@@ -17,7 +17,8 @@ struct fw_cfg;
 struct firmware_facts {
     uint64_t below_4g_bytes, above_4g_bytes;
     unsigned cpus;
-    bool has_hpet;
+    bool has_hpet, has_floppy, has_parallel;
+    bool has_serial[VM_MAX_SERIAL];
     const uint8_t *uuid; /* 16 octets or NULL */
 };
 

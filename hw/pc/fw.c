@@ -69,10 +69,15 @@ int pc_firmware_init(struct pc *pc, struct err *e)
         .above_4g_bytes = pc->above_4g_bytes,
         .cpus = cfg->cpus,
         .has_hpet = pc->has_hpet,
+        .has_floppy = pc->fdc != NULL,
+        .has_parallel = cfg->parallel != NULL,
         .uuid = cfg->has_uuid ? cfg->uuid : NULL,
     };
     int rc;
 
+    for (unsigned i = 0; i < VM_MAX_SERIAL; i++) {
+        facts.has_serial[i] = cfg->serial[i] != NULL;
+    }
     rc = add_items(pc, f, e);
     if (rc == 0) rc = add_e820(pc, f, e);
     if (rc == 0 && pc->has_acpi) rc = acpi_add_tables(f, &facts, e);
