@@ -290,7 +290,8 @@ static void vga_destroy(struct dev *d)
 {
     struct vga *v = d->s;
 
-    if (v->display != NULL) display_set_source_locked(v->display, NULL);
+    if (vm_display(d->vm) != NULL)
+        display_set_source_locked(vm_display(d->vm), NULL);
     mem_begin_locked(d->vm);
     vga_window_remove_locked(v);
     mem_del_locked(d->vm, &v->window);
@@ -339,6 +340,8 @@ static const struct field vga_state[] = { STRUCT(vga, pci, pci_func_state),
                                           STATE_END };
 
 static const struct prop vga_props[] = {
+    PROP("addr", P_STR, vga, addr, 0, 0, NULL, NULL,
+         "PCI slot and function, hexadecimal, e.g. 02.0"),
     PROP("xres", P_U32, vga, xres, 640, 3840, "1280", "pixels",
          "preferred width told to the guest (EDID)"),
     PROP("yres", P_U32, vga, yres, 480, 2160, "800", "pixels",

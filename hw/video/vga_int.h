@@ -79,7 +79,8 @@ struct vga {
     uint16_t vbe_index;
     uint16_t vbe[VBE_REGS];
 
-    uint32_t xres, yres; /* preferred mode, properties */
+    char *addr;          /* property: slot */
+    uint32_t xres, yres; /* properties: preferred mode */
     uint8_t *vram;       /* = vram_region.host, for the state table */
     uint8_t edid[VGA_EDID_BYTES];
 
