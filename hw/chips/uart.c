@@ -88,6 +88,7 @@ struct uart {
     char *chardev;
     struct dev *d;
     struct chardev *chr;
+    bool is_starved; /* the back end was told to wait */
     struct timer timer;
     struct irq_line irq;
 };
@@ -187,9 +188,18 @@ static uint8_t uart_get(struct uart *u)
         u->rx_head = (u->rx_head + 1) % UART_FIFO;
     u->has_timeout = false;
     uart_arm_timeout(u);
-    if (u->chr != NULL && (u->mcr & MCR_LOOP) == 0)
-        chardev_accept_input(u->chr);
     return v;
+}
+
+/* Tell the back end when there is room again. */
+static void uart_accept(struct uart *u)
+{
+    if (u->chr == NULL || !u->is_starved || (u->mcr & MCR_LOOP) != 0 ||
+        u->rx_len >= uart_capacity(u)) {
+        return;
+    }
+    u->is_starved = false;
+    chardev_accept_input(u->chr);
 }
 
 /* Modem lines: the peer's, or looped back from MCR. */
@@ -231,7 +241,6 @@ static void uart_set_fcr(struct uart *u, uint8_t v)
         u->rx_head = u->rx_len = 0;
         u->has_timeout = false;
         uart_arm_timeout(u);
-        if (u->chr != NULL) chardev_accept_input(u->chr);
     }
     u->fcr = v & 0xc9; /* the reset bits clear themselves */
 }
@@ -277,6 +286,7 @@ static void uart_write(void *arg, unsigned port, unsigned bytes, uint32_t v)
     case UART_SCR: u->scr = v; break;
     default: break; /* LSR and MSR: factory test */
     }
+    uart_accept(u);
     uart_update_irq(u);
 }
 
@@ -308,6 +318,7 @@ static uint32_t uart_read(void *arg, unsigned port, unsigned bytes)
         break;
     default: v = u->scr; break;
     }
+    uart_accept(u);
     uart_update_irq(u);
     return v;
 }
@@ -366,7 +377,7 @@ static void uart_reset(struct dev *d)
     u->msr = MSR_CTS | MSR_DSR | MSR_DCD;
     timer_disarm_locked(&u->timer);
     uart_update_irq(u);
-    if (u->chr != NULL) chardev_accept_input(u->chr);
+    uart_accept(u);
 }
 
 static int uart_create(struct dev *d, struct err *e)
@@ -417,6 +428,8 @@ static int uart_loaded(struct dev *d, unsigned version, struct err *e)
     (void)version;
     if (u->rx_len > uart_capacity(u))
         return err_set(e, -EINVAL, "rx_len is more than the FIFO holds");
+    u->is_starved = true;
+    uart_accept(u);
     uart_arm_timeout(u);
     uart_update_irq(u);
     return 0;
