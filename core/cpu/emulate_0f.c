@@ -133,6 +133,7 @@ static void op_cmpxchg(struct cpu *c, const struct insn *i)
     rmw_open(c, i, &m, bytes);
     do {
         old = m.old;
+        if (m.is_reg && old != acc) break; /* the register stays whole */
     } while (!rmw_close(c, &m, old == acc ? src : old));
     f = c->rflags;
     alu_binary(ALU_CMP, bytes, acc, old, &f);

@@ -351,6 +351,6 @@ void stack_commit(struct cpu *c, const struct stack *s)
 
 unsigned stack_bytes(const struct insn *i)
 {
-    if (i->mode == 8) return i->has_66 ? 2 : 8;
+    if (i->mode == 8) return i->osize == 2 ? 2 : 8;
     return i->osize;
 }
