@@ -27,17 +27,18 @@ include $(B)/config.mk
 endif
 
 # The arguments of the last configure run are kept.
+reconfigure = @args=$$(sed -n 's/^CONFIGURE_ARGS = //p' $(B)/config.mk \
+	2>/dev/null); eval "B='$(B)' ./configure $(1) $$args"
 $(B)/config.stamp: configure
-	$(say) CONFIG $(@D)
-	@args=$$(sed -n 's/^CONFIGURE_ARGS = //p' $(@D)/config.mk 2>/dev/null); \
-	eval "B='$(B)' ./configure --quiet $$args"
+	$(say) CONFIG $(B)
+	$(call reconfigure,--quiet)
 $(B)/config.mk $(B)/config.h: $(B)/config.stamp ;
 
 # ---------------------------------------------------------------- sources
 
 srcs = $(sort $(wildcard $(1)))
 SRC_core    := $(call srcs,core/*/*.c core/*/*.S)
-SRC_hw      := $(call srcs,hw/*.c hw/*/*.c)
+SRC_hw      := $(call srcs,hw/*.c hw/*/*.c hw/*/*.S)
 SRC_block   := $(call srcs,block/*.c)
 SRC_monitor := $(call srcs,monitor/*.c)
 SRC_ui      := $(filter-out ui/main.c,$(call srcs,ui/*.c ui/*/*.c))
@@ -45,7 +46,8 @@ SRC_support := $(call srcs,tests/unit/support/*.c)
 FOLDERS     := core hw block monitor ui
 TESTS       := $(call srcs,tests/unit/test_*.c)
 
-objs = $(addprefix $(B)/,$(addsuffix .o,$(basename $(1))))
+# x.c becomes x.o, x.S becomes x.S.o
+objs = $(patsubst %.S,$(B)/%.S.o,$(patsubst %.c,$(B)/%.o,$(1)))
 ALL_OBJS = $(call objs,$(foreach f,$(FOLDERS) support,$(SRC_$f)) ui/main.c \
 	$(TESTS))
 ARCHIVES := $(foreach f,$(FOLDERS),$(B)/$f.a)
@@ -87,7 +89,7 @@ $(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(CFLAGS_LIVE) $(DEPS) -c -o $@ $<
 
-$(B)/%.o: %.S $(B)/flags
+$(B)/%.S.o: %.S $(B)/flags
 	$(say) AS $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEPS) -c -o $@ $<
@@ -134,7 +136,7 @@ unit-programs: $(UNIT)
 # ------------------------------------------------------------------- checks
 # Every runner writes "N passed, N failed" as its last line.
 
-runner = python3 tests/run.py B=$(B)
+runner = python3 tests/run.py B=$(B) GUESTS=$(GUESTS)
 
 check-unit: $(UNIT)
 	@$(runner) $(UNIT)
@@ -157,15 +159,18 @@ check-soak: ; $(call suite,tests/soak,$(runner) tests/soak)
 fuzz: ; $(call suite,tests/fuzz/run.sh,sh tests/fuzz/run.sh $(B))
 bench: ; $(call suite,tests/bench/run.sh,sh tests/bench/run.sh $(B))
 
-# Test guests from Debian packages; built once, again when a builder changes.
-guests: $(B)/guests/.stamp
-$(B)/guests/.stamp: $(call srcs,tests/guests/*)
-	$(say) GUESTS $(B)/guests
-	$(Q)sh tests/guests/all.sh $(B)/guests
-	@touch $@
+# Test guests from Debian packages; each is built once, and again when its
+# builder changes. GUESTS=DIR lets several builds share them.
+GUESTS ?= $(B)/guests
+guests:
+	$(Q)sh tests/guests/all.sh $(GUESTS)
 
+# From a bare machine to a Linux on the screen.
 run:
-	@B=$(B) sh assets/run-demo.sh
+	$(call reconfigure,--install-deps --quiet)
+	@$(MAKE) --no-print-directory -j$$(nproc) B=$(B) all
+	@sh tests/guests/all.sh $(GUESTS) live
+	@sh assets/run-demo.sh $(B)/orrery $(GUESTS)/live.iso
 
 # ------------------------------------------------------------------ install
 

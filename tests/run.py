@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run test programs and add up their results.
 
-usage: tests/run.py B=DIR [-j N] ITEM...
+usage: tests/run.py B=DIR [GUESTS=DIR] [-j N] ITEM...
 
 An ITEM is a program, a command line ("tests/nolibc.sh build") or a directory
 whose test_*.py and test_*.sh are run.  Every one of them prints TAP: "ok N -
@@ -43,14 +43,13 @@ def title(cmd):
 
 
 class Run:
-    def __init__(self, builddir):
+    def __init__(self, builddir, guests):
         self.logs = os.path.join(builddir, 'test-logs')
         os.makedirs(self.logs, exist_ok=True)
         self.env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT='TAP', B=builddir)
         self.env.setdefault('ORRERY', os.path.abspath(
             os.path.join(builddir, 'orrery')))
-        self.env.setdefault('GUESTS', os.path.abspath(
-            os.path.join(builddir, 'guests')))
+        self.env['GUESTS'] = os.path.abspath(guests)
         self.limit = float(os.environ.get('TEST_LIMIT', 900))
         self.lock = threading.Lock()
         self.passed = self.failed = self.skipped = 0
@@ -131,16 +130,19 @@ class Run:
 
 
 def main(argv):
-    builddir, jobs, rest = 'build', min(2, os.cpu_count() or 1), []
+    builddir, guests, rest = 'build', '', []
+    jobs = min(2, os.cpu_count() or 1)
     it = iter(argv)
     for a in it:
         if a.startswith('B='):
             builddir = a[2:]
+        elif a.startswith('GUESTS='):
+            guests = a[7:]
         elif a == '-j':
             jobs = int(next(it))
         else:
             rest.append(a)
-    run = Run(builddir)
+    run = Run(builddir, guests or os.path.join(builddir, 'guests'))
     run.all(items(rest), jobs)
     if run.skipped:
         print(f'{run.skipped} skipped')
