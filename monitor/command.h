@@ -73,6 +73,7 @@ struct command {
     const char *help;
     /* VM lock held.  0, or -errno with a text that is printed. */
     int (*run)(struct cmd *c, struct err *e);
+    bool has_plain_errors; /* printed without "Error: " before them */
 };
 extern const struct command command_table[]; /* ends with name NULL */
 extern const struct command info_table[];

@@ -89,10 +89,9 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
                 (int)len, line);
     } else {
         rc = c.c->run(&c, &e);
-        if (rc < 0) {
-            bool is_plain = strncmp(e.text, "unknown command", 15) == 0;
-            fprintf(out, "%s%s\n", is_plain ? "" : "Error: ", e.text);
-        }
+        if (rc < 0)
+            fprintf(out, "%s%s\n",
+                    c.c->has_plain_errors ? "" : "Error: ", e.text);
     }
     command_free(&c);
 }

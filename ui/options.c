@@ -135,6 +135,10 @@ int options_finish(struct options *o, struct err *e)
         return err_set(e, -EINVAL, "-initrd %s: needs -kernel", o->cfg.initrd);
     if (o->cfg.kernel == NULL && o->cfg.append != NULL)
         return err_set(e, -EINVAL, "-append %s: needs -kernel", o->cfg.append);
+    if (o->is_nographic) { /* firmware then talks to the serial port */
+        rc = option_machine(o, "graphics=off", e);
+        if (rc < 0) return rc;
+    }
     rc = drives_finish(o, e);
     if (rc == 0) rc = chardevs_finish(o, e);
     return rc;

@@ -109,6 +109,7 @@ static void on_escape(void *arg, int key)
     struct run *r = arg;
 
     if (key == 'x') vm_request(r->vm, VM_REQ_QUIT);
+    if (key == 's') log_warn("-snapshot: what was written can not be kept");
 }
 
 static int open_chardevs(struct run *r, struct err *e)
@@ -291,8 +292,6 @@ static int set_up(struct run *r, struct err *e)
 
 static void tear_down(struct run *r)
 {
-    struct input *in = r->vm != NULL ? vm_service(r->vm, "input") : NULL;
-
     if (r->vm != NULL) {
         vm_lock(r->vm);
         vm_stop_locked(r->vm, RUN_SHUTDOWN);
@@ -304,7 +303,6 @@ static void tear_down(struct run *r)
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS && r->vm != NULL; i++) {
         if (r->chardev[i] != NULL) chardev_set_front(r->chardev[i], NULL);
     }
-    (void)in;
     vm_destroy(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS; i++)
         chardev_close(r->chardev[i]);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character devices: parsing a spec, the registry, and the two queues every
- * kind shares.
+ * Character devices: the registry and the two queues every kind shares.
  *
  * Output: chardev_write() may come from any thread with the VM lock held, so
  * it must never block.  It writes what the descriptor takes at once and queues
@@ -25,12 +24,6 @@
 
 #include "core/host/chardev_int.h"
 #include "core/vm/vm.h"
-
-static const struct chardev_kind *const kinds[] = {
-    &chardev_stdio,  &chardev_file,    &chardev_pipe, &chardev_pty,
-    &chardev_null,   &chardev_vc,      &chardev_unix, &chardev_tcp,
-    &chardev_telnet, &chardev_ringbuf,
-};
 
 /* ---- output ---- */
 
@@ -109,24 +102,58 @@ static size_t enqueue_locked(struct chardev *c, const uint8_t *buf,
     return bytes;
 }
 
-static size_t write_limited(struct chardev *c, const void *buf, size_t bytes,
-                            size_t limit)
+static size_t put_locked(struct chardev *c, const uint8_t *buf, size_t bytes,
+                         size_t limit)
 {
     size_t n = 0;
 
-    pthread_mutex_lock(&c->lock);
     if (c->ring != NULL) {
         chardev_vc_store_locked(c, buf, bytes);
-        n = bytes;
-    } else if (c->out_fd < 0) {
-        n = bytes; /* nobody there: gone, as on a cable without a peer */
-    } else {
-        if (c->queue_len == 0) n = write_now(c, buf, bytes);
-        if (n < bytes && !c->is_out_plain)
-            n += enqueue_locked(c, (const uint8_t *)buf + n, bytes - n, limit);
+        return bytes;
     }
+    if (c->out_fd < 0) return bytes; /* gone, as on a cable without a peer */
+    if (c->queue_len == 0) n = write_now(c, buf, bytes);
+    if (n < bytes && !c->is_out_plain)
+        n += enqueue_locked(c, buf + n, bytes - n, limit);
+    return n;
+}
+
+/* Same with the time before each line. */
+static size_t put_stamped_locked(struct chardev *c, const uint8_t *buf,
+                                 size_t bytes, size_t limit)
+{
+    size_t done = 0;
+
+    while (done < bytes) {
+        const uint8_t *nl = memchr(buf + done, '\n', bytes - done);
+        size_t n = nl != NULL ? (size_t)(nl - buf) + 1 - done : bytes - done;
+        char stamp[32];
+
+        if (!c->is_in_line) {
+            chardev_mux_stamp(c, stamp, sizeof(stamp));
+            put_locked(c, (const uint8_t *)stamp, strlen(stamp), limit);
+        }
+        c->is_in_line = nl == NULL;
+        if (put_locked(c, buf + done, n, limit) < n) break;
+        done += n;
+    }
+    return done;
+}
+
+static size_t write_limited(struct chardev *c, const void *buf, size_t bytes,
+                            size_t limit)
+{
+    void (*written)(void *arg);
+    void *arg;
+    size_t n;
+
+    pthread_mutex_lock(&c->lock);
+    n = c->has_stamps ? put_stamped_locked(c, buf, bytes, limit)
+                      : put_locked(c, buf, bytes, limit);
+    written = c->written;
+    arg = c->written_arg;
     pthread_mutex_unlock(&c->lock);
-    if (c->ring != NULL && c->written != NULL) c->written(c->written_arg);
+    if (written != NULL) written(arg);
     return n;
 }
 
@@ -365,93 +392,6 @@ void chardev_detach(struct chardev *c)
 
 /* ---- open, close ---- */
 
-/* "server=on", "wait=off", "signal=off"; old form "server", "nowait". */
-static int parse_word(struct chardev *c, const char *word, size_t n,
-                      struct err *e)
-{
-    static const struct {
-        const char *word;
-        size_t offset;
-        bool value;
-    } words[] = {
-        { "server=on", offsetof(struct chardev, is_server), true },
-        { "server=off", offsetof(struct chardev, is_server), false },
-        { "server", offsetof(struct chardev, is_server), true },
-        { "wait=on", offsetof(struct chardev, is_wait), true },
-        { "wait=off", offsetof(struct chardev, is_wait), false },
-        { "wait", offsetof(struct chardev, is_wait), true },
-        { "nowait", offsetof(struct chardev, is_wait), false },
-        { "signal=on", offsetof(struct chardev, is_signal), true },
-        { "signal=off", offsetof(struct chardev, is_signal), false },
-        { "telnet=on", offsetof(struct chardev, is_telnet), true },
-    };
-
-    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strlen(words[i].word) == n &&
-            strncmp(words[i].word, word, n) == 0) {
-            *(bool *)((char *)c + words[i].offset) = words[i].value;
-            return 0;
-        }
-    }
-    if ((n == 7 && strncmp(word, "nodelay", 7) == 0) ||
-        (n == 10 && strncmp(word, "nodelay=on", 10) == 0))
-        return 0;
-    return err_set(e, -EINVAL, "no parameter '%.*s'", (int)n, word);
-}
-
-/* Place up to the first single comma (",," is a comma), then words. */
-static int parse_spec(struct chardev *c, const char *spec, struct err *e)
-{
-    const char *p = spec, *end;
-    size_t n = 0;
-
-    if (strncmp(p, "mon:", 4) == 0) {
-        c->is_mux = true;
-        p += 4;
-    }
-    c->is_wait = true;
-    c->is_signal = !c->is_mux; /* Ctrl-C goes to the guest through a mux */
-    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        n = strlen(kinds[i]->name);
-        if (strncmp(p, kinds[i]->name, n) == 0 &&
-            strchr(":,", p[n]) != NULL) { /* also the end */
-            c->kind = kinds[i];
-            break;
-        }
-    }
-    if (c->kind == NULL)
-        return err_set(e, -EINVAL, "no such character device: %s", spec);
-    end = p + n;
-    if (*end == ':' && c->kind == &chardev_vc) return 0; /* its size */
-    if (*end == ':') {
-        size_t len = 0;
-
-        if (!c->kind->has_place)
-            return err_set(e, -EINVAL, "%s takes nothing after ':'",
-                           c->kind->name);
-        c->place = strdup(end + 1);
-        if (c->place == NULL) return err_set(e, -ENOMEM, "out of memory");
-        for (end++; *end != '\0' && (*end != ',' || end[1] == ','); end++) {
-            if (*end == ',') end++;
-            c->place[len++] = *end;
-        }
-        c->place[len] = '\0';
-    }
-    if (c->kind->has_place && (c->place == NULL || c->place[0] == '\0'))
-        return err_set(e, -EINVAL, "%s: needs a %s", c->kind->name,
-                       c->kind == &chardev_tcp || c->kind == &chardev_telnet
-                           ? "HOST:PORT"
-                           : "path");
-    while (*end == ',') {
-        size_t len = strcspn(++end, ",");
-        int rc = parse_word(c, end, len, e);
-
-        if (rc < 0) return rc;
-        end += len;
-    }
-    return 0;
-}
-
 static struct chardev *new_chardev(struct err *e)
 {
     struct chardev *c = calloc(1, sizeof(*c));
@@ -462,7 +402,7 @@ static struct chardev *new_chardev(struct err *e)
     }
     c->in_fd = c->out_fd = c->listen_fd = c->slave_fd = -1;
     c->saved_flags = -1;
-    c->is_line_start = true;
+    c->opened_ns = loop_now_ns();
     pthread_mutex_init(&c->lock, NULL);
     return c;
 }
@@ -490,7 +430,7 @@ int chardev_open(struct loop *l, const char *name, const char *spec,
     c->name = strdup(name);
     c->spec = strdup(spec);
     rc = c->name != NULL && c->spec != NULL
-             ? parse_spec(c, spec, e)
+             ? chardev_parse_spec(c, spec, e)
              : err_set(e, -ENOMEM, "out of memory");
     if (rc == 0) rc = c->kind->open(c, e);
     if (rc < 0) {
@@ -507,7 +447,7 @@ int chardev_check(const char *spec, struct err *e)
     int rc;
 
     if (c == NULL) return -ENOMEM;
-    rc = parse_spec(c, spec, e);
+    rc = chardev_parse_spec(c, spec, e);
     if (rc == 0 && c->kind->check != NULL) rc = c->kind->check(c, e);
     free_chardev(c);
     return rc;

@@ -47,8 +47,9 @@ struct chardev {
     struct chardev_front front[CHARDEV_FRONTS];
     struct chardev_input in[CHARDEV_FRONTS];
     unsigned focus;
-    bool is_escaped;                /* Ctrl-A seen */
-    bool has_stamps, is_line_start; /* mux key t */
+    bool is_escaped;         /* Ctrl-A seen */
+    _Atomic bool has_stamps; /* mux key t */
+    uint64_t opened_ns;
     void (*escape)(void *arg, int key);
     void *escape_arg;
     struct loop_timer pump; /* deliver input soon; any thread arms it */
@@ -58,6 +59,7 @@ struct chardev {
     bool is_in_watched, is_in_reading, is_out_watched, is_in_plain;
     bool is_out_plain; /* regular file: written at once */
     bool is_out_socket;
+    bool is_in_line; /* the last octet written was no line end */
     uint8_t *queue;
     size_t queue_start, queue_len, queue_cap;
     uint8_t *ring; /* vc */
@@ -83,6 +85,9 @@ extern const struct chardev_kind chardev_stdio, chardev_file, chardev_pipe,
     chardev_pty, chardev_null, chardev_vc, chardev_ringbuf, chardev_unix,
     chardev_tcp, chardev_telnet;
 
+/* Fill kind, place and flags from the text. */
+int chardev_parse_spec(struct chardev *c, const char *spec, struct err *e);
+
 /* Start using the descriptors (both may be the same, out may be -1).  Loop
  * thread. */
 int chardev_attach(struct chardev *c, int in_fd, int out_fd, struct err *e);
@@ -94,6 +99,8 @@ void chardev_deliver(struct chardev *c, const uint8_t *buf, size_t bytes);
 size_t chardev_room(const struct chardev *c);
 /* Mux: octets to where they belong, keys served. */
 void chardev_mux_input(struct chardev *c, const uint8_t *buf, size_t bytes);
+/* "[00:00:01.234] ", time since the device was opened. */
+void chardev_mux_stamp(const struct chardev *c, char *out, size_t cap);
 void chardev_queue_input(struct chardev *c, unsigned front, uint8_t octet);
 /* Telnet: remove commands from buf, returns the octets left. */
 size_t chardev_telnet_filter(struct chardev *c, uint8_t *buf, size_t bytes);

@@ -36,7 +36,6 @@ static void escape_key(struct chardev *c, uint8_t key)
         say(c, "\r\nCtrl-A then\r\n"
                "  h  shows this\r\n"
                "  x  ends the machine\r\n"
-               "  s  writes disk data of -snapshot back\r\n"
                "  t  stamps lines with the time, or stops it\r\n"
                "  b  sends a break (magic SysRq)\r\n"
                "  c  switches between serial port and monitor\r\n"
@@ -52,6 +51,15 @@ static void escape_key(struct chardev *c, uint8_t key)
         if (c->escape != NULL) c->escape(c->escape_arg, key);
         break;
     }
+}
+
+void chardev_mux_stamp(const struct chardev *c, char *out, size_t cap)
+{
+    uint64_t ms = (loop_now_ns() - c->opened_ns) / 1000000u;
+
+    snprintf(out, cap, "[%02u:%02u:%02u.%03u] ", (unsigned)(ms / 3600000),
+             (unsigned)(ms / 60000 % 60), (unsigned)(ms / 1000 % 60),
+             (unsigned)(ms % 1000));
 }
 
 void chardev_mux_input(struct chardev *c, const uint8_t *buf, size_t bytes)

@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <netdb.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,11 +103,16 @@ static int unix_listen(struct chardev *c, const struct sockaddr_un *a, int fd,
 /* Block until the first peer is there (wait=on). */
 static int wait_for_peer(struct chardev *c, struct err *e)
 {
+    sigset_t none;
     int fd;
 
     fprintf(stderr, "orrery: waiting for a connection to %s\n", c->spec);
+    sigemptyset(&none); /* Ctrl-C ends the waiting even where it is caught */
     do {
-        fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        struct pollfd p = { .fd = c->listen_fd, .events = POLLIN };
+
+        fd = ppoll(&p, 1, NULL, &none);
+        if (fd > 0) fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) return err_set(e, -errno, "accept: %s", strerror(errno));
     fcntl(fd, F_SETFL, O_NONBLOCK);
