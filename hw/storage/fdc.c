@@ -356,8 +356,7 @@ static void fdc_destroy(struct dev *d)
     struct fdc *f = d->s;
 
     fdc_io_destroy(f);
-    if (f->dma != NULL)
-        dma8237_set_client(f->dma, FDC_DMA_CHANNEL, NULL, NULL);
+    if (f->dma != NULL) dma8237_set_client(f->dma, FDC_DMA_CHANNEL, NULL, NULL);
     for (unsigned i = 0; i < FDC_UNITS; i++) {
         if (f->unit[i].drive != NULL) drive_set_ops(f->unit[i].drive, NULL);
     }
@@ -393,6 +392,7 @@ static const struct field fdc_state[] = {
     U8_MAX(fdc, ds, 3),
     U8(fdc, cyl),
     U8_MAX(fdc, head, 1),
+    U8_MAX(fdc, side, 1),
     U8(fdc, sector),
     U8(fdc, eot),
     U8(fdc, fill),

@@ -32,7 +32,7 @@ void fdc_data_result(struct fdc *f, uint8_t st0, uint8_t st1, uint8_t st2)
     uint8_t n = f->cmd[5] != 0 ? f->cmd[5] : 2;
 
     fifo_reset(&f->result_fifo);
-    put(f, (uint8_t)(st0 | f->head << 2 | f->ds));
+    put(f, (uint8_t)(st0 | f->side << 2 | f->ds));
     put(f, st1);
     put(f, st2);
     put(f, f->cyl);
@@ -61,7 +61,7 @@ static void done(struct fdc *f)
 static struct fdc_unit *select_drive(struct fdc *f)
 {
     f->ds = f->cmd[1] & 3;
-    f->head = f->cmd[1] >> 2 & 1;
+    f->head = f->side = f->cmd[1] >> 2 & 1;
     return &f->unit[f->ds];
 }
 

@@ -97,6 +97,7 @@ struct fdc {
     uint8_t exec;
     bool is_multi_track, is_tc, is_ndma;
     uint8_t ds, cyl, head, sector, eot, fill;
+    uint8_t side; /* head that worked last, for ST0 */
 
     struct fifo cmd_fifo, result_fifo, data_fifo;
     uint8_t cmd[FDC_CMD_BYTES], result[FDC_CMD_BYTES];

@@ -191,6 +191,7 @@ static void run_done(struct fdc *f, uint32_t n)
         begin_run(f); /* only where EOT is more than the disk has */
     } else if (f->is_multi_track && f->head == 0 && g->heads > 1) {
         wrap_address(f);
+        f->side = f->head;
         begin_run(f);
     } else {
         finish(f, ST1_END_OF_CYLINDER, 0);
