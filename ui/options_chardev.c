@@ -274,9 +274,12 @@ static int default_consoles(struct options *o, struct err *e)
     int rc = 0;
 
     if (o->has_nodefaults) return 0;
-    if (on_terminal && needs_serial && needs_monitor)
-        return option_serial(o, "mon:stdio", e);
-    if (needs_serial) rc = option_serial(o, on_terminal ? "stdio" : "vc", e);
+    if (on_terminal && needs_serial && needs_monitor) {
+        rc = option_serial(o, "mon:stdio", e);
+        needs_monitor = false;
+    } else if (needs_serial) {
+        rc = option_serial(o, on_terminal ? "stdio" : "vc", e);
+    }
     if (rc == 0 && needs_monitor && on_terminal)
         rc = option_monitor(o, "stdio", e);
     if (rc == 0 && !o->has_parallel)

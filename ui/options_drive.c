@@ -221,11 +221,11 @@ int option_drive(struct options *o, const char *v, struct err *e)
     return 0;
 }
 
+/* Has one of the drives before end the place d would like? */
 static bool is_taken(const struct vm_config *c, const struct drive_config *d,
-                     int index)
+                     int index, const struct drive_config *end)
 {
-    for (unsigned i = 0; i < c->drive_count; i++) {
-        const struct drive_config *x = &c->drive[i];
+    for (const struct drive_config *x = c->drive; x < end; x++) {
         if (x != d && x->iface == d->iface && x->index == index) return true;
     }
     return false;
@@ -236,11 +236,12 @@ static int place_drive(struct vm_config *c, struct drive_config *d,
                        struct err *e)
 {
     const struct iface *f = iface_of(d->iface);
+    const struct drive_config *end = c->drive + c->drive_count;
     int units = f->units ? f->units : VM_MAX_DRIVES;
     const char *what = d->file ? d->file : "(empty)";
 
     if (d->index < 0) {
-        for (d->index = 0; is_taken(c, d, d->index); d->index++)
+        for (d->index = 0; is_taken(c, d, d->index, end); d->index++)
             ;
         if (d->index < units) return 0;
         return err_set(e, -ENOSPC, "%s: all %d %s places are taken", what,
@@ -249,7 +250,7 @@ static int place_drive(struct vm_config *c, struct drive_config *d,
     if (d->index >= units)
         return err_set(e, -ERANGE, "%s: index=%d: %s has 0..%d", what, d->index,
                        f->name, units - 1);
-    if (is_taken(c, d, d->index))
+    if (is_taken(c, d, d->index, d))
         return err_set(e, -EEXIST, "%s: two drives at if=%s,index=%d (%s)",
                        what, f->name, d->index,
                        d->iface == DRIVE_IDE && d->index == 2
@@ -290,7 +291,8 @@ static int add_empty(struct options *o, enum drive_if iface, int index,
     int rc;
 
     *was_added = false;
-    if (o->has_nodefaults || is_taken(&o->cfg, &like, index) ||
+    if (o->has_nodefaults ||
+        is_taken(&o->cfg, &like, index, o->cfg.drive + o->cfg.drive_count) ||
         o->cfg.drive_count == VM_MAX_DRIVES)
         return 0;
     rc = new_drive(o, &d, e);
