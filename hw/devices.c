@@ -10,17 +10,22 @@
 #include "hw/fw_cfg.h"
 #include "hw/pci.h"
 #include "hw/pci/i440fx.h"
+#include "hw/storage/fdc.h"
 #include "hw/storage/ide.h"
 #include "hw/video/vga.h"
 
 const struct dev_class *const dev_classes[] = {
-    &pci_bus_class,   &i440fx_class,   &piix3_class,
-    &piix4pm_class,   &fw_cfg_class,   &pic_class,
-    &pit_class,       &ioapic_class,   &lapic_class,
-    &rtc_class,       &i8042_class,    &port92_class,
-    &dma8237_class,   &hpet_class,     &uart_class,
-    &parallel_class,  &debugcon_class, &debugexit_class,
-    &ide_piix3_class, &vga_class,      NULL,
+    &pci_bus_class,   &i440fx_class,
+    &piix3_class,     &piix4pm_class,
+    &fw_cfg_class,    &pic_class,
+    &pit_class,       &ioapic_class,
+    &lapic_class,     &rtc_class,
+    &i8042_class,     &port92_class,
+    &dma8237_class,   &hpet_class,
+    &uart_class,      &parallel_class,
+    &debugcon_class,  &debugexit_class,
+    &ide_piix3_class, &fdc_class,
+    &vga_class,       NULL,
 };
 
 /* Headings of -device help, by what a class is. */
@@ -50,7 +55,8 @@ static const struct {
 } categories[] = {
     { &i8042_class, CAT_INPUT },       { &uart_class, CAT_INPUT },
     { &parallel_class, CAT_INPUT },    { &debugcon_class, CAT_INPUT },
-    { &ide_piix3_class, CAT_STORAGE }, { &vga_class, CAT_DISPLAY },
+    { &ide_piix3_class, CAT_STORAGE }, { &fdc_class, CAT_STORAGE },
+    { &vga_class, CAT_DISPLAY },
 };
 
 static const char *const bus_name[] = {

@@ -153,10 +153,7 @@ static void put_processor(struct smbios *s, unsigned n)
     aml_u8(&s->t, 1);
     aml_u8(&s->t, 1);
     aml_u16(&s->t, 0x0002); /* characteristics: unknown */
-    aml_u16(&s->t, 0x01);
-    aml_u16(&s->t, 1);
-    aml_u16(&s->t, 1);
-    aml_u16(&s->t, 1);
+    aml_u16(&s->t, 0x01);   /* family again */
     end(s);
 }
 

@@ -9,6 +9,7 @@
 #include "core/vm/vm.h"
 #include "hw/chips/chips.h"
 #include "hw/pc/pc.h"
+#include "hw/storage/fdc.h"
 #include "hw/storage/ide.h"
 
 enum {
@@ -54,8 +55,8 @@ static void set_memory(struct pc *pc)
 
 static void set_floppies(struct pc *pc)
 {
-    unsigned a = pc_floppy_cmos_type(pc, 0);
-    unsigned b = pc_floppy_cmos_type(pc, 1);
+    unsigned a = fdc_drive_type(pc->fdc, 0);
+    unsigned b = fdc_drive_type(pc->fdc, 1);
     unsigned count = (a != 0) + (b != 0);
     uint8_t equipment = EQUIPMENT_FPU | EQUIPMENT_MOUSE;
 

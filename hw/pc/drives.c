@@ -6,6 +6,7 @@
 #include "block/block.h"
 #include "core/vm/vm.h"
 #include "hw/pc/pc.h"
+#include "hw/storage/fdc.h"
 #include "hw/storage/ide.h"
 
 static int attach_ide(struct pc *pc, const struct drive_config *dc,
@@ -18,6 +19,20 @@ static int attach_ide(struct pc *pc, const struct drive_config *dc,
     }
     for (unsigned i = 0; i < IDE_UNITS; i++) {
         int rc = ide_attach(pc->ide, i, drive, dc->is_cdrom, e);
+
+        if (rc != -EBUSY) return rc;
+    }
+    return -EBUSY;
+}
+
+static int attach_floppy(struct pc *pc, const struct drive_config *dc,
+                         struct drive *drive, struct err *e)
+{
+    if (dc->index >= 0) {
+        return fdc_attach(pc->fdc, (unsigned)dc->index, drive, e);
+    }
+    for (unsigned i = 0; i < FDC_UNITS; i++) {
+        int rc = fdc_attach(pc->fdc, i, drive, e);
 
         if (rc != -EBUSY) return rc;
     }
@@ -38,9 +53,7 @@ static int attach(struct pc *pc, const struct drive_config *dc, struct err *e)
     }
     switch (dc->iface) {
     case DRIVE_IDE: rc = attach_ide(pc, dc, drive, e); break;
-    case DRIVE_FLOPPY:
-        rc = err_set(e, -ENOTSUP, "the machine has no floppy controller");
-        break;
+    case DRIVE_FLOPPY: rc = attach_floppy(pc, dc, drive, e); break;
     default: rc = err_set(e, -ENOTSUP, "machine pc has no virtio drives yet");
     }
     if (rc < 0) err_prefix(e, "drive %s", drive_id(drive));
@@ -56,12 +69,5 @@ int pc_attach_drives(struct pc *pc, struct err *e)
 
         if (rc < 0) return rc;
     }
-    return 0;
-}
-
-unsigned pc_floppy_cmos_type(struct pc *pc, unsigned n)
-{
-    (void)pc;
-    (void)n;
     return 0;
 }

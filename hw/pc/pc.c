@@ -19,6 +19,7 @@
 #include "hw/fw_cfg.h"
 #include "hw/pci.h"
 #include "hw/pci/i440fx.h"
+#include "hw/storage/fdc.h"
 #include "hw/storage/ide.h"
 #include "hw/video/vga.h"
 
@@ -104,7 +105,12 @@ static int add_isa(struct pc *pc, struct err *e)
     i8042_connect(pc->i8042, pc->isa[1], pc->isa[12]);
     rc = add(pc, &port92_class, NULL, e);
     if (rc < 0) return rc;
-    return add(pc, &dma8237_class, &pc->dma, e);
+    rc = add(pc, &dma8237_class, &pc->dma, e);
+    if (rc < 0) return rc;
+    rc = add(pc, &fdc_class, &pc->fdc, e);
+    if (rc < 0) return rc;
+    fdc_connect(pc->fdc, pc->isa[6], pc->dma);
+    return 0;
 }
 
 /* A device of class cls on character device name, number n of its kind. */

@@ -72,8 +72,6 @@ int pc_parse_options(struct pc *pc, const char *text, struct err *e);
 
 /* drives.c: IDE and floppy drives from the configuration. */
 int pc_attach_drives(struct pc *pc, struct err *e);
-/* CMOS type of floppy drive 0 or 1, 0 = none. */
-unsigned pc_floppy_cmos_type(struct pc *pc, unsigned n);
 
 /* fw.c: fw_cfg items, ACPI, SMBIOS, boot loader. */
 int pc_firmware_init(struct pc *pc, struct err *e);
