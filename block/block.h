@@ -95,8 +95,9 @@ bool drive_is_cdrom(const struct drive *d);
 struct blk *drive_blk(struct drive *d); /* NULL: no medium */
 void drive_set_ops(struct drive *d, const struct drive_ops *ops);
 const struct drive_ops *drive_get_ops(const struct drive *d);
-/* Replace the medium (NULL b: eject).  VM lock held; old one is drained and
- * closed. -EBUSY when locked and not force. */
+/* Replace the medium (NULL b: eject).  VM lock held; the old one is drained
+ * and closed; b is taken over on success only.  -EBUSY when locked and not
+ * is_forced, -EINVAL when the drive is not removable. */
 int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
                             struct err *e);
 
