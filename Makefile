@@ -8,7 +8,6 @@ B ?= build
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.SECONDARY:
 .DEFAULT_GOAL := all
 
 ifeq ($(V),1)
