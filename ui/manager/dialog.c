@@ -33,7 +33,6 @@ static void close_dialog(struct dialog *d)
 {
     del_panel(d->panel);
     delwin(d->win);
-    touchwin(stdscr);
     update_panels();
     doupdate();
 }

@@ -6,6 +6,7 @@
  * marked where it is typed.
  */
 #include <form.h>
+#include <panel.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ struct form {
     FIELD *field[MAX_ROWS + 1];
     FORM *form;
     WINDOW *win, *sub;
+    PANEL *panel;
 };
 
 static const char *const type_choice[] = { "pc", NULL };
@@ -144,7 +146,7 @@ static void draw(struct form *f)
                    ? "F5 create and start  Ctrl-S create  F3 choose  Esc back"
                    : "Ctrl-S save  F3 choose  Esc back");
     pos_form_cursor(f->form);
-    wnoutrefresh(f->win);
+    update_panels();
     doupdate();
 }
 
@@ -158,6 +160,7 @@ static int open_form(struct form *f)
     f->win = newwin(rows, cols, (LINES - rows) / 2, (COLS - cols) / 2);
     f->sub = derwin(f->win, rows - 5, cols - LABEL_COLS - 8, 1, LABEL_COLS + 3);
     if (f->win == NULL || f->sub == NULL) return -1;
+    f->panel = new_panel(f->win);
     for (int i = 0; i < f->rows; i++) {
         f->field[i] = new_field(1, cols - LABEL_COLS - 8, i, 0, 0, 0);
         if (f->field[i] == NULL) return -1;
@@ -184,11 +187,12 @@ static void close_form(struct form *f)
     for (int i = 0; i < f->rows && f->field[i] != NULL; i++) {
         free_field(f->field[i]);
     }
+    if (f->panel != NULL) del_panel(f->panel);
     if (f->sub != NULL) delwin(f->sub);
     if (f->win != NULL) delwin(f->win);
     curs_set(0);
-    touchwin(stdscr);
-    wnoutrefresh(stdscr);
+    update_panels();
+    doupdate();
 }
 
 /* ---- keys ---- */

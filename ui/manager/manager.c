@@ -6,6 +6,7 @@
  */
 #include "ui/manager/manager.h"
 
+#include <panel.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct manager {
     char trashed[PATH_MAX]; /* last deleted, for undo */
     struct term_view view;
     WINDOW *list, *detail, *preview;
+    PANEL *list_panel, *detail_panel;
     bool is_done;
 };
 
@@ -491,7 +493,6 @@ static void draw_list(struct manager *g)
         screen_put(g->list, 2, 2, cols - 2, 0, "No machine yet.");
         screen_put(g->list, 3, 2, cols - 2, 0, "n makes one.");
     }
-    wnoutrefresh(g->list);
 }
 
 static int draw_facts(struct manager *g, int y)
@@ -551,7 +552,6 @@ static void draw_detail(struct manager *g)
     werase(g->detail);
     if (sel(g) == NULL) {
         screen_box(g->detail, "");
-        wnoutrefresh(g->detail);
         return;
     }
     if (live(g) != NULL) {
@@ -568,7 +568,6 @@ static void draw_detail(struct manager *g)
     screen_box(g->detail, title);
     y = draw_facts(g, 1);
     if (live(g) != NULL) draw_preview(g, y + 1);
-    wnoutrefresh(g->detail);
 }
 
 static void draw_bars(struct manager *g)
@@ -603,15 +602,25 @@ static void draw_bars(struct manager *g)
         snprintf(line + n, sizeof(line) - n, " %s ", actions[i].bar);
     }
     if (y < LINES) screen_put(stdscr, y, 0, COLS, 0, line);
-    wnoutrefresh(stdscr);
+}
+
+static void drop_layout(struct manager *g)
+{
+    if (g->list == NULL) return;
+    del_panel(g->list_panel);
+    del_panel(g->detail_panel);
+    delwin(g->list);
+    delwin(g->detail);
+    g->list = g->detail = NULL;
 }
 
 static void layout(struct manager *g)
 {
-    if (g->list != NULL) delwin(g->list);
-    if (g->detail != NULL) delwin(g->detail);
+    drop_layout(g);
     g->list = newwin(LINES - 4, LIST_COLS, 1, 0);
     g->detail = newwin(LINES - 4, COLS - LIST_COLS, 1, LIST_COLS);
+    g->list_panel = new_panel(g->list);
+    g->detail_panel = new_panel(g->detail);
     clear();
 }
 
@@ -621,6 +630,7 @@ static void draw(struct manager *g)
     draw_list(g);
     draw_detail(g);
     curs_set(0);
+    update_panels();
     doupdate();
 }
 
@@ -675,8 +685,7 @@ int manager_main(void)
     }
     drop_list(&g);
     term_view_fini(&g.view);
-    delwin(g.list);
-    delwin(g.detail);
+    drop_layout(&g);
     screen_close();
     return 0;
 }
