@@ -291,7 +291,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     b->first_map = c->map_count;
     emit_align(&t->hot, 8, 0);
     b->pad = emit_pc(&t->hot);
-    emit_pad(t, b->flags_in);
+    emit_pad(t);
     b->body = emit_pc(&t->hot);
     emit_poll(t, b->flags_in);
     emit_body(t, b);

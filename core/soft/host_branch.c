@@ -245,59 +245,41 @@ bool emit_branch(struct translator *t, struct guest_insn *n)
 
 /* ---- the landing pad */
 
-/* S1 -= rip without touching flags; may use S2. */
-static void emit_subtract(struct emitter *e, uint64_t rip)
+/* S1 += v without touching flags, in 7 bytes or more; may use S2. */
+static void emit_add_const(struct emitter *e, uint64_t v)
 {
-    uint64_t minus = -rip;
+    struct mem_form sum = { S1, S2, 0, false, 0 };
 
-    if ((int64_t)minus == (int32_t)minus) {
-        emit_op_rm(e, 0x8d, true, S1, mem_at(S1, (int32_t)minus));
-        return;
-    }
-    emit_const(e, S2, minus);
-    emit_op_rm(e, 0x8d, true, S1, (struct mem_form){ S1, S2, 0, false, 0 });
-}
-
-/* The first instruction has 5 bytes or more: closing the pad writes 5. */
-void emit_pad(struct translator *t, bool are_flags_live)
-{
-    struct emitter *e = &t->hot;
-    const uint8_t *miss = t->cache->entry[CODE_EXIT_MISS];
-    uint64_t rip = t->rip;
-    uint8_t *hit;
-
-    if (!are_flags_live) {
-        if (rip >> 32 == 0 && !(t->mode.bits & BM_CODE64)) {
-            emit_op_rr(e, 0x81, false, 7, S1);
-            emit32(e, (uint32_t)rip);
-        } else if ((int64_t)rip == (int32_t)rip) {
-            emit_op_rr(e, 0x81, true, 7, S1);
-            emit32(e, (uint32_t)rip);
-        } else {
-            emit_const(e, S2, rip);
-            emit_op_rr(e, 0x39, true, S2, S1);
-        }
-        emit_jcc(e, 5, miss);
-        return;
-    }
-    if ((int32_t)-rip == 0 || (int64_t)-rip != (int32_t)-rip) {
-        /* as one 10-byte constant */
-        emit8(e, 0x49);
-        emit8(e, 0xbe);
-        emit64(e, -rip);
-        emit_op_rm(e, 0x8d, true, S1,
-                   (struct mem_form){ S1, S2, 0, false, 0 });
-    } else {
-        emit8(e, 0x4d);
+    if ((int64_t)v == (int32_t)v) {
+        emit8(e, 0x4d); /* lea S1, [S1 + disp32] */
         emit8(e, 0x8d);
         emit8(e, 0xad);
-        emit32(e, (uint32_t)-rip);
+        emit32(e, (uint32_t)v);
+        return;
     }
-    emit_op_rr(e, 0x87, true, H_CX, S1);
-    hit = emit_short(e, 0xe3); /* jrcxz */
-    emit_op_rr(e, 0x87, true, H_CX, S1);
-    emit_subtract(e, -rip);
-    emit_jmp(e, miss);
-    land_short(e, hit, hit);
+    emit8(e, 0x49); /* mov S2, imm64 */
+    emit8(e, 0xbe);
+    emit64(e, v);
+    emit_op_rm(e, 0x8d, true, S1, sum);
+}
+
+/*
+ * Flags must survive a mismatch even where they are dead in this block: the
+ * jump was meant for another one.  The first instruction has 5 bytes or more:
+ * closing the pad writes 5.
+ */
+void emit_pad(struct translator *t)
+{
+    struct emitter *e = &t->hot;
+    uint8_t *hit;
+
+    emit_add_const(e, -t->rip);
+    emit_move(e, S2, H_CX);
     emit_move(e, H_CX, S1);
+    hit = emit_short(e, 0xe3); /* jrcxz */
+    emit_move(e, H_CX, S2);
+    emit_add_const(e, t->rip);
+    emit_jmp(e, t->cache->entry[CODE_EXIT_MISS]);
+    land_short(e, hit, hit);
+    emit_move(e, H_CX, S2);
 }

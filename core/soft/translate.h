@@ -180,7 +180,7 @@ bool emit_branch(struct translator *t, struct guest_insn *n);
 void emit_goto(struct translator *t, uint64_t rip);
 void emit_cold_table_jump(struct translator *t, uint64_t rip);
 /* Compare S1 with the block's rip; the landing pad. */
-void emit_pad(struct translator *t, bool are_flags_live);
+void emit_pad(struct translator *t);
 
 /* ---- host_string.c */
 

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* link: core support */
+/*
+ * Random instruction streams three ways: natively in this process, translated,
+ * and in the emulator (verify=on compares the latter two block by block).
+ * Registers, flags, vector state and memory must agree.
+ *
+ * ORACLE_SEED and ORACLE_SECONDS repeat a run or make it longer, ORACLE_TEST
+ * selects tests, ORACLE_DUMP keeps the last stream in oracle.bin.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "tests/unit/support/soft_gen.h"
+#include "tests/unit/support/soft_rig.h"
+
+/* At a low address, so that it can be reached without a register. */
+enum { AREA = 0x5fc000, AREA_BYTES = 0x3000 };
+
+struct native {
+    uint64_t host_sp, target;
+    uint64_t gpr[16], flags;
+    uint8_t xsave[CPU_XSAVE_BYTES] __attribute__((aligned(64)));
+};
+
+#define N ((struct native *)AREA)
+
+void native_go(void);
+void native_exit(void);
+__asm__(".text\n"
+        "native_go:\n"
+        " push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n"
+        " push %r15\n"
+        " mov %rsp, 0x5fc000\n"
+        " mov $7, %eax\n xor %edx, %edx\n xrstor64 0x5fc0c0\n"
+        " pushq 0x5fc090\n popfq\n"
+        " mov 0x5fc010, %rax\n mov 0x5fc018, %rcx\n mov 0x5fc020, %rdx\n"
+        " mov 0x5fc028, %rbx\n mov 0x5fc030, %rsp\n mov 0x5fc038, %rbp\n"
+        " mov 0x5fc040, %rsi\n mov 0x5fc048, %rdi\n mov 0x5fc050, %r8\n"
+        " mov 0x5fc058, %r9\n mov 0x5fc060, %r10\n mov 0x5fc068, %r11\n"
+        " mov 0x5fc070, %r12\n mov 0x5fc078, %r13\n mov 0x5fc080, %r14\n"
+        " mov 0x5fc088, %r15\n"
+        " jmp *0x5fc008\n"
+        "native_exit:\n"
+        " mov %rax, 0x5fc010\n mov %rcx, 0x5fc018\n mov %rdx, 0x5fc020\n"
+        " mov %rbx, 0x5fc028\n mov %rsp, 0x5fc030\n mov %rbp, 0x5fc038\n"
+        " mov %rsi, 0x5fc040\n mov %rdi, 0x5fc048\n mov %r8, 0x5fc050\n"
+        " mov %r9, 0x5fc058\n mov %r10, 0x5fc060\n mov %r11, 0x5fc068\n"
+        " mov %r12, 0x5fc070\n mov %r13, 0x5fc078\n mov %r14, 0x5fc080\n"
+        " mov %r15, 0x5fc088\n"
+        " mov 0x5fc000, %rsp\n"
+        " pushfq\n popq 0x5fc090\n"
+        " mov $7, %eax\n xor %edx, %edx\n xsave64 0x5fc0c0\n"
+        " fninit\n vzeroupper\n"
+        " pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
+        " ret\n");
+
+_Static_assert(offsetof(struct native, gpr) == 0x10, "asm");
+_Static_assert(offsetof(struct native, flags) == 0x90, "asm");
+_Static_assert(offsetof(struct native, xsave) == 0xc0, "asm");
+
+static void map_low(uint64_t at, size_t bytes, int prot)
+{
+    void *p = mmap((void *)at, bytes, prot,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+    assert_ptr_equal(p, (void *)at);
+}
+
+static int map_areas(void **state)
+{
+    (void)state;
+    map_low(GEN_CODE, GEN_MAX_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC);
+    map_low(AREA, AREA_BYTES, PROT_READ | PROT_WRITE);
+    map_low(GEN_EXIT, 0x1000, PROT_READ | PROT_WRITE);
+    map_low(GEN_DATA, GEN_DATA_BYTES + 0x1000, PROT_READ | PROT_WRITE);
+    map_low(GEN_STACK - 0x1000, 0x2000, PROT_READ | PROT_WRITE);
+    return 0;
+}
+
+/* ---- one stream */
+
+struct start {
+    uint64_t gpr[16], flags;
+    uint8_t vector[416 - 160], data[GEN_DATA_BYTES];
+};
+
+static void make_start(struct gen *g, struct start *s)
+{
+    for (int i = 0; i < 16; i++) {
+        s->gpr[i] = gen_random(g) >> (gen_random(g) & 63);
+        if (g->bits != 64) s->gpr[i] &= UINT32_MAX;
+    }
+    s->gpr[REG_SP] = g->bits == 16 ? 0x7800 : GEN_STACK - 64;
+    s->flags = (gen_random(g) & FLAGS_ARITH) | 2;
+    for (unsigned i = 0; i < sizeof(s->data); i += 8) {
+        uint64_t v = gen_random(g);
+        memcpy(s->data + i, &v, 8);
+    }
+    for (unsigned i = 0; i < sizeof(s->vector); i += 8) {
+        uint64_t v = gen_random(g);
+        memcpy(s->vector + i, &v, 8);
+    }
+}
+
+static void set_xsave(uint8_t *x, const struct start *s)
+{
+    uint32_t mxcsr = 0x1f80;
+    uint64_t bv = 3;
+
+    memset(x, 0, CPU_XSAVE_BYTES);
+    x[0] = 0x7f;
+    x[1] = 0x03;
+    memcpy(x + 24, &mxcsr, 4);
+    memcpy(x + 160, s->vector, sizeof(s->vector));
+    memcpy(x + 512, &bv, 8);
+}
+
+static void run_native(const struct gen *g, const struct start *s)
+{
+    uint64_t exit_at = (uint64_t)native_exit;
+
+    memcpy((void *)GEN_CODE, g->code, g->bytes);
+    memcpy((void *)GEN_DATA, s->data, sizeof(s->data));
+    memset((void *)(GEN_STACK - 0x1000), 0, 0x1000);
+    memcpy((void *)GEN_EXIT, &exit_at, 8);
+    memcpy(N->gpr, s->gpr, sizeof(s->gpr));
+    set_xsave(N->xsave, s);
+    N->flags = s->flags | FLAG_IF;
+    N->target = GEN_CODE;
+    native_go();
+}
+
+static void run_guest(struct soft_rig *r, const struct gen *g,
+                      const struct start *s)
+{
+    static const uint8_t stop[] = { 0xe6, 0xf4, 0xeb, 0xfe };
+    uint64_t code = g->bits == 16 ? 0x4000 : GEN_CODE;
+    uint64_t data = g->bits == 16 ? 0x2000 : GEN_DATA;
+    uint64_t stub = 0x10000;
+
+    rig_mode(r, g->bits, code);
+    rig_put(r, code, g->code, g->bytes);
+    memcpy(r->ram.host + data, s->data,
+           g->bits == 16 ? 0x2000 : sizeof(s->data));
+    memset(r->ram.host + GEN_STACK - 0x1000, 0, 0x1000);
+    rig_put(r, stub, stop, sizeof(stop));
+    memcpy(r->ram.host + GEN_EXIT, &stub, 8);
+    memcpy(r->c->gpr, s->gpr, sizeof(s->gpr));
+    r->c->rflags = s->flags;
+    set_xsave(r->c->xsave, s);
+    soft_state_changed(r->eng);
+    if (rig_run(r) == SOFT_EXIT_EVENT) return;
+    fail_msg("stopped at rip 0x%llx, vector %u: %s",
+             (unsigned long long)r->c->rip, r->c->exc_vector,
+             soft_error(r->eng));
+}
+
+static void dump(const struct gen *g)
+{
+    FILE *f = fopen("oracle.bin", "wb");
+
+    if (!f) return;
+    fwrite(g->code, 1, g->bytes, f);
+    fclose(f);
+}
+
+static void compare_with_native(struct soft_rig *r, const struct gen *g)
+{
+    uint8_t *a = N->xsave, *b = r->c->xsave;
+
+    for (int i = 0; i < 16; i++) {
+        if (N->gpr[i] == r->c->gpr[i]) continue;
+        dump(g);
+        fail_msg("register %d: native 0x%llx, guest 0x%llx", i,
+                 (unsigned long long)N->gpr[i],
+                 (unsigned long long)r->c->gpr[i]);
+    }
+    assert_int_equal(N->flags & FLAGS_ARITH, r->c->rflags & FLAGS_ARITH);
+    assert_memory_equal((void *)GEN_DATA, r->ram.host + GEN_DATA,
+                        GEN_DATA_BYTES);
+    assert_memory_equal((void *)(GEN_STACK - 0x1000),
+                        r->ram.host + GEN_STACK - 0x1000, 0x1000);
+    for (int i = 160; i < 416; i++) {
+        if (a[i] == b[i]) continue;
+        dump(g);
+        fail_msg("xmm%d byte %d differs from native", (i - 160) / 16, i & 15);
+    }
+    if ((a[512] & 4) || (b[512] & 4)) {
+        static const uint8_t zero[256];
+        assert_memory_equal(a[512] & 4 ? a + 576 : zero,
+                            b[512] & 4 ? b + 576 : zero, 256);
+    }
+    assert_memory_equal(a + 24, b + 24, 4);
+    for (int i = 0; i < 8; i++) {
+        assert_memory_equal(a + 32 + 16 * i, b + 32 + 16 * i, 10);
+    }
+}
+
+static double seconds(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static double time_share(double share)
+{
+    const char *s = getenv("ORACLE_SECONDS");
+
+    return share * (s ? atof(s) : 15.0);
+}
+
+static uint64_t first_seed(void)
+{
+    const char *s = getenv("ORACLE_SEED");
+
+    return s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
+}
+
+static void run_streams(unsigned bits, bool has_vector, bool is_verified,
+                        double limit)
+{
+    struct soft_options o = { .is_verified = is_verified };
+    struct soft_rig *r = rig_new(&o);
+    static struct gen g;
+    static struct start s;
+    double end = seconds() + limit;
+    uint64_t seed = first_seed();
+    unsigned n = 0;
+
+    do {
+        g = (struct gen){ .random = seed + n, .bits = bits,
+                          .has_vector = has_vector };
+        for (int i = 0; i < 4; i++) gen_random(&g);
+        gen_stream(&g, 40);
+        make_start(&g, &s);
+        printf("\r%u-bit seed 0x%llx ", bits, (unsigned long long)(seed + n));
+        fflush(stdout);
+        if (getenv("ORACLE_DUMP")) dump(&g);
+        if (bits == 64) run_native(&g, &s);
+        run_guest(r, &g, &s);
+        if (bits == 64) compare_with_native(r, &g);
+        n++;
+    } while (seconds() < end);
+    printf("\n%u streams\n", n);
+    rig_free(r);
+}
+
+static void integer_streams_agree_with_the_host(void **state)
+{
+    (void)state;
+    run_streams(64, false, false, time_share(0.2));
+}
+
+static void vector_streams_agree_with_the_host(void **state)
+{
+    (void)state;
+    run_streams(64, true, false, time_share(0.3));
+}
+
+static void translated_64_bit_streams_agree_with_the_emulator(void **state)
+{
+    (void)state;
+    run_streams(64, true, true, time_share(0.3));
+}
+
+static void translated_32_bit_streams_agree_with_the_emulator(void **state)
+{
+    (void)state;
+    run_streams(32, true, true, time_share(0.2));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integer_streams_agree_with_the_host),
+        cmocka_unit_test(vector_streams_agree_with_the_host),
+        cmocka_unit_test(translated_64_bit_streams_agree_with_the_emulator),
+        cmocka_unit_test(translated_32_bit_streams_agree_with_the_emulator),
+    };
+    cmocka_set_test_filter(getenv("ORACLE_TEST"));
+    return cmocka_run_group_tests(tests, map_areas, NULL);
+}
