@@ -29,7 +29,7 @@
 #include "core/vm/vm.h"
 #include "ui/display/vnc_int.h"
 
-enum { WATCH_MS = 5000, BITS = 8, SAMPLES = 3, PX_BYTES = 4 };
+enum { WATCH_MS = 5000, CLOSE_S = 3, BITS = 8, SAMPLES = 3, PX_BYTES = 4 };
 #define FB_BYTES ((size_t)VNC_MAX_SIDE_PX * VNC_MAX_SIDE_PX * PX_BYTES)
 
 void rfbRandomBytes(unsigned char *bytes)
@@ -69,6 +69,21 @@ static rfbBool check_password(rfbClientPtr cl, const char *response, int bytes)
     return differs == 0;
 }
 
+static void count_down(void *arg)
+{
+    struct vnc_display *v = arg;
+
+    pthread_mutex_lock(&v->lock);
+    if (--v->viewers == 0) pthread_cond_broadcast(&v->nobody);
+    pthread_mutex_unlock(&v->lock);
+}
+
+/*
+ * On the viewer's own thread, in the middle of libvncserver's clean-up.  The
+ * library frees the client on this thread and again when it is shut down
+ * meanwhile, so shutting down has to wait until the thread has ended: the
+ * destructor of a thread-specific value tells.
+ */
 static void viewer_gone(rfbClientPtr cl)
 {
     struct vnc_viewer *w = cl->clientData;
@@ -76,9 +91,8 @@ static void viewer_gone(rfbClientPtr cl)
     if (w == NULL) return;
     cl->clientData = NULL;
     vnc_release_keys(w);
-    pthread_mutex_lock(&w->v->lock);
-    w->v->viewers--;
-    pthread_mutex_unlock(&w->v->lock);
+    pthread_detach(pthread_self()); /* nobody joins it */
+    if (pthread_setspecific(w->v->thread_end, w->v) != 0) count_down(w->v);
     free(w);
 }
 
@@ -291,12 +305,38 @@ static void hang_up(rfbClientPtr cl, void *arg)
     if (cl->sock >= 0) shutdown(cl->sock, SHUT_RDWR); /* ends any write */
 }
 
+/* true: no thread of a viewer is left. */
+static bool wait_for_viewers(struct vnc_display *v)
+{
+    struct timespec until;
+    bool is_empty;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += CLOSE_S;
+    pthread_mutex_lock(&v->lock);
+    while (v->viewers > 0 &&
+           pthread_cond_timedwait(&v->nobody, &v->lock, &until) == 0)
+        continue;
+    is_empty = v->viewers == 0;
+    pthread_mutex_unlock(&v->lock);
+    return is_empty;
+}
+
+void vnc_display_free(struct vnc_display *v)
+{
+    pthread_key_delete(v->thread_end);
+    pthread_cond_destroy(&v->nobody);
+    pthread_mutex_destroy(&v->lock);
+    free(v);
+}
+
 static void free_display(struct vnc_display *v)
 {
     bool is_posted;
 
     if (v->screen != NULL) {
         for_each_viewer(v, hang_up, NULL);
+        if (!wait_for_viewers(v)) return; /* rather leak than use after free */
         rfbShutdownServer(v->screen, TRUE);
         v->screen->frameBuffer = NULL;
         rfbScreenCleanup(v->screen);
@@ -307,9 +347,7 @@ static void free_display(struct vnc_display *v)
     v->is_closed = true;
     is_posted = v->is_posted;
     pthread_mutex_unlock(&v->lock);
-    if (is_posted) return; /* the posted delivery frees it */
-    pthread_mutex_destroy(&v->lock);
-    free(v);
+    if (!is_posted) vnc_display_free(v); /* else the posted delivery does */
 }
 
 int vnc_display_open(struct vm *vm, const struct vnc_options *o,
@@ -323,7 +361,13 @@ int vnc_display_open(struct vm *vm, const struct vnc_options *o,
     int rc;
 
     if (v == NULL) return err_set(e, -ENOMEM, "no memory for VNC");
+    rc = pthread_key_create(&v->thread_end, count_down);
+    if (rc != 0) {
+        free(v);
+        return err_set(e, -rc, "no thread key for VNC");
+    }
     pthread_mutex_init(&v->lock, NULL);
+    pthread_cond_init(&v->nobody, NULL);
     v->vm = vm;
     if (o->name != NULL)
         snprintf(v->name, sizeof(v->name), "Orrery (%s)", o->name);

@@ -60,8 +60,7 @@ static void deliver(void *arg)
     struct vnc_event ev;
 
     if (v->is_closed) { /* set on this thread */
-        pthread_mutex_destroy(&v->lock);
-        free(v);
+        vnc_display_free(v);
         return;
     }
     vm_lock(v->vm);

@@ -72,14 +72,19 @@ struct vnc_display {
 
     _Atomic bool has_tablet; /* as of the last frame */
 
+    pthread_key_t thread_end; /* its destructor counts viewers down */
     pthread_mutex_t lock;
-    unsigned viewers;
+    pthread_cond_t nobody; /* viewers became 0 */
+    unsigned viewers;      /* threads that may still use the screen */
     char password[VNC_PASSWORD_CHARS + 1]; /* "" = none set */
     struct vnc_event queue[VNC_QUEUE];
     unsigned queue_first, queue_count;
     bool is_posted; /* delivery is on its way */
     bool is_closed; /* delivery frees */
 };
+
+/* vnc.c: the last step, when no event is on its way any more */
+void vnc_display_free(struct vnc_display *v);
 
 /* vnc_address.c */
 int vnc_address_parse(const char *text, struct vnc_address *a, struct err *e);
