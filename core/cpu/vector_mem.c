@@ -87,7 +87,7 @@ static void mask_move_bytes(struct cpu *c, struct insn *i, bool is_mmx)
     uint8_t *buf = native_scratch(c), *mask = buf + AT_MASK;
     struct native_code k;
     struct native_regs r = { 0 };
-    if (i->mod != 3) throw_ud(c);
+    if (i->mod != 3 || (i->has_vex && (i->vl || i->vvvv))) throw_ud(c);
     if (is_mmx) { /* MOVQ [mem], mm */
         for (unsigned n = 0; n < 2; n++) {
             code_open(&k);

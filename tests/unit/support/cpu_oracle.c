@@ -275,6 +275,47 @@ static void tame_bit_offset(struct oracle *o)
     }
 }
 
+static uint64_t register_value(const struct oracle *o, ZydisRegister reg)
+{
+    if (reg == ZYDIS_REGISTER_NONE) return 0;
+    if (reg == ZYDIS_REGISTER_RIP || reg == ZYDIS_REGISTER_EIP) {
+        return RIG_BASE + RIG_CODE + o->count;
+    }
+    return o->start.gpr[(uint8_t)ZydisRegisterGetId(reg) & 15];
+}
+
+/* Is a register both bit offset and address? */
+static bool has_wild_bit(const struct oracle *o)
+{
+    switch (o->zi.mnemonic) {
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC: break;
+    default: return false;
+    }
+    if (o->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
+    return register_value(o, o->op[1].reg.value) + 4096 >= 8192;
+}
+
+/* Does the operand lie in the rig's RAM but outside what is compared? */
+static bool is_stray(const struct oracle *o)
+{
+    if (has_wild_bit(o)) return true;
+    for (unsigned n = 0; n < o->zi.operand_count; n++) {
+        const ZydisDecodedOperand *p = &o->op[n];
+        if (p->type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
+        if (p->mem.type == ZYDIS_MEMOP_TYPE_VSIB) continue;
+        uint64_t at = register_value(o, p->mem.base) +
+                      register_value(o, p->mem.index) * p->mem.scale +
+                      (uint64_t)p->mem.disp.value;
+        if (o->zi.address_width == 32) at = (uint32_t)at;
+        uint64_t low = at - (RIG_BASE - 64), high = at - (RIG_BASE + RIG_DATA);
+        if (low < RIG_BYTES + 64 && high >= RIG_DATA_BYTES - 512) return true;
+    }
+    return false;
+}
+
 static void make_state(struct oracle *o)
 {
     uint64_t data = RIG_BASE + RIG_DATA + RIG_DATA_BYTES / 2;
@@ -498,6 +539,10 @@ void oracle_run(enum oracle_class class, uint64_t seed, uint64_t count,
         }
         o->count = o->zi.length;
         make_state(o);
+        if (is_stray(o)) {
+            rep->skipped++;
+            continue;
+        }
         make_image(o);
         run_case(o, rep);
     }

@@ -223,6 +223,7 @@ __asm__(
                                               "test %rbx, %rbx\n\t"
                                               "jz 2f\n\t"
                                               "mov $7, %eax\n\txor %edx, %edx\n\txsave64 (%rbx)\n\tfninit\n\t"
+                                              "pushq $0x1f80\n\tldmxcsr (%rsp)\n\tadd $8, %rsp\n\t"
                                               "2: pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\t"
                                               "pop %rbp\n\tpop %rbx\n\tret\n");
 
@@ -236,6 +237,7 @@ __asm__(".text\n"
         "mov $7, %eax\n\txor %edx, %edx\n\txrstor64 (%rbx)\n\t"
         "call *%rcx\n\tmov %eax, %ecx\n\t"
         "mov $7, %eax\n\txor %edx, %edx\n\txsave64 (%rbx)\n\tfninit\n\t"
+        "pushq $0x1f80\n\tldmxcsr (%rsp)\n\tadd $8, %rsp\n\t"
         "mov %ecx, %eax\n\tpop %rbx\n\tret\n");
 
 int native_insn_vector(struct cpu_rig *r, struct native_state *s,
