@@ -251,16 +251,26 @@ static void hpet_set_comparator(struct hpet_timer *t, uint64_t v)
     hpet_arm(t);
 }
 
+/* The comparator as it stands now, also when the loop is behind. */
+static uint64_t hpet_comparator(const struct hpet_timer *t)
+{
+    struct hpet_timer copy = *t;
+
+    if ((t->h->config & CONFIG_ENABLE) != 0)
+        hpet_advance(&copy, hpet_count(t->h));
+    return copy.comparator;
+}
+
 static uint64_t hpet_read_timer(struct hpet *h, unsigned at)
 {
     unsigned n = at / HPET_TIMER_STEP;
-    struct hpet_timer *t;
+    const struct hpet_timer *t;
 
     if (n >= HPET_TIMERS) return 0;
     t = &h->timer[n];
     switch (at % HPET_TIMER_STEP & ~7u) {
     case 0x00: return t->config | TN_CAP | TN_ROUTE_CAP << 32;
-    case 0x08: return t->comparator;
+    case 0x08: return hpet_comparator(t);
     default: return 0; /* no FSB delivery */
     }
 }
