@@ -104,7 +104,7 @@ static void random_accesses_do_no_harm(void **state)
     struct rig *r = *state;
 
     add_all(r);
-    for (seed = 1; seed < 41; seed++) {
+    for (seed = 1; seed < 201; seed++) {
         unsigned kept = seed;
 
         for (unsigned i = 0; i < 2000; i++) {
