@@ -177,12 +177,20 @@ static struct borrowed *borrow(struct rewrite *r, int g, bool is_read)
     return b;
 }
 
+/* With a zero source these leave the destination alone, on every processor
+ * that matters (APM 3 says so, SDM 2A "undefined"); the decoder's tables call
+ * it written. */
+static bool keeps_destination(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_BSF || m == ZYDIS_MNEMONIC_BSR;
+}
+
 /* Host register for guest register g as operand o; -1: cannot. */
 static int rename_gpr(struct rewrite *r, const ZydisDecodedOperand *o, int g)
 {
     bool is_read = (o->actions & (ZYDIS_OPERAND_ACTION_MASK_READ |
                                   ZYDIS_OPERAND_ACTION_CONDWRITE)) ||
-                   o->size < 32;
+                   o->size < 32 || keeps_destination(r->n->d.mnemonic);
     bool is_written = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     struct borrowed *b;
     int h = host_of_gpr(g);
