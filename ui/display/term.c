@@ -382,6 +382,7 @@ static int start_curses(struct term_display *t)
     noecho();
     nonl();
     set_escdelay(25);
+    term_input_init();
     term_view_init(&t->view);
     t->state = t->shared.state;
     term_guard_start(&t->guard, STDOUT_FILENO);

@@ -74,6 +74,24 @@ static const struct {
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 
+void term_input_init(void)
+{
+    static const struct {
+        char final;
+        int key;
+    } keys[] = {
+        { 'A', KEY_UP },   { 'B', KEY_DOWN }, { 'C', KEY_RIGHT },
+        { 'D', KEY_LEFT }, { 'H', KEY_HOME }, { 'F', KEY_END },
+    };
+
+    for (size_t i = 0; i < LEN(keys); i++) {
+        char csi[] = { 0x1b, '[', keys[i].final, '\0' };
+        char ss3[] = { 0x1b, 'O', keys[i].final, '\0' };
+        if (key_defined(csi) == 0) define_key(csi, keys[i].key);
+        if (key_defined(ss3) == 0) define_key(ss3, keys[i].key);
+    }
+}
+
 bool term_input_read(void *window, struct term_input *in)
 {
     WINDOW *w = window;

@@ -25,6 +25,10 @@ struct term_key {
 
 enum { TERM_KEY_CODES = 4 };
 
+/* After newterm(): know the cursor keys in both of their forms; not every
+ * terminal follows the mode its terminfo entry asks for. */
+void term_input_init(void);
+
 /* Next input of the window (nodelay and keypad are on).  false: none. */
 bool term_input_read(void *window, struct term_input *in);
 
