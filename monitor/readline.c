@@ -143,9 +143,10 @@ static void replace(struct readline *r, const char *text)
     r->len = strlen(text);
     if (r->len > LINE_BYTES - 1) r->len = LINE_BYTES - 1;
     memcpy(r->line, text, r->len);
-    r->at = 0;
-    redraw(r, from);
-    go(r, r->len);
+    r->at = r->len;
+    move_left(r, from);
+    put(r, r->line, r->len);
+    puts_(r, "\x1b[K");
 }
 
 /* ---- history ---- */
