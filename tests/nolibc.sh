@@ -34,10 +34,20 @@ verdict() {
     fi
 }
 
-libc='(__)?(mem|str|wcs|wmem|bcopy|bzero|stpcpy|stpncpy|v?s?n?printf|v?[fds]+n?printf|puts|fputs|fwrite|qsort|bsearch|free|malloc|calloc|realloc|snprintf|atof|strto)[a-z_]*(_chk)?'
+# Whatever glibc and libm export; its assembly functions use vector registers.
+exports=$(mktemp)
+trap 'rm -f "$exports"' EXIT
+# The compiler the build was configured with.
+cc=$(sed -n 's/^CC = //p' "$b/config.mk")
+for lib in libc.so.6 libm.so.6; do
+    nm -D --defined-only "$($cc -print-file-name=$lib)"
+done | awk '{ sub(/@.*/, "", $3); print $3 }' | sort -u >"$exports"
+[ "$(wc -l <"$exports")" -gt 1000 ] || { echo "not ok 1 - glibc is found"; exit 1; }
+
 verdict "code that runs with live vector registers calls no libc" "$(
     for o in $objs; do
-        nm -u "$o" | awk '{ print $2 }' | grep -xE "$libc" | sed "s|^|$o: |"
+        nm -u "$o" | awk '{ print $2 }' | grep -xFf "$exports" |
+            sed "s|^|$o: |"
     done)"
 verdict "code that runs with live vector registers uses no vector register" "$(
     for o in $objs; do

@@ -160,7 +160,9 @@ def test_a_vnc_port_in_use_is_named():
 def test_missing_firmware_names_the_package():
     if IS_PEER:
         raise Skip('a peer goes on to its own folders')
-    refused('/nonexistent.*seabios', '-L', '/nonexistent')
+    refused('/nonexistent', '-L', '/nonexistent')
+    with tempfile.TemporaryDirectory() as d:
+        refused(f'{d}.*package seabios', '-L', d)
 
 
 def test_kvm_without_permission_says_how_to_get_it():
