@@ -195,17 +195,18 @@ static void dump_insns(FILE *out, const struct source *s, const struct cpu *c,
     }
 }
 
-/* Fill what /FMT left open from the last time and remember it. */
+/* Fill what /FMT left open from the last time and remember it.  x, xp, p, i
+ * and o share the memory, as in QEMU. */
 static void settle_format(struct cmd *c)
 {
     struct monitor_session *s = c->s;
     struct cmd_format *f = &c->format;
 
     if (f->count == 0) f->count = 1;
-    if (f->format == 0) f->format = s->dump_format ? s->dump_format : 'x';
-    if (f->size == 0) f->size = s->dump_size ? s->dump_size : 'w';
-    s->dump_format = f->format;
-    if (f->format != 'i') s->dump_size = f->size;
+    if (f->format == 0) f->format = s->format ? s->format : 'x';
+    if (f->size == 0) f->size = s->size ? s->size : 'w';
+    s->format = f->format;
+    if (f->format != 'i') s->size = f->size;
     if (f->format == 'c') f->size = 'b';
 }
 
@@ -240,13 +241,9 @@ int cmd_xp(struct cmd *c, struct err *e)
 
 int cmd_print(struct cmd *c, struct err *e)
 {
-    char format = c->format.format;
-
     (void)e;
-    if (format == 0) format = c->s->print_format;
-    if (format == 0) format = 'd';
-    c->s->print_format = format;
-    print_value(c->out, (uint64_t)c->arg[1].number, format, 8, false);
+    settle_format(c);
+    print_value(c->out, (uint64_t)c->arg[1].number, c->format.format, 8, false);
     fputc('\n', c->out);
     return 0;
 }

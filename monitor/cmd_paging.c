@@ -112,10 +112,8 @@ static void tlb_leaf(struct walk *w, uint64_t lin, uint64_t entry,
 static void mem_flush(struct walk *w)
 {
     if (w->prot == 0) return;
-    fprintf(w->c->out, "%0*llx-%0*llx %0*llx %c%c%c\n",
-            w->entry_bytes == 4 ? 8 : 16, (unsigned long long)w->start,
-            w->entry_bytes == 4 ? 8 : 16, (unsigned long long)w->end,
-            w->entry_bytes == 4 ? 8 : 16,
+    fprintf(w->c->out, "%016llx-%016llx %016llx %c%c%c\n",
+            (unsigned long long)w->start, (unsigned long long)w->end,
             (unsigned long long)(w->end - w->start),
             w->prot & PTE_U ? 'u' : '-', 'r', w->prot & PTE_W ? 'w' : '-');
 }

@@ -26,8 +26,7 @@ void monitor_destroy(struct monitor *m); /* NULL is allowed */
 struct monitor_session {
     struct vm *vm;
     unsigned cpu; /* chosen by the command cpu */
-    /* Formats given last to x/xp and p, 0 = none yet. */
-    char dump_format, dump_size, print_format;
+    char format, size; /* given last in /FMT, 0 = none yet */
     unsigned mouse_buttons; /* held by mouse_button */
 };
 

@@ -210,8 +210,7 @@ static int parse_value(struct cmd *c, const struct param *p, bool is_last,
         *at += strlen(*at);
         if (a->text == NULL) return err_set(e, -ENOMEM, "out of memory");
         if (a->text[0] != '\0') a->is_given = true;
-    } else if (*skip(*at) == '\0' &&
-               (p->type != PARAM_INT || p->is_optional)) {
+    } else if (*skip(*at) == '\0' && (p->type != PARAM_INT || p->is_optional)) {
         if (p->is_optional && !p->flag) return 0;
     } else if (p->type == PARAM_INT) {
         rc = parse_int(c, at, is_last, &a->number, e);

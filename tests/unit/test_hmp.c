@@ -190,10 +190,13 @@ static void the_last_format_is_kept(void **state)
     free(answer(r, "xp /16xb 0xffff0"));
     expect(r, "xp 0xffff0", "00000000000ffff0: 0xea\n");
     expect(r, "xp/h 0xffff0", "00000000000ffff0: 0x5bea\n");
-    expect(r, "p 8", "8\n");
+    expect(r, "p 8", "0x8\n");
     expect(r, "p /o 8", "010\n");
     expect(r, "p 65472", "0177700\n");
     expect(r, "p/d 8", "8\n");
+    expect(r, "xp 0xffff0", "00000000000ffff0: 23530\n");
+    free(answer(r, "xp /i 0xffff0"));
+    expect(r, "p 8", "8\n"); /* instructions leave it decimal */
 }
 
 static void linear_addresses_go_through_the_page_tables(void **state)
@@ -213,8 +216,8 @@ static void linear_addresses_go_through_the_page_tables(void **state)
     expect(r, "x /1xw 0x402000", "0000000000402000: Cannot access memory\n");
     expect(r, "x /2i 0x402000", "0x00402000: unable to read memory\n");
     expect(r, "info mem",
-           "00400000-00401000 00001000 -rw\n"
-           "00401000-00402000 00001000 urw\n");
+           "0000000000400000-0000000000401000 0000000000001000 -rw\n"
+           "0000000000401000-0000000000402000 0000000000001000 urw\n");
     expect(r, "info tlb",
            "0000000000400000: 00000000000ff000 --------W\n"
            "0000000000401000: 0000000000100000 -------UW\n");
@@ -305,8 +308,11 @@ static void expressions_compute(void **state)
     r->cpu->rip = 34474;
     r->cpu->seg[SEG_CS] =
         (struct cpu_segment){ .sel = 0x1000, .base = 0x10000 };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+    free(answer(r, "p/d 0"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].line[1] == ' ') free(answer(r, "p/d 0"));
         expect(r, rows[i].line, rows[i].want);
+    }
 }
 
 static void bad_lines_get_qemus_answers(void **state)
@@ -701,7 +707,7 @@ static void a_socket_gets_greeting_prompt_echo_and_answer(void **state)
              "(qemu) ");
     converse(r, fd, "info status\n",
              "info status\r\nVM status: paused (prelaunch)\r\n(qemu) ");
-    converse(r, fd, "p 1\r\n", "p 1\r\n1\r\n(qemu) "); /* CR LF: one end */
+    converse(r, fd, "p/d 1\r\n", "p/d 1\r\n1\r\n(qemu) "); /* CR LF: one end */
     /* Backspace, Home and insertion, history, kill, Tab. */
     converse(r, fd, "p 12\b3\n", "p 12\x1b[1D\x1b[K3\r\n13\r\n(qemu) ");
     converse(r, fd, "p 2\x1b[D1\n", "p 2\x1b[1D12\x1b[1D\r\n12\r\n(qemu) ");
