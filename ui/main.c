@@ -4,15 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ui/manager/manager.h"
 #include "ui/options.h"
 #include "ui/run.h"
-
-#if __has_include("ui/manager/manager.c")
-#include "ui/manager/manager.h"
-#define HAS_MANAGER 1
-#else
-#define HAS_MANAGER 0
-#endif
 
 static int run_command(int argc, char **argv)
 {
@@ -33,20 +27,10 @@ static int run_command(int argc, char **argv)
     return status;
 }
 
-static int manager(void)
-{
-#if HAS_MANAGER
-    return manager_main();
-#else
-    options_print_help(stdout);
-    return 0;
-#endif
-}
-
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
-    if (argc < 2) return manager();
+    if (argc < 2) return manager_main();
     if (strcmp(argv[1], "run") == 0) return run_command(argc - 1, argv + 1);
     return run_command(argc, argv);
 }

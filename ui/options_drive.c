@@ -314,6 +314,8 @@ int drives_finish(struct options *o, struct err *e)
         rc = place_drive(c, &c->drive[i], e);
     if (rc == 0)
         rc = add_empty(o, DRIVE_IDE, 2, true, &o->has_default_cdrom, e);
+    if (rc == 0)
+        rc = add_empty(o, DRIVE_FLOPPY, 0, false, &o->has_default_floppy, e);
     for (unsigned i = 0; i < c->drive_count && rc == 0; i++) {
         struct drive_config *d = &c->drive[i];
 

@@ -83,8 +83,10 @@ static int open_drive(struct run *r, const struct drive_config *d,
 
     if (d->file != NULL) {
         rc = blk_open(r->loop, d->file, &bo, &b, e);
-        /* the block layer's message names the file */
-        if (rc < 0) return rc;
+        if (rc < 0) { /* the text names the file */
+            err_prefix(e, "%s", run_drive_option(d));
+            return rc;
+        }
     }
     rc = drive_add(r->drives, d->id, is_removable, d->is_cdrom, b, &drive, e);
     if (rc < 0 && b != NULL) blk_close(b);

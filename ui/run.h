@@ -21,6 +21,9 @@ int run_print_help(const struct options *o);
  */
 int run_check(const struct options *o, struct err *e);
 
+/* "-hda", "-cdrom": the option a drive was probably given with. */
+const char *run_drive_option(const struct drive_config *d);
+
 /* Where the screen goes if -display was not given: "curses", "sdl" or
  * "none". */
 const char *run_choose_display(const struct options *o);

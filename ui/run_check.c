@@ -35,7 +35,7 @@ static int check_file(const char *option, const char *path, bool is_image,
     return 0;
 }
 
-static const char *drive_option(const struct drive_config *d)
+const char *run_drive_option(const struct drive_config *d)
 {
     static const char *const ide[] = { "-hda", "-hdb", "-hdc", "-hdd" };
 
@@ -49,7 +49,7 @@ static int check_drives(const struct options *o, struct err *e)
 {
     for (unsigned i = 0; i < o->cfg.drive_count; i++) {
         const struct drive_config *d = &o->cfg.drive[i];
-        int rc = check_file(drive_option(d), d->file, true, e);
+        int rc = check_file(run_drive_option(d), d->file, true, e);
 
         if (rc < 0) return rc;
         if (d->file != NULL && !d->is_readonly && !d->is_snapshot &&
@@ -58,7 +58,7 @@ static int check_drives(const struct options *o, struct err *e)
             return err_set(e, -errno,
                            "%s %s: not writable (%s); -snapshot or "
                            "readonly=on",
-                           drive_option(d), d->file, strerror(errno));
+                           run_drive_option(d), d->file, strerror(errno));
     }
     return 0;
 }

@@ -223,6 +223,7 @@ static void there_is_an_empty_cdrom_unless_told_otherwise(void **unused)
     good(&o, "-hda a");
     assert_null(drive(&o, "ide1-cd0")->file);
     assert_true(drive(&o, "ide1-cd0")->is_cdrom);
+    assert_null(drive(&o, "floppy0")->file);
     options_free(&o);
     good(&o, "-hda a -nodefaults");
     assert_int_equal(o.cfg.drive_count, 1);
