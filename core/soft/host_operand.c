@@ -19,12 +19,24 @@ struct rewrite {
     struct enc c;
     int reg, rm, opreg; /* host registers; opreg -1: none */
     bool has_modrm, has_memory, has_high;
+    uint8_t is4;
     struct borrowed b[2];
     unsigned borrowed_count;
 };
 
 /* ---- taking the encoding apart */
 
+/* Conversions from and moves of an integer in a register or memory. */
+static bool has_integer_operand(const struct enc *c)
+{
+    if (c->map == 3) return c->op == 0x16 || c->op == 0x22;
+    if (c->map != 1) return false;
+    return c->op == 0x2a || c->op == 0x2c || c->op == 0x2d ||
+           c->op == 0x6e || c->op == 0x7e;
+}
+
+/* Outside 64-bit code VEX.W means nothing for an integer operand, and there
+ * are eight registers. */
 static void split_vex(struct rewrite *r, int *reg_high, int *rm_high)
 {
     const ZydisDecodedInstruction *d = &r->n->d;
@@ -40,6 +52,11 @@ static void split_vex(struct rewrite *r, int *reg_high, int *rm_high)
     r->c.pp = last & 3;
     *reg_high = ~v[1] >> 7 & 1;
     *rm_high = is_short ? 0 : ~v[1] >> 5 & 1;
+    if (!(r->t->mode.bits & BM_CODE64)) {
+        r->c.v &= 7;
+        *rm_high = 0;
+        if (has_integer_operand(&r->c)) r->c.w = 0;
+    }
 }
 
 /* Does the operand-size prefix select 16-bit operands of this instruction?
@@ -120,15 +137,18 @@ static void split_immediate(struct rewrite *r)
 {
     const ZydisDecodedInstruction *d = &r->n->d;
 
+    for (unsigned i = 0; i < d->operand_count; i++) {
+        if (r->n->o[i].encoding != ZYDIS_OPERAND_ENCODING_IS4) continue;
+        r->is4 = r->n->bytes[d->length - 1];
+        /* Bit 7 of a register number is ignored outside 64-bit mode. */
+        if (!(r->t->mode.bits & BM_CODE64)) r->is4 &= 0x7f;
+        r->c.tail = &r->is4;
+        r->c.tail_bytes = 1;
+        return;
+    }
     if (d->raw.imm[0].size) {
         r->c.tail = r->n->bytes + d->raw.imm[0].offset;
         r->c.tail_bytes = (uint8_t)(d->length - d->raw.imm[0].offset);
-        return;
-    }
-    for (unsigned i = 0; i < d->operand_count; i++) {
-        if (r->n->o[i].encoding != ZYDIS_OPERAND_ENCODING_IS4) continue;
-        r->c.tail = r->n->bytes + d->length - 1;
-        r->c.tail_bytes = 1;
     }
 }
 
@@ -237,6 +257,7 @@ static bool rename_operands(struct rewrite *r)
             if (!(g & 0x100) && host_of_gpr(g) != g) return false;
             continue;
         }
+        if (r->c.is_vex && !(r->t->mode.bits & BM_CODE64)) r->c.w = 0;
         if (g & 0x100) {
             r->has_high = true;
             if (o->encoding == ZYDIS_OPERAND_ENCODING_OPCODE) r->opreg = r->rm;

@@ -144,14 +144,13 @@ static void run_guest(struct soft_rig *r, const struct gen *g,
                       const struct start *s)
 {
     static const uint8_t stop[] = { 0xe6, 0xf4, 0xeb, 0xfe };
-    uint64_t code = g->bits == 16 ? 0x4000 : GEN_CODE;
+    uint64_t code = g->bits == 16 ? 0x9000 : GEN_CODE;
     uint64_t data = g->bits == 16 ? 0x2000 : GEN_DATA;
     uint64_t stub = 0x10000;
 
     rig_mode(r, g->bits, code);
     rig_put(r, code, g->code, g->bytes);
-    memcpy(r->ram.host + data, s->data,
-           g->bits == 16 ? 0x2000 : sizeof(s->data));
+    memcpy(r->ram.host + data, s->data, sizeof(s->data));
     memset(r->ram.host + GEN_STACK - 0x1000, 0, 0x1000);
     rig_put(r, stub, stop, sizeof(stop));
     memcpy(r->ram.host + GEN_EXIT, &stub, 8);
@@ -240,9 +239,11 @@ static void run_streams(unsigned bits, bool has_vector, bool is_verified,
     unsigned n = 0;
 
     do {
-        g = (struct gen){ .random = seed + n, .bits = bits,
+        g = (struct gen){ .random = seed + n,
+                          .bits = bits,
                           .has_vector = has_vector };
-        for (int i = 0; i < 4; i++) gen_random(&g);
+        for (int i = 0; i < 4; i++)
+            gen_random(&g);
         gen_stream(&g, 40);
         make_start(&g, &s);
         printf("\r%u-bit seed 0x%llx ", bits, (unsigned long long)(seed + n));
@@ -272,13 +273,19 @@ static void vector_streams_agree_with_the_host(void **state)
 static void translated_64_bit_streams_agree_with_the_emulator(void **state)
 {
     (void)state;
-    run_streams(64, true, true, time_share(0.3));
+    run_streams(64, true, true, time_share(0.2));
 }
 
 static void translated_32_bit_streams_agree_with_the_emulator(void **state)
 {
     (void)state;
     run_streams(32, true, true, time_share(0.2));
+}
+
+static void translated_16_bit_streams_agree_with_the_emulator(void **state)
+{
+    (void)state;
+    run_streams(16, true, true, time_share(0.1));
 }
 
 int main(void)
@@ -288,6 +295,7 @@ int main(void)
         cmocka_unit_test(vector_streams_agree_with_the_host),
         cmocka_unit_test(translated_64_bit_streams_agree_with_the_emulator),
         cmocka_unit_test(translated_32_bit_streams_agree_with_the_emulator),
+        cmocka_unit_test(translated_16_bit_streams_agree_with_the_emulator),
     };
     cmocka_set_test_filter(getenv("ORACLE_TEST"));
     return cmocka_run_group_tests(tests, map_areas, NULL);

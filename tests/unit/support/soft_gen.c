@@ -11,27 +11,23 @@ struct opcodes {
 };
 
 static const struct opcodes integer_opcodes[] = {
-    { 0, 0x00, 0x05 }, { 0, 0x08, 0x0d }, { 0, 0x10, 0x15 },
-    { 0, 0x18, 0x1d }, { 0, 0x20, 0x25 }, { 0, 0x28, 0x2d },
-    { 0, 0x30, 0x35 }, { 0, 0x38, 0x3d }, { 0, 0x40, 0x4f },
-    { 0, 0x50, 0x5f }, { 0, 0x63, 0x63 }, { 0, 0x68, 0x6b },
-    { 0, 0x80, 0x8b }, { 0, 0x8d, 0x8d }, { 0, 0x8f, 0x99 },
-    { 0, 0x9e, 0xa3 }, { 0, 0xa8, 0xa9 }, { 0, 0xb0, 0xc1 },
-    { 0, 0xc6, 0xc7 }, { 0, 0xd0, 0xd3 }, { 0, 0xf5, 0xf9 },
-    { 0, 0xfe, 0xff }, { 1, 0x40, 0x4f }, { 1, 0x90, 0x9f },
-    { 1, 0xa3, 0xa5 }, { 1, 0xab, 0xad }, { 1, 0xaf, 0xb1 },
-    { 1, 0xb3, 0xb3 }, { 1, 0xb6, 0xc1 }, { 1, 0xc7, 0xcf },
-    { 1, 0x18, 0x1f }, { 2, 0xf0, 0xf1 }, { 2, 0xf6, 0xf6 },
+    { 0, 0x00, 0x05 }, { 0, 0x08, 0x0d }, { 0, 0x10, 0x15 }, { 0, 0x18, 0x1d },
+    { 0, 0x20, 0x25 }, { 0, 0x28, 0x2d }, { 0, 0x30, 0x35 }, { 0, 0x38, 0x3d },
+    { 0, 0x40, 0x4f }, { 0, 0x50, 0x5f }, { 0, 0x63, 0x63 }, { 0, 0x68, 0x6b },
+    { 0, 0x80, 0x8b }, { 0, 0x8d, 0x8d }, { 0, 0x8f, 0x99 }, { 0, 0x9e, 0xa3 },
+    { 0, 0xa8, 0xa9 }, { 0, 0xb0, 0xc1 }, { 0, 0xc6, 0xc7 }, { 0, 0xd0, 0xd3 },
+    { 0, 0xf5, 0xf9 }, { 0, 0xfe, 0xff }, { 1, 0x40, 0x4f }, { 1, 0x90, 0x9f },
+    { 1, 0xa3, 0xa5 }, { 1, 0xab, 0xad }, { 1, 0xaf, 0xb1 }, { 1, 0xb3, 0xb3 },
+    { 1, 0xb6, 0xc1 }, { 1, 0xc7, 0xcf }, { 1, 0x18, 0x1f }, { 2, 0xf0, 0xf1 },
+    { 2, 0xf6, 0xf6 },
 };
 
 static const struct opcodes vector_opcodes[] = {
-    { 1, 0x10, 0x17 }, { 1, 0x28, 0x2f }, { 1, 0x50, 0x7f },
-    { 1, 0xc2, 0xc6 }, { 1, 0xd0, 0xfe }, { 2, 0x00, 0x0b },
-    { 2, 0x10, 0x2f }, { 2, 0x30, 0x47 }, { 2, 0x58, 0x5a },
-    { 2, 0x78, 0x79 }, { 2, 0x96, 0x9f }, { 2, 0xa6, 0xaf },
-    { 2, 0xb6, 0xbf }, { 2, 0xdb, 0xdf }, { 2, 0xf2, 0xf7 },
-    { 3, 0x00, 0x22 }, { 3, 0x38, 0x4c }, { 3, 0x60, 0x63 },
-    { 3, 0xdf, 0xf0 }, { 0, 0xd8, 0xdf },
+    { 1, 0x10, 0x17 }, { 1, 0x28, 0x2f }, { 1, 0x50, 0x7f }, { 1, 0xc2, 0xc6 },
+    { 1, 0xd0, 0xfe }, { 2, 0x00, 0x0b }, { 2, 0x10, 0x2f }, { 2, 0x30, 0x47 },
+    { 2, 0x58, 0x5a }, { 2, 0x78, 0x79 }, { 2, 0x96, 0x9f }, { 2, 0xa6, 0xaf },
+    { 2, 0xb6, 0xbf }, { 2, 0xdb, 0xdf }, { 2, 0xf2, 0xf7 }, { 3, 0x00, 0x22 },
+    { 3, 0x38, 0x4c }, { 3, 0x60, 0x63 }, { 3, 0xdf, 0xf0 }, { 0, 0xd8, 0xdf },
 };
 
 uint64_t gen_random(struct gen *g)
@@ -105,7 +101,8 @@ static unsigned candidate(struct gen *g, uint8_t b[32])
         if (o->map == 3) b[n++] = 0x3a;
     }
     b[n++] = (uint8_t)op;
-    for (unsigned i = n; i < 32; i++) b[i] = (uint8_t)gen_random(g);
+    for (unsigned i = n; i < 32; i++)
+        b[i] = (uint8_t)gen_random(g);
     return n;
 }
 
@@ -155,6 +152,13 @@ static bool is_wanted_category(ZydisInstructionCategory c)
  * and results the manuals leave undefined. */
 static bool is_left_out(const ZydisDecodedInstruction *d)
 {
+    switch (d->meta.isa_set) { /* AMD's own */
+    case ZYDIS_ISA_SET_SSE4A:
+    case ZYDIS_ISA_SET_FMA4:
+    case ZYDIS_ISA_SET_XOP:
+    case ZYDIS_ISA_SET_TBM: return true;
+    default: break;
+    }
     switch (d->mnemonic) {
     case ZYDIS_MNEMONIC_DIV:
     case ZYDIS_MNEMONIC_IDIV:
@@ -228,10 +232,14 @@ static bool can_use(const struct gen *g, const ZydisDecodedInstruction *d,
         return false; /* the bit index reaches anywhere */
     }
     for (unsigned i = 0; i < d->operand_count; i++) {
-        if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-            ZydisRegisterGetClass(o[i].reg.value) ==
-                ZYDIS_REGCLASS_SEGMENT) {
-            return false;
+        if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+            switch (ZydisRegisterGetClass(o[i].reg.value)) {
+            case ZYDIS_REGCLASS_SEGMENT:
+            case ZYDIS_REGCLASS_CONTROL:
+            case ZYDIS_REGCLASS_DEBUG:
+            case ZYDIS_REGCLASS_TEST: return false;
+            default: break;
+            }
         }
         if (o[i].type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
         if (o[i].mem.type == ZYDIS_MEMOP_TYPE_VSIB) return false;
@@ -248,28 +256,46 @@ static bool can_use(const struct gen *g, const ZydisDecodedInstruction *d,
 
 /* ---- registers of memory operands */
 
-static uint64_t data_address(struct gen *g, const ZydisDecodedOperand *o)
+static uint64_t data_address(struct gen *g, const ZydisDecodedOperand *o,
+                             bool is_vex)
 {
     uint64_t base = g->bits == 16 ? 0x2000 : GEN_DATA;
     unsigned span = GEN_DATA_BYTES - 128;
     uint64_t at = base + 64 + pick(g, span);
 
     if (pick(g, 3) == 0) at = base + 0x1000 * (1 + pick(g, 2)) - pick(g, 16);
-    if (o->size >= 128 && pick(g, 4)) at &= ~31ull; /* aligned forms */
+    /* Legacy SSE operands must be aligned; VEX ones often are. */
+    if (o->size >= 128 && (!is_vex || pick(g, 4))) at &= ~31ull;
     return at;
+}
+
+static bool must_be_aligned(const ZydisDecodedInstruction *d)
+{
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_VMOVAPS:
+    case ZYDIS_MNEMONIC_VMOVAPD:
+    case ZYDIS_MNEMONIC_VMOVDQA:
+    case ZYDIS_MNEMONIC_VMOVNTPS:
+    case ZYDIS_MNEMONIC_VMOVNTPD:
+    case ZYDIS_MNEMONIC_VMOVNTDQ:
+    case ZYDIS_MNEMONIC_VMOVNTDQA: return true;
+    default: return false;
+    }
 }
 
 static bool lead(struct gen *g, const ZydisDecodedInstruction *d,
                  const ZydisDecodedOperand *o)
 {
     int base = gpr_number(o->mem.base), index = gpr_number(o->mem.index);
-    uint64_t at = data_address(g, o), x = pick(g, 256);
+    bool is_vex =
+        d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && !must_be_aligned(d);
+    uint64_t at = data_address(g, o, is_vex), x = pick(g, 256);
     uint64_t disp = (uint64_t)o->mem.disp.value;
 
     if (base < 0 && index < 0) return false;
     if (index == SP) return false;
     if (base == SP) return false;
-    (void)d;
+    if (o->size >= 128 && !is_vex && (base < 0 || base == index)) return false;
     if (base < 0) {
         at = (at - disp) & ~(uint64_t)(o->mem.scale - 1);
         put_mov(g, (unsigned)index, at / o->mem.scale);
@@ -279,8 +305,7 @@ static bool lead(struct gen *g, const ZydisDecodedInstruction *d,
     if (index == base) {
         at = (at - disp) / (o->mem.scale + 1u);
         put_mov(g, (unsigned)base, at);
-        return at * (o->mem.scale + 1u) + disp - GEN_DATA <
-               GEN_DATA_BYTES - 64;
+        return at * (o->mem.scale + 1u) + disp - GEN_DATA < GEN_DATA_BYTES - 64;
     }
     if (index >= 0) {
         put_mov(g, (unsigned)index, x);
@@ -321,8 +346,7 @@ static bool add_one(struct gen *g)
         }
         if (o[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
             o[i].mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
-            d.meta.category != ZYDIS_CATEGORY_WIDENOP &&
-            !lead(g, &d, &o[i])) {
+            d.meta.category != ZYDIS_CATEGORY_WIDENOP && !lead(g, &d, &o[i])) {
             g->bytes = start;
             return false;
         }
@@ -333,8 +357,7 @@ static bool add_one(struct gen *g)
         }
     }
     if (is_stack) {
-        put_mov(g, SP,
-                g->bits == 16 ? 0x7800 : GEN_STACK - 64 - pick(g, 64));
+        put_mov(g, SP, g->bits == 16 ? 0x7800 : GEN_STACK - 64 - pick(g, 64));
     }
     if (d.meta.category == ZYDIS_CATEGORY_STRINGOP &&
         (d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
