@@ -382,13 +382,15 @@ static bool row_b0(struct cpu *c, struct insn *i)
 
 static bool row_c0(struct cpu *c, struct insn *i)
 {
+    unsigned n;
+
     switch (i->op) {
     case 0xc0:
     case 0xc1: op_xadd(c, i); return true;
     case 0xc3:
         if (i->mod == 3 || i->has_66 || i->rep) return false;
-        mem_write(c, i->seg, insn_ea(c, i), i->osize,
-                  reg_get(c, i->reg, i->osize));
+        n = i->osize == 8 ? 8 : 4; /* MOVNTI has no 16-bit form */
+        mem_write(c, i->seg, insn_ea(c, i), n, reg_get(c, i->reg, n));
         return true;
     case 0xc7: op_group9(c, i); return true;
     default:
