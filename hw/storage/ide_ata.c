@@ -18,6 +18,8 @@ enum ata_flag {
     F_MULTIPLE = 8,
 };
 
+enum { CMD_DATA_SET_MANAGEMENT = 0x06 };
+
 struct ata_cmd {
     uint8_t code;
     uint8_t flags;
@@ -176,7 +178,7 @@ static void begin_block_out(struct ide_unit *u)
     uint32_t n =
         u->per_block < u->sectors_left ? u->per_block : u->sectors_left;
 
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     u->fifo.cap = n * ATA_SECTOR_BYTES;
     u->phase = PH_PIO_OUT;
     u->status = ST_OK | ST_DRQ;
@@ -184,7 +186,7 @@ static void begin_block_out(struct ide_unit *u)
 
 static void wait_dma_out(struct ide_unit *u)
 {
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     u->fifo.cap = chunk_sectors(u) * ATA_SECTOR_BYTES;
     u->phase = PH_DMA_OUT;
     u->status = ST_BSY | ST_OK;
@@ -221,13 +223,40 @@ static void read_dma(struct ide_unit *u)
 
     if (!bm_ok(u, ide_bm_move(unit_channel(u), u->data, u->fifo.len, true)))
         return;
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     u->lba += n;
     u->sectors_left -= n < u->sectors_left ? n : u->sectors_left;
     if (u->sectors_left > 0)
         read_chunk(u);
     else
         transfer_end(u);
+}
+
+/*
+ * TRIM (ACS-2, 7.10): data[] holds 64 ranges, 48 bits address and 16 bits
+ * count, 0 = none.  fifo.pos is where the next one lies.
+ */
+static void trim_next(struct ide_unit *u)
+{
+    uint64_t total = ata_sectors(u), range = 0, lba, count;
+
+    while (u->fifo.pos + 8 <= ATA_SECTOR_BYTES) {
+        memcpy(&range, u->data + u->fifo.pos, 8); /* little-endian host */
+        u->fifo.pos += 8;
+        lba = range & (((uint64_t)1 << 48) - 1);
+        count = range >> 48;
+        if (count == 0) continue;
+        if (lba >= total || count > total - lba) {
+            ide_bm_end(unit_channel(u));
+            ata_abort(u, ER_ABRT | ER_IDNF);
+            return;
+        }
+        ide_io_start(u, IDE_DISCARD, lba * ATA_SECTOR_BYTES,
+                     count * ATA_SECTOR_BYTES);
+        return;
+    }
+    ide_bm_end(unit_channel(u));
+    ata_finish(u);
 }
 
 void ata_dma(struct ide_unit *u)
@@ -239,7 +268,11 @@ void ata_dma(struct ide_unit *u)
 
         if (!bm_ok(u, ide_bm_move(unit_channel(u), u->data, bytes, false)))
             return;
-        ide_io_start(u, IDE_WRITE, u->lba * ATA_SECTOR_BYTES, bytes);
+        u->fifo.len = bytes;
+        if (u->command == CMD_DATA_SET_MANAGEMENT)
+            trim_next(u);
+        else
+            ide_io_start(u, IDE_WRITE, u->lba * ATA_SECTOR_BYTES, bytes);
     }
 }
 
@@ -281,6 +314,7 @@ void ata_io_done(struct ide_unit *u, enum ide_op op, int rc)
     switch (op) {
     case IDE_READ: read_done(u); break;
     case IDE_WRITE: write_done(u); break;
+    case IDE_DISCARD: trim_next(u); break;
     default: ata_finish(u); break;
     }
 }
@@ -374,6 +408,22 @@ static void cmd_flush(struct ide_unit *u, const struct ata_cmd *cmd)
     (void)cmd;
     u->is_dma = false;
     ide_io_start(u, IDE_FLUSH, 0, 0);
+}
+
+/* Feature bit 0 is TRIM, the only function there is; one block of ranges. */
+static void cmd_data_set_management(struct ide_unit *u,
+                                    const struct ata_cmd *cmd)
+{
+    (void)cmd;
+    if (u->tf.feature != 1 || get_count(u, true) != 1) {
+        ata_abort(u, ER_ABRT);
+        return;
+    }
+    u->is_dma = true;
+    u->is_lba48 = true;
+    u->sectors_left = 1;
+    u->per_block = 1;
+    wait_dma_out(u);
 }
 
 static void begin_reply(struct ide_unit *u)
@@ -507,6 +557,7 @@ static void cmd_nop(struct ide_unit *u, const struct ata_cmd *cmd)
 static const struct ata_cmd ata_cmds[] = {
     /* clang-format off */
     { 0x00, 0,                              cmd_nop },
+    { CMD_DATA_SET_MANAGEMENT, F_DMA,       cmd_data_set_management },
     { 0x20, 0,                              cmd_read },
     { 0x21, 0,                              cmd_read },
     { 0x24, F_LBA48,                        cmd_read },

@@ -113,7 +113,7 @@ static void send(struct ide_unit *u)
 
 static void sent(struct ide_unit *u)
 {
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     if (u->sectors_left > 0)
         read_chunk(u);
     else
@@ -132,7 +132,7 @@ void atapi_dma(struct ide_unit *u)
         return;
     }
     ide_bm_stop(c, r == BM_FAULT);
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     if (r == BM_FAULT) {
         atapi_fail(u, 0x0b, 0, 0); /* aborted command */
         return;
@@ -147,7 +147,7 @@ void atapi_block_done(struct ide_unit *u)
 {
     if (u->phase == PH_PACKET) {
         memcpy(u->packet, u->data, sizeof(u->packet));
-        fifo_reset(&u->fifo);
+        ide_fifo_reset(u);
         u->phase = PH_IDLE;
         u->status = ST_BSY;
         mmc_execute(u);
@@ -238,7 +238,7 @@ static void cmd_packet(struct ide_unit *u)
     if (limit == 0 || limit > MAX_BYTE_COUNT) limit = MAX_BYTE_COUNT;
     u->byte_limit = limit > 1 ? limit : 2;
     u->sectors_left = 0;
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     u->fifo.cap = ATAPI_PACKET_BYTES;
     u->phase = PH_PACKET;
     set_reason(u, IR_COD);

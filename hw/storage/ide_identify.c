@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * IDENTIFY (PACKET) DEVICE data, ATA/ATAPI-6 tables 27 and 30, and the
- * geometry of disks.
+ * IDENTIFY (PACKET) DEVICE data, ATA/ATAPI-6 tables 27 and 30 (words 105 and
+ * 169: ACS-2), and the geometry of disks.
  */
 #include <stdio.h>
 #include <string.h>
@@ -59,7 +59,6 @@ static void put_common(const struct ide_unit *u, uint8_t *out,
     put_word(out, 64, 0x0003); /* PIO modes 3, 4 */
     for (unsigned w = 65; w <= 68; w++)
         put_word(out, w, 120); /* ns */
-    put_word(out, 80, 0x0070); /* ATA/ATAPI-4 to 6 */
     put_dma_modes(u, out);
 }
 
@@ -99,6 +98,7 @@ void ata_identify(struct ide_unit *u, uint8_t *out)
     put_word(out, 0, 0x0040); /* fixed disk */
     put_chs(u, out);
     put_common(u, out, "ORRERY HARDDISK", "OR");
+    put_word(out, 80, 0x01f0); /* ATA/ATAPI-4 to 7, ATA8-ACS for TRIM */
     put_word(out, 47, 0x8000 | ATA_MAX_MULTIPLE);
     put_word(out, 49, 0x0f00); /* IORDY, LBA, DMA */
     put_word(out, 50, 0x4000);
@@ -117,6 +117,8 @@ void ata_identify(struct ide_unit *u, uint8_t *out)
     put_word(out, 87, 0x4000);
     put_dword(out, 100, (uint32_t)total);
     put_dword(out, 102, (uint32_t)(total >> 32));
+    put_word(out, 105, 1); /* blocks of ranges for TRIM */
+    put_word(out, 169, 1); /* TRIM */
     put_checksum(out);
 }
 
@@ -127,7 +129,8 @@ void atapi_identify(struct ide_unit *u, uint8_t *out)
     put_word(out, 0, 0x85c0);
     put_common(u, out, "ORRERY DVD-ROM", "OR");
     put_word(out, 49, 0x0f00);
-    put_word(out, 71, 30); /* ns from PACKET to bus release, unused */
+    put_word(out, 80, 0x0070); /* ATA/ATAPI-4 to 6 */
+    put_word(out, 71, 30);     /* ns from PACKET to bus release, unused */
     put_word(out, 72, 30);
     put_word(out, 82, 0x4210); /* NOP, DEVICE RESET, PACKET */
     put_word(out, 83, 0x4000);

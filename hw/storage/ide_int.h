@@ -161,6 +161,12 @@ static inline struct ide_unit *channel_unit(struct ide_channel *c, unsigned dev)
     return &c->ide->unit[c->index * 2 + (dev & 1)];
 }
 
+static inline void ide_fifo_reset(struct ide_unit *u)
+{
+    fifo_reset(&u->fifo);
+    u->block_end = 0;
+}
+
 /* ide_reg.c: ports, interrupts, resets */
 extern const struct port_ops ide_command_ports, ide_control_ports;
 void ide_update_irq(struct ide_channel *c);

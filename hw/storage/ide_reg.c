@@ -58,8 +58,7 @@ void ide_unit_reset(struct ide_unit *u, bool is_hard)
 {
     if (u->kind == IDE_NONE) return;
     ide_io_cancel(u);
-    fifo_reset(&u->fifo);
-    u->block_end = 0;
+    ide_fifo_reset(u);
     u->sectors_left = 0;
     u->phase = PH_IDLE;
     u->irq_pending = false;
@@ -184,7 +183,7 @@ static void write_command(struct ide_channel *c, uint8_t v)
     u->phase = PH_IDLE;
     u->command = v;
     u->error = 0;
-    fifo_reset(&u->fifo);
+    ide_fifo_reset(u);
     if (u->kind == IDE_CDROM)
         atapi_command(u, v);
     else

@@ -551,6 +551,16 @@ static void reset_within_a_transfer_is_clean(void **state)
     }
 }
 
+static void the_machine_may_go_with_requests_in_flight(void **state)
+{
+    struct env *x = *state;
+    static const uint8_t cmd[] = { 0xe6, 0, 0, 0, 1, 2, 18, 0x1b, 0xff };
+
+    setup_dma(x, true, 18 * 512);
+    send(x, cmd, sizeof(cmd));
+    assert_int_equal(msr(x) & RQM, 0);
+}
+
 static void state_survives_within_command_transfer_and_result(void **state)
 {
     struct env *x = *state;
@@ -578,6 +588,18 @@ static void state_survives_within_command_transfer_and_result(void **state)
     assert_memory_pattern(x, 0, 512);
 }
 
+/* The present state can be saved and loaded. */
+static void assert_reloads(struct env *x)
+{
+    struct state_out o = { 0 };
+    struct err e = ERR_INIT;
+
+    assert_int_equal(dev_save_tree(x->fdc, &o, &e), 0);
+    if (dev_load_tree(vm_root(x->r.vm), o.data, o.bytes, &e) < 0)
+        fail_msg("%s", e.text);
+    state_out_free(&o);
+}
+
 static void any_octets_are_survived(void **state)
 {
     struct env *x = *state;
@@ -601,6 +623,7 @@ static void any_octets_are_survived(void **state)
         default: srig_out(&x->r, FIFO, 1, seed >> 16 & 255); break;
         }
         if (i % 16 == 0) srig_poll(&x->r);
+        if (i % 127 == 0) assert_reloads(x);
         if (i % 4096 == 0) {
             srig_out(&x->r, DOR, 1, 0);
             srig_out(&x->r, DOR, 1, 0x1c);
@@ -634,6 +657,7 @@ int main(void)
         TEST(odd_sizes_read_zeros_behind_the_end),
         TEST(image_sizes_choose_the_format),
         TEST(reset_within_a_transfer_is_clean),
+        TEST(the_machine_may_go_with_requests_in_flight),
         TEST(state_survives_within_command_transfer_and_result),
         TEST(any_octets_are_survived),
     };

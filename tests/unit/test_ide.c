@@ -490,6 +490,72 @@ static void dma_write_gathers_from_memory(void **state)
     free(buf);
 }
 
+/* The present state can be saved and loaded. */
+static void assert_reloads(struct env *x)
+{
+    struct state_out o = { 0 };
+    struct err e = ERR_INIT;
+
+    assert_int_equal(dev_save_tree(x->ide, &o, &e), 0);
+    if (dev_load_tree(vm_root(x->r.vm), o.data, o.bytes, &e) < 0)
+        fail_msg("%s", e.text);
+    state_out_free(&o);
+}
+
+static void trim_frees_ranges_and_checks_them(void **state)
+{
+    struct env *x = *state;
+    uint64_t ranges[64] = { 0 };
+    uint8_t id[512], buf[512];
+
+    out(x, 7, 0xec);
+    pio_in(x, id, 512);
+    assert_int_equal(word(id, 169) & 1, 1);
+    ranges[0] = 1024 | (uint64_t)256 << 48;
+    ranges[5] = 3000 | (uint64_t)8 << 48;
+    mem_write_locked(x->r.vm, BUFFER, ranges, 512);
+    set_prd(x, 0, BUFFER, 512, true);
+    out(x, 1, 1);
+    command48(x, 0x06, 0, 1);
+    start_dma(x, false);
+    srig_wait(&x->r, is_bm_irq, x);
+    srig_out(&x->r, BM, 1, 0);
+    assert_int_equal(in(x, 7), 0x50);
+    assert_reloads(x);
+    command28(x, 0x20, 1023, 1);
+    pio_in(x, buf, 512);
+    assert_pattern(buf, 1023 * 512, 512);
+    command28(x, 0x20, 1280, 1);
+    pio_in(x, buf, 512);
+    assert_pattern(buf, 1280 * 512, 512);
+
+    ranges[63] = (DISK_SECTORS - 1) | (uint64_t)2 << 48;
+    mem_write_locked(x->r.vm, BUFFER, ranges, 512);
+    out(x, 1, 1);
+    command48(x, 0x06, 0, 1);
+    start_dma(x, false);
+    srig_wait(&x->r, is_bm_irq, x);
+    srig_out(&x->r, BM, 1, 0);
+    assert_int_equal(in(x, 7) & ERR, ERR);
+    out(x, 1, 0); /* no such function */
+    command48(x, 0x06, 0, 1);
+    assert_int_equal(wait_ready(x) & ERR, ERR);
+}
+
+static void the_machine_may_go_with_requests_in_flight(void **state)
+{
+    struct env *x = *state;
+
+    set_prd(x, 0, BUFFER, 0, true);
+    command28(x, 0xc8, 0, 100);
+    start_dma(x, true);
+    assert_int_equal(alt_status(x) & BSY, BSY);
+    srig_out(&x->r, CTL, 1, 4); /* one cancelled, one waiting behind it */
+    srig_out(&x->r, CTL, 1, 0);
+    command28(x, 0x20, 0, 100);
+    assert_int_equal(alt_status(x) & BSY, BSY);
+}
+
 static void a_short_table_stops_without_interrupt(void **state)
 {
     struct env *x = *state;
@@ -675,6 +741,7 @@ static void random_register_traffic_is_survived(void **state)
         else
             srig_in(&x->r, CMD + (seed >> 12 & 7), bytes);
         if (i % 5000 == 0) dev_reset_tree(x->ide);
+        if (i % 501 == 0) assert_reloads(x);
         if (i % 16 == 0) srig_poll(&x->r);
     }
     srig_out(&x->r, CTL, 1, 4);
@@ -743,6 +810,8 @@ int main(void)
         TEST(nien_keeps_the_line_low),
         TEST(dma_read_scatters_into_memory),
         TEST(dma_write_gathers_from_memory),
+        TEST(trim_frees_ranges_and_checks_them),
+        TEST(the_machine_may_go_with_requests_in_flight),
         TEST(a_short_table_stops_without_interrupt),
         TEST(dma_outside_memory_is_an_error),
         TEST(reset_within_a_transfer_leaves_a_working_disk),

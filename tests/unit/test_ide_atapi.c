@@ -546,6 +546,18 @@ static void state_survives_saving_within_a_packet_read(void **state)
     state_out_free(&o);
 }
 
+/* The present state can be saved and loaded. */
+static void assert_reloads(struct env *x)
+{
+    struct state_out o = { 0 };
+    struct err e = ERR_INIT;
+
+    assert_int_equal(dev_save_tree(x->ide, &o, &e), 0);
+    if (dev_load_tree(vm_root(x->r.vm), o.data, o.bytes, &e) < 0)
+        fail_msg("%s", e.text);
+    state_out_free(&o);
+}
+
 static void any_packet_is_survived(void **state)
 {
     struct env *x = *state;
@@ -566,6 +578,7 @@ static void any_packet_is_survived(void **state)
         if (seed >> 30 == 0) start_dma(x, seed & 0xfffe);
         while (srig_wait(&x->r, is_idle, x), (in(x, 7) & DRQ) && reads++ < 3000)
             srig_in(&x->r, CMD, 4);
+        if (i % 11 == 0) assert_reloads(x);
         if (i % 7 == 0) out(x, 7, 0x08);
         srig_out(&x->r, BM, 1, 0);
         if (srig_in(&x->r, CTL, 1) & (BSY | DRQ)) {
