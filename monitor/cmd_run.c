@@ -27,6 +27,7 @@ int cmd_cont(struct cmd *c, struct err *e)
 int cmd_quit(struct cmd *c, struct err *e)
 {
     (void)e;
+    c->s->is_quitting = true;
     vm_request(c->vm, VM_REQ_QUIT);
     return 0;
 }

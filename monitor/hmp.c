@@ -136,18 +136,19 @@ static void write_text(struct monitor *m, const char *text, size_t bytes)
     }
 }
 
-static void run_line(void *arg, const char *line)
+static bool run_line(void *arg, const char *line)
 {
     struct monitor *m = arg;
     char *text = NULL;
     size_t bytes = 0;
     FILE *f = open_memstream(&text, &bytes);
 
-    if (f == NULL) return;
+    if (f == NULL) return true;
     monitor_run(&m->session, line, f);
     fclose(f);
     write_text(m, text, bytes);
     free(text);
+    return !m->session.is_quitting;
 }
 
 static void offer(void *arg, const char *word)

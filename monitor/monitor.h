@@ -2,6 +2,7 @@
 #ifndef ORRERY_MONITOR_MONITOR_H
 #define ORRERY_MONITOR_MONITOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -25,8 +26,9 @@ void monitor_destroy(struct monitor *m); /* NULL is allowed */
 /* What lasts from one line to the next. */
 struct monitor_session {
     struct vm *vm;
-    unsigned cpu; /* chosen by the command cpu */
-    char format, size; /* given last in /FMT, 0 = none yet */
+    unsigned cpu;           /* chosen by the command cpu */
+    char format, size;      /* given last in /FMT, 0 = none yet */
+    bool is_quitting;       /* the last line was quit */
     unsigned mouse_buttons; /* held by mouse_button */
 };
 

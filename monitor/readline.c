@@ -271,8 +271,7 @@ static void finish(struct readline *r)
     memcpy(line, r->line, r->len + 1);
     readline_clear(r);
     puts_(r, "\r\n");
-    r->ops.line(r->ops.arg, line);
-    readline_show_prompt(r);
+    if (r->ops.line(r->ops.arg, line)) readline_show_prompt(r);
 }
 
 static size_t word_before(const struct readline *r)

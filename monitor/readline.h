@@ -16,8 +16,8 @@ struct readline;
 struct readline_ops {
     void (*write)(void *arg, const char *buf, size_t bytes);
     /* A line is complete (without its end).  The prompt is printed anew
-     * afterwards. */
-    void (*line)(void *arg, const char *line);
+     * afterwards if this returns true. */
+    bool (*line)(void *arg, const char *line);
     /* Call readline_offer for each word that may stand at the end of the
      * first at octets; returns where that word begins. */
     size_t (*complete)(void *arg, struct readline *r, const char *line,

@@ -261,6 +261,16 @@ static void tell_parent(struct run *r)
     r->ready_fd = -1;
 }
 
+/* Everything is there: make the files of -serial file: and the like. */
+static int start_chardevs(struct run *r, struct err *e)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < r->o->chardev_count && rc == 0; i++)
+        rc = chardev_start(r->chardev[i], e);
+    return rc;
+}
+
 static int write_pidfile(struct run *r, struct err *e)
 {
     FILE *f;
@@ -279,8 +289,9 @@ static int write_pidfile(struct run *r, struct err *e)
 static int set_up(struct run *r, struct err *e)
 {
     static int (*const steps[])(struct run * r, struct err * e) = {
-        catch_signals, open_accel, open_drives,   open_chardevs,
-        make_machine,  open_views, open_monitors, write_pidfile,
+        catch_signals,  open_accel,    open_drives,
+        open_chardevs,  make_machine,  open_views,
+        start_chardevs, open_monitors, write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 

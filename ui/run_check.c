@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "core/cpu/cpuid.h"
 #include "core/host/chardev.h"
 #include "core/host/firmware.h"
 #include "hw/devices.h"
@@ -90,7 +91,8 @@ static int check_firmware(const struct options *o, struct err *e)
         return check_file("-bios", c->bios, false, e);
     if (firmware_find(c->data_dir, c->bios ? c->bios : "bios-256k.bin", path,
                       sizeof(path), e) < 0) {
-        if (c->bios != NULL) err_prefix(e, "-bios %s", c->bios);
+        if (c->bios != NULL) return err_prefix(e, "-bios %s", c->bios);
+        if (c->data_dir != NULL) return err_prefix(e, "-L %s", c->data_dir);
         return e->code;
     }
     return 0;
@@ -124,6 +126,21 @@ static int check_chardevs(const struct options *o, struct err *e)
             return err_prefix(e, "%s %s", option, c->spec);
     }
     return 0;
+}
+
+/* Names of model and features; what the accelerator makes of them is its
+ * business. */
+static int check_cpu(const struct options *o, struct err *e)
+{
+    struct cpu_model *m;
+    int rc;
+
+    if (o->cfg.cpu_model == NULL) return 0;
+    m = calloc(1, sizeof(*m));
+    if (m == NULL) return err_set(e, -ENOMEM, "out of memory");
+    rc = cpu_model_build(m, o->cfg.cpu_model, o->cfg.cpus, e);
+    free(m);
+    return rc < 0 ? err_prefix(e, "-cpu %s", o->cfg.cpu_model) : 0;
 }
 
 static int check_devices(const struct options *o, struct err *e)
@@ -171,6 +188,7 @@ int run_check(const struct options *o, struct err *e)
     if (rc == 0) rc = check_file("-kernel", o->cfg.kernel, false, e);
     if (rc == 0) rc = check_initrds(o->cfg.initrd, e);
     if (rc == 0) rc = check_firmware(o, e);
+    if (rc == 0) rc = check_cpu(o, e);
     if (rc == 0) rc = check_devices(o, e);
     if (rc == 0) rc = check_display(o, e);
     if (rc == 0) rc = check_place("-pidfile", o->pidfile, e);

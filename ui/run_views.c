@@ -72,7 +72,6 @@ int run_views_open(struct run_views *v, struct vm *vm,
         struct vnc_options vo = { .address = o->vnc, .name = o->name };
 
         rc = vnc_display_open(vm, &vo, &v->vnc, e);
-        if (rc < 0) err_prefix(e, "-vnc %s", o->vnc);
     }
     if (rc == 0 && strcmp(o->display, "sdl") == 0) rc = open_sdl(v, vm, o, e);
     if (rc == 0 && strcmp(o->display, "curses") == 0)

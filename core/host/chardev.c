@@ -111,6 +111,7 @@ static size_t put_locked(struct chardev *c, const uint8_t *buf, size_t bytes,
         chardev_vc_store_locked(c, buf, bytes);
         return bytes;
     }
+    if (c->is_deferred) chardev_start_locked(c, NULL);
     if (c->out_fd < 0) return bytes; /* gone, as on a cable without a peer */
     if (c->queue_len == 0) n = write_now(c, buf, bytes);
     if (n < bytes && !c->is_out_plain)
@@ -441,6 +442,16 @@ int chardev_open(struct loop *l, const char *name, const char *spec,
     return 0;
 }
 
+int chardev_start(struct chardev *c, struct err *e)
+{
+    int rc;
+
+    pthread_mutex_lock(&c->lock);
+    rc = chardev_start_locked(c, e);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
 int chardev_check(const char *spec, struct err *e)
 {
     struct chardev *c = new_chardev(e);
@@ -495,7 +506,8 @@ bool chardev_is_open(struct chardev *c)
     bool is_open;
 
     pthread_mutex_lock(&c->lock);
-    is_open = c->in_fd >= 0 || c->out_fd >= 0 || c->ring != NULL;
+    is_open =
+        c->in_fd >= 0 || c->out_fd >= 0 || c->ring != NULL || c->is_deferred;
     pthread_mutex_unlock(&c->lock);
     return is_open;
 }

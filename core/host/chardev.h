@@ -38,6 +38,9 @@ struct chardev_front {
  */
 int chardev_open(struct loop *l, const char *name, const char *spec,
                  struct chardev **out, struct err *e);
+/* The machine starts: make the file of a "file:", which is otherwise made at
+ * the first write, so that a start that fails changes nothing. */
+int chardev_start(struct chardev *c, struct err *e);
 /* Is the spec well formed and openable?  Looks, creates nothing. */
 int chardev_check(const char *spec, struct err *e);
 void chardev_close(struct chardev *c); /* also takes it out of the VM */

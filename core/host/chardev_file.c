@@ -35,21 +35,45 @@ static int file_check(const struct chardev *c, struct err *e)
     return 0;
 }
 
-static int file_open(struct chardev *c, struct err *e)
+static int open_now(const struct chardev *c, int *fd, struct err *e)
 {
     /* O_NONBLOCK: a FIFO without a reader is refused, not waited for. */
-    int fd = open(
-        c->place,
-        O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
-    int rc;
+    *fd = open(c->place,
+               O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+               0666);
+    if (*fd >= 0) return 0;
+    return err_set(e, -errno, "%s: %s", c->place,
+                   errno == ENXIO ? "nobody reads this pipe" : strerror(errno));
+}
 
-    if (fd < 0)
-        return err_set(e, -errno, "%s: %s", c->place,
-                       errno == ENXIO ? "nobody reads this pipe"
-                                      : strerror(errno));
-    rc = chardev_attach(c, -1, fd, e);
-    if (rc < 0) close(fd);
+/* A regular file is made, or emptied, when the machine starts or something is
+ * written: not if the machine cannot be made. */
+static int file_open(struct chardev *c, struct err *e)
+{
+    struct stat st;
+    int fd, rc;
+
+    if (stat(c->place, &st) < 0 || S_ISREG(st.st_mode)) {
+        c->is_deferred = true;
+        return file_check(c, e);
+    }
+    rc = open_now(c, &fd, e);
+    if (rc == 0) rc = chardev_attach(c, -1, fd, e);
+    if (rc < 0 && fd >= 0) close(fd);
     return rc;
+}
+
+int chardev_start_locked(struct chardev *c, struct err *e)
+{
+    int fd, rc;
+
+    if (!c->is_deferred) return 0;
+    rc = open_now(c, &fd, e);
+    c->is_deferred = false;
+    if (rc < 0) return rc;
+    c->out_fd = fd;
+    c->is_out_plain = true;
+    return 0;
 }
 
 const struct chardev_kind chardev_file = {

@@ -59,7 +59,8 @@ struct chardev {
     bool is_in_watched, is_in_reading, is_out_watched, is_in_plain;
     bool is_out_plain; /* regular file: written at once */
     bool is_out_socket;
-    bool is_in_line; /* the last octet written was no line end */
+    bool is_deferred; /* file: to be made yet */
+    bool is_in_line;  /* the last octet written was no line end */
     uint8_t *queue;
     size_t queue_start, queue_len, queue_cap;
     uint8_t *ring; /* vc */
@@ -104,6 +105,8 @@ void chardev_mux_stamp(const struct chardev *c, char *out, size_t cap);
 void chardev_queue_input(struct chardev *c, unsigned front, uint8_t octet);
 /* Telnet: remove commands from buf, returns the octets left. */
 size_t chardev_telnet_filter(struct chardev *c, uint8_t *buf, size_t bytes);
+/* file: make it now. */
+int chardev_start_locked(struct chardev *c, struct err *e);
 void chardev_vc_store_locked(struct chardev *c, const uint8_t *buf,
                              size_t bytes);
 

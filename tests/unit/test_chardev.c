@@ -169,11 +169,20 @@ static void a_file_gets_what_is_written(void **state)
 {
     struct rig *r = *state;
     struct chardev *c = must_open(r, "file:", "");
+    struct err e = ERR_INIT;
     char buf[16] = "";
     int fd;
 
+    assert_int_equal(access(r->path, F_OK), -1); /* not made in vain */
+    assert_int_equal(chardev_start(c, &e), 0);
+    assert_int_equal(access(r->path, F_OK), 0);
     assert_int_equal(chardev_write(c, "hello", 5), 5);
     chardev_close(c);
+    chardev_close(must_open(r, "file:", ""));
+    fd = open(r->path, O_RDONLY); /* nor emptied in vain */
+    assert_int_equal(read(fd, buf, sizeof(buf)), 5);
+    close(fd);
+    memset(buf, 0, sizeof(buf));
     c = must_open(r, "file:", ""); /* truncates, as QEMU's does */
     assert_int_equal(chardev_write(c, "abc", 3), 3);
     chardev_close(c);
@@ -188,9 +197,11 @@ static void a_doubled_comma_belongs_to_the_path(void **state)
     struct rig *r = *state;
     char path[256];
     struct chardev *c;
+    struct err e = ERR_INIT;
 
     strcat(r->path, ",,1");
     c = must_open(r, "file:", "");
+    assert_int_equal(chardev_start(c, &e), 0);
     chardev_close(c);
     snprintf(path, sizeof(path), "%s/place,1", r->dir);
     assert_int_equal(access(path, F_OK), 0);
@@ -263,7 +274,7 @@ static void a_live_socket_and_a_file_are_left_alone(void **state)
 
     must_fail(r, r->spec, -EADDRINUSE, r->path);
     assert_int_equal(chardev_check(r->spec, &e), -EADDRINUSE);
-    settle(r); /* takes the visits of those who looked */
+    settle(r);      /* takes the visits of those who looked */
     close(dial(r)); /* the first one still serves */
     chardev_close(c);
     fd = open(r->path, O_CREAT | O_WRONLY, 0600);

@@ -53,7 +53,7 @@ static void enter_line(struct term_display *t)
     struct term_monitor *m = &t->mon;
     char echo[TERM_MON_LINE_CHARS + 16];
 
-    snprintf(echo, sizeof(echo), "(orrery) %s", m->input);
+    snprintf(echo, sizeof(echo), "(qemu) %s", m->input);
     term_monitor_add(t, echo);
     if (m->input_bytes > 0) {
         remember(m);
@@ -142,7 +142,7 @@ void term_monitor_draw(struct term_display *t)
     for (unsigned i = begin; i < end; i++)
         mvwaddnstr(w, 1 + (int)(i - begin), 0,
                    m->line[(m->first + i) % TERM_MON_LINES], width);
-    mvwaddnstr(w, h - 1, 0, "(orrery) ", width);
+    mvwaddnstr(w, h - 1, 0, "(qemu) ", width);
     waddnstr(w, m->input, width - 10 > 0 ? width - 10 : 0);
     wnoutrefresh(w);
 }
