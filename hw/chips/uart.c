@@ -341,6 +341,7 @@ static size_t uart_can_receive(void *arg)
     if (!has_lock) vm_lock(vm);
     cap = uart_capacity(u);
     if ((u->mcr & MCR_LOOP) == 0 && u->rx_len < cap) room = cap - u->rx_len;
+    u->is_starved = room == 0;
     if (!has_lock) vm_unlock(vm);
     return room;
 }
