@@ -47,7 +47,7 @@ static void req_done(void *arg, int rc)
         at = &(*at)->next;
     if (*at != NULL) *at = r->next;
     f->in_flight--;
-    if (r->gen == f->gen) {
+    if (r->gen == f->gen && f->phase == FD_IO && f->deferred == NULL) {
         if (rc == 0 && !r->is_write) memcpy(f->data, r->buf, r->bytes);
         io_done(f, rc);
     } else if (f->deferred != NULL && f->in_flight == 0) {
@@ -135,10 +135,12 @@ static void io_start(struct fdc *f, bool is_write, size_t bytes)
     r->bytes = bytes;
     r->is_write = is_write;
     if (is_write) memcpy(r->buf, f->data, bytes);
-    if (f->in_flight > 0)
+    if (f->in_flight > 0) { /* behind one that was cancelled */
+        free(f->deferred);
         f->deferred = r;
-    else
+    } else {
         submit(r);
+    }
 }
 
 /* ------------------------------------------------------------ steps */

@@ -60,7 +60,7 @@ static void req_done(void *arg, int rc)
     if (needs_lock) vm_lock(r->vm);
     unlink_req(r);
     u->in_flight--;
-    if (r->gen == u->gen) {
+    if (r->gen == u->gen && u->phase == PH_IO && u->deferred == NULL) {
         deliver(u, r, rc);
     } else if (u->deferred != NULL && u->in_flight == 0) {
         struct ide_req *next = u->deferred;
@@ -130,10 +130,12 @@ void ide_io_start(struct ide_unit *u, enum ide_op op, uint64_t offset,
                            .offset = offset,
                            .bytes = bytes };
     if (op == IDE_WRITE) memcpy(r->buf, u->data, (size_t)bytes);
-    if (u->in_flight > 0)
-        u->deferred = r; /* behind one that was cancelled */
-    else
+    if (u->in_flight > 0) { /* behind one that was cancelled */
+        free(u->deferred);
+        u->deferred = r;
+    } else {
         submit(r);
+    }
 }
 
 void ide_io_cancel(struct ide_unit *u)

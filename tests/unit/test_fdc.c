@@ -635,6 +635,48 @@ static void any_octets_are_survived(void **state)
     assert_result(x, "90 ");
 }
 
+/* A snapshot is hostile: change octets before the data buffer of a record,
+ * load, and go on using the device. */
+static void changed_state_is_refused_or_harmless(void **state)
+{
+    struct env *x = *state;
+    struct state_out o = { 0 };
+    struct err e = ERR_INIT;
+    uint32_t seed = 31337;
+    unsigned refused = 0;
+
+    static const uint8_t cmd[] = { 0xc5, 0, 0, 0, 1, 2, 18, 0x1b, 0xff };
+
+    srig_out(&x->r, 0x0a, 1, 6);
+    send(x, cmd, sizeof(cmd));
+    assert_int_equal(dev_save_tree(x->fdc, &o, &e), 0);
+    for (unsigned i = 0; i < 5000; i++) {
+        uint8_t *at = memmem(o.data, o.bytes, "\4data", 5), old[4];
+        size_t where[4];
+
+        assert_non_null(at);
+        for (unsigned k = 0; k < 4; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            where[k] = (size_t)(at - o.data) - 1 - (seed >> 8) % 600;
+            old[k] = o.data[where[k]];
+            if (k == 0 || (seed >> 28) == 0)
+                o.data[where[k]] = (uint8_t)(seed >> 20);
+        }
+        if (dev_load_tree(vm_root(x->r.vm), o.data, o.bytes, &e) < 0) refused++;
+        for (unsigned k = 4; k-- > 0;)
+            o.data[where[k]] = old[k];
+        for (unsigned k = 0; k < 40; k++) {
+            srig_in(&x->r, FIFO, 1);
+            srig_out(&x->r, FIFO, 1, k);
+        }
+        setup_dma(x, (i & 1) != 0, 65536);
+        if (i % 32 == 0) srig_poll(&x->r);
+        if (i % 8 == 0) dev_reset_tree(x->fdc);
+    }
+    assert_in_range(refused, 1, 5000 - 1);
+    state_out_free(&o);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 
 int main(void)
@@ -660,6 +702,7 @@ int main(void)
         TEST(the_machine_may_go_with_requests_in_flight),
         TEST(state_survives_within_command_transfer_and_result),
         TEST(any_octets_are_survived),
+        TEST(changed_state_is_refused_or_harmless),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -790,6 +790,47 @@ static void attaching_twice_or_readonly_is_refused(void **state)
     assert_non_null(strstr(e.text, path));
 }
 
+/* A snapshot is hostile: change octets before the data buffer of a record,
+ * load, and go on using the device. */
+static void changed_state_is_refused_or_harmless(void **state)
+{
+    struct env *x = *state;
+    struct state_out o = { 0 };
+    struct err e = ERR_INIT;
+    uint32_t seed = 31337;
+    unsigned refused = 0;
+
+    command28(x, 0x30, 40, 4);
+    assert_int_equal(dev_save_tree(x->ide, &o, &e), 0);
+    for (unsigned i = 0; i < 1500; i++) {
+        uint8_t *at = memmem(o.data, o.bytes, "\4data", 5), old[4];
+        size_t where[4];
+
+        assert_non_null(at);
+        for (unsigned k = 0; k < 4; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            where[k] = (size_t)(at - o.data) - 1 - (seed >> 8) % 600;
+            old[k] = o.data[where[k]];
+            if (k == 0 || (seed >> 28) == 0)
+                o.data[where[k]] = (uint8_t)(seed >> 20);
+        }
+        if (dev_load_tree(vm_root(x->r.vm), o.data, o.bytes, &e) < 0) refused++;
+        for (unsigned k = 4; k-- > 0;)
+            o.data[where[k]] = old[k];
+        for (unsigned k = 0; k < 40; k++) {
+            srig_in(&x->r, CMD, 4);
+            srig_out(&x->r, CMD, 4, k);
+            srig_in(&x->r, CMD + (k & 7), 1);
+        }
+        srig_out(&x->r, BM, 1, 0);
+        srig_out(&x->r, BM, 1, 9);
+        if (i % 32 == 0) srig_poll(&x->r);
+        if (i % 8 == 0) dev_reset_tree(x->ide);
+    }
+    assert_in_range(refused, 1, 1500 - 1);
+    state_out_free(&o);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 
 int main(void)
@@ -823,6 +864,7 @@ int main(void)
         TEST(random_register_traffic_is_survived),
         TEST(geometry_follows_the_partition_table),
         TEST(attaching_twice_or_readonly_is_refused),
+        TEST(changed_state_is_refused_or_harmless),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

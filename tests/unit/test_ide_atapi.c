@@ -589,6 +589,48 @@ static void any_packet_is_survived(void **state)
     assert_int_equal(packet(x, CDB(0x1b, 0, 0, 0, 3), 64) & ~6u, 0);
 }
 
+/* A snapshot is hostile: change octets before the data buffer of a record,
+ * load, and go on using the device. */
+static void changed_state_is_refused_or_harmless(void **state)
+{
+    struct env *x = *state;
+    struct state_out o = { 0 };
+    struct err e = ERR_INIT;
+    uint32_t seed = 31337;
+    unsigned refused = 0;
+
+    send_packet(x, CDB(0x28, 0, 0, 0, 0, 2, 0, 0, 100), false, 2048);
+    wait_ready(x);
+    assert_int_equal(dev_save_tree(x->ide, &o, &e), 0);
+    for (unsigned i = 0; i < 1500; i++) {
+        uint8_t *at = memmem(o.data, o.bytes, "\4data", 5), old[4];
+        size_t where[4];
+
+        assert_non_null(at);
+        for (unsigned k = 0; k < 4; k++) {
+            seed = seed * 1664525u + 1013904223u;
+            where[k] = (size_t)(at - o.data) - 1 - (seed >> 8) % 600;
+            old[k] = o.data[where[k]];
+            if (k == 0 || (seed >> 28) == 0)
+                o.data[where[k]] = (uint8_t)(seed >> 20);
+        }
+        if (dev_load_tree(vm_root(x->r.vm), o.data, o.bytes, &e) < 0) refused++;
+        for (unsigned k = 4; k-- > 0;)
+            o.data[where[k]] = old[k];
+        for (unsigned k = 0; k < 40; k++) {
+            srig_in(&x->r, CMD, 4);
+            srig_out(&x->r, CMD, 4, k);
+            srig_in(&x->r, CMD + (k & 7), 1);
+        }
+        srig_out(&x->r, BM, 1, 0);
+        srig_out(&x->r, BM, 1, 9);
+        if (i % 32 == 0) srig_poll(&x->r);
+        if (i % 8 == 0) dev_reset_tree(x->ide);
+    }
+    assert_in_range(refused, 1, 1500 - 1);
+    state_out_free(&o);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 
 int main(void)
@@ -613,6 +655,7 @@ int main(void)
         TEST(device_reset_gets_through_while_busy),
         TEST(state_survives_saving_within_a_packet_read),
         TEST(any_packet_is_survived),
+        TEST(changed_state_is_refused_or_harmless),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
