@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Pages of info that come from the machine as a whole. */
+#include <dirent.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "config.h"
 #include "core/cpu/cpu.h"
@@ -90,15 +91,39 @@ int info_jit(struct cmd *c, struct err *e)
     return 0;
 }
 
+/* Kernel's number of the thread called "CPU n" (vcpu.c names them), as a
+ * script needs it for taskset; -1 if it cannot be found. */
+static int thread_id(unsigned n)
+{
+    DIR *dir = opendir("/proc/self/task");
+    struct dirent *d;
+    char want[32], path[300], name[32];
+    int id = -1;
+
+    snprintf(want, sizeof(want), "CPU %u\n", n);
+    while (dir != NULL && id < 0 && (d = readdir(dir)) != NULL) {
+        FILE *f;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
+        f = fopen(path, "re");
+        if (f == NULL) continue;
+        if (fgets(name, sizeof(name), f) != NULL && strcmp(name, want) == 0)
+            id = atoi(d->d_name);
+        fclose(f);
+    }
+    if (dir != NULL) closedir(dir);
+    return id;
+}
+
 int info_cpus(struct cmd *c, struct err *e)
 {
     (void)e;
     for (unsigned i = 0; i < vm_vcpu_count(c->vm); i++) {
         struct vcpu *v = vm_vcpu(c->vm, i);
 
-        fprintf(c->out, "%c CPU #%u:%s", i == c->s->cpu ? '*' : ' ', i,
+        fprintf(c->out, "%c CPU #%u: thread_id=%d%s\n",
+                i == c->s->cpu ? '*' : ' ', i, thread_id(i),
                 atomic_load(&v->is_halted) ? " (halted)" : "");
-        fprintf(c->out, " thread_id=%d\n", (int)getpid());
     }
     return 0;
 }

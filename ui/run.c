@@ -331,7 +331,8 @@ static void tear_down(struct run *r)
 
 static void start(struct run *r)
 {
-    if (r->o->accel_count == 0 && strcmp(run_choose_display(r->o), "curses"))
+    if (r->o->accel_count == 0 && r->ready_fd < 0 &&
+        strcmp(run_choose_display(r->o), "curses") != 0)
         log_warn("%s", r->accel_why);
     tell_parent(r);
     if (r->o->cfg.is_start_paused) return;

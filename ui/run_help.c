@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdio.h>
+#include <string.h>
 
 #include "config.h"
 #include "core/accel/accel.h"
+#include "core/cpu/host_cpuid.h"
 #include "hw/devices.h"
 #include "hw/machine.h"
 #include "ui/run.h"
@@ -22,14 +24,24 @@ static void print_accels(void)
     }
 }
 
-static const char cpu_text[] =
-    "CPU models:\n"
-    "max          everything this host and the accelerator can do (default)\n"
-    "host         the same\n"
-    "qemu64       what every 64-bit guest needs, SSE3\n"
-    "x86-64-v2    SSE4.2, POPCNT, CMPXCHG16B\n"
-    "x86-64-v3    AVX2, BMI, FMA, MOVBE\n"
-    "then ,+FEATURE or ,-FEATURE switches one on or off\n";
+static void print_cpus(void)
+{
+    const char *title = NULL, *name;
+    unsigned column = 0;
+
+    puts("CPU models:");
+    for (unsigned i = 0; (name = cpu_model_list(i, &title)) != NULL; i++)
+        printf("%-16s %s\n", name, title);
+    puts("\nFeatures, switched by ,+NAME and ,-NAME behind the model:");
+    for (unsigned i = 0; (name = cpu_feature_list(i)) != NULL; i++) {
+        if (column + strlen(name) + 1 > 78) {
+            putchar('\n');
+            column = 0;
+        }
+        column += (unsigned)printf(" %s", name);
+    }
+    putchar('\n');
+}
 
 static const char display_text[] =
     "Displays:\n"
@@ -65,7 +77,7 @@ int run_print_help(const struct options *o)
     case HELP_MAN: options_print_man(stdout); break;
     case HELP_VERSION: printf("Orrery %s\n", ORRERY_VERSION); break;
     case HELP_MACHINE: machine_print_help(stdout); break;
-    case HELP_CPU: fputs(cpu_text, stdout); break;
+    case HELP_CPU: print_cpus(); break;
     case HELP_ACCEL: print_accels(); break;
     case HELP_DISPLAY: fputs(display_text, stdout); break;
     case HELP_VGA:
