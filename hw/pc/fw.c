@@ -30,8 +30,13 @@ static int add_e820(struct pc *pc, struct fw_cfg *f, struct err *e)
 static int add_boot_menu(const struct vm_config *cfg, struct fw_cfg *f,
                          struct err *e)
 {
+    static const uint32_t never = UINT32_MAX;
     uint16_t wait_ms;
+    int rc;
 
+    /* Without it firmware resets a machine that has nothing to boot. */
+    rc = fw_cfg_add_file(f, "etc/boot-fail-wait", &never, sizeof(never), e);
+    if (rc < 0) return rc;
     if (fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, cfg->has_boot_menu) < 0) {
         return err_set(e, -ENOMEM, "out of memory");
     }
