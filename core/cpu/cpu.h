@@ -216,7 +216,7 @@ struct cpu {
     /* Model-specific registers, by SDM name */
     uint64_t star, lstar, cstar, fmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t apic_base, pat, tsc_adjust, tsc_aux, misc_enable;
+    uint64_t apic_base, pat, tsc_adjust, tsc_aux, misc_enable, spec_ctrl;
     uint64_t mtrr_def_type, mtrr_fixed[11];
     uint64_t mtrr_base[CPU_MTRR_COUNT], mtrr_mask[CPU_MTRR_COUNT];
     uint64_t tsc_deadline;

@@ -88,6 +88,7 @@ static const struct feature {
     { "vpclmulqdq", W7C, 10 },
     { "rdpid", W7C, 22 },
     { "fsrm", W7D, 4 },
+    { "spec-ctrl", W7D, 26 },
     { "arch-capabilities", W7D, 29 },
     { "syscall", W8D, 11 },
     { "nx", W8D, 20 },
@@ -108,6 +109,20 @@ static const struct feature {
 };
 enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 
+/*
+ * IA32_ARCH_CAPABILITIES (SDM volume 4, MSR 10AH).  What a guest could do
+ * against flaws of speculation (page-table isolation, retpolines, buffer
+ * clearing) does not carry over into rewritten code and would only cost
+ * time; RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO,
+ * TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO
+ * and ITS_NO tell it not to.  -cpu max,-arch-capabilities,-spec-ctrl takes
+ * the word back.
+ */
+#define ARCH_CAPABILITIES                                                     \
+    (0x1ull << 0 | 0x1ull << 1 | 0x1ull << 3 | 0x1ull << 4 | 0x1ull << 5 |    \
+     0x1ull << 6 | 0x1ull << 8 | 0x7ull << 13 | 0x1ull << 20 | 0x1ull << 24 | \
+     0x3ull << 26 | 0x1ull << 62)
+
 /* Implemented without help of the host CPU's bit. */
 #define SOFT_1D 0x1fcbfbffu & ~(1u << 25 | 1u << 26 | 1u << 23 | 1u << 24)
 
@@ -118,7 +133,7 @@ enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 #define F_N270     F_PENTIUM3 "apic clflush sse2 ss ht sse3 ssse3 movbe nx lahf-lm "
 #define F_BASE                                                        \
     F_PENTIUM3 "apic clflush sse2 ht sse3 cx16 syscall nx lm x2apic " \
-               "hypervisor "
+               "hypervisor arch-capabilities spec-ctrl "
 #define F_V1 F_BASE
 #define F_V2 F_V1 "lahf-lm popcnt ssse3 sse4.1 sse4.2 "
 #define F_V3 F_V2 "avx avx2 bmi1 bmi2 f16c fma lzcnt movbe xsave "
@@ -401,7 +416,8 @@ static void extended_leaves(struct cpu_model *m, const struct base_model *b,
         d |= w[W1D] & 0x0183f3ff;
         host_leaf(0, 0, vendor);
     }
-    add_leaf(m, 0x80000000, 0, 0x80000008, vendor[1], vendor[2], vendor[3]);
+    add_leaf(m, 0x80000000, 0, m->is_amd ? 0x80000021 : 0x80000008, vendor[1],
+             vendor[2], vendor[3]);
     add_leaf(m, 0x80000001, 0, m->is_amd ? signature(b) : 0, 0, w[W8C], d);
     if (b->brand) {
         strncpy((char *)v, b->brand, sizeof(v) - 1);
@@ -449,15 +465,8 @@ static void set_facts(struct cpu_model *m, const uint32_t w[WORDS])
     m->phys_bits = m->has_long || (w[W1D] & 1u << 17) ? 40 : 32;
     if (!m->has_long && (w[W1D] & 1u << 17)) m->phys_bits = 36;
     m->xcr0_mask = w[W1C] & 1u << 28 ? 7 : 3;
-    /* The emulation runs nothing speculatively past its own checks: none of
-     * the flaws the bits deny is visible to the guest (SDM volume 4, MSR
-     * 10AH: RDCL_NO, SKIP_L1DFL, SSB_NO off, MDS_NO, PSCHANGE_MC_NO,
-     * TAA_NO, and the MMIO stale data trio). */
-    m->arch_capabilities = 0;
-    if (w[W7D] & 1u << 29) {
-        m->arch_capabilities = 1u << 0 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 8 |
-                               1u << 13 | 1u << 14 | 1u << 15;
-    }
+    m->has_spec_ctrl = w[W7D] >> 26 & 1;
+    m->arch_capabilities = w[W7D] & 1u << 29 ? ARCH_CAPABILITIES : 0;
 }
 
 int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
@@ -479,7 +488,7 @@ int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
     memset(m, 0, sizeof(*m));
     snprintf(m->name, sizeof(m->name), "%s", b->name);
     offered(has);
-    has[W7D] |= 1u << 29; /* arch-capabilities is all ours */
+    has[W7D] |= 1u << 26 | 1u << 29; /* all ours */
     if (b->features) {
         add_words(b->features, w);
         for (unsigned n = 0; n < WORDS; n++) {

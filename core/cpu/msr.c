@@ -12,6 +12,8 @@ enum {
     MSR_APIC_BASE = 0x1b,
     MSR_FEATURE_CONTROL = 0x3a,
     MSR_TSC_ADJUST = 0x3b,
+    MSR_SPEC_CTRL = 0x48,
+    MSR_PRED_CMD = 0x49,
     MSR_BIOS_UPDT_TRIG = 0x79,
     MSR_BIOS_SIGN_ID = 0x8b,
     MSR_PLATFORM_INFO = 0xce,
@@ -82,6 +84,7 @@ static uint64_t *plain_msr(struct cpu *c, uint32_t msr)
     case MSR_MCG_STATUS: return &c->mcg_status;
     case MSR_MISC_ENABLE: return &c->misc_enable;
     case MSR_PAT: return &c->pat;
+    case MSR_SPEC_CTRL: return HAS(c, has_spec_ctrl) ? &c->spec_ctrl : NULL;
     case MSR_MTRR_DEF_TYPE: return &c->mtrr_def_type;
     case MSR_STAR: return &c->star;
     case MSR_LSTAR: return &c->lstar;
@@ -193,6 +196,7 @@ static bool is_valid(const struct cpu *c, uint32_t msr, uint64_t v)
     case MSR_KERNEL_GS_BASE: return is_canonical(v);
     case MSR_PAT: return is_pat_value(v);
     case MSR_TSC_AUX: return !(v >> 32);
+    case MSR_SPEC_CTRL: return v <= 7; /* IBRS, STIBP, SSBD */
     case MSR_FEATURE_CONTROL: return !(c->feature_control & 1);
     default: break;
     }
@@ -254,6 +258,7 @@ static int msr_write(struct cpu *c, uint32_t msr, uint64_t v)
         c->ops->tsc_deadline(c, true, v);
         return 0;
     case MSR_EFER: return write_efer(c, v);
+    case MSR_PRED_CMD: return HAS(c, has_spec_ctrl) && v <= 1 ? 0 : -1;
     case MSR_BIOS_UPDT_TRIG:
     case MSR_BIOS_SIGN_ID:
     case MSR_DEBUGCTL:

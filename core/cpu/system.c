@@ -257,6 +257,7 @@ static void reset_msrs(struct cpu *c)
     c->apic_base = 0xfee00800 | (c->index == 0 ? 0x100 : 0);
     c->pat = 0x0007040600070406;
     c->tsc_adjust = c->tsc_aux = c->tsc_deadline = 0;
+    c->spec_ctrl = 0;
     c->misc_enable = 1; /* fast strings */
     c->mtrr_def_type = 0;
     for (unsigned n = 0; n < 11; n++) {
