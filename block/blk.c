@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "block/block_int.h"
+#include "core/base/log.h"
 #include "core/loop/loop.h"
 
 enum { BLK_THREADS = 2 };
@@ -50,7 +51,7 @@ struct blk {
     struct blk_queue todo, done;
     unsigned in_flight; /* submitted, callback not yet called */
     unsigned refs;
-    bool is_posted, is_closing;
+    bool is_posted, is_closing, has_warned;
     int64_t next_id;
     unsigned threads;
     pthread_t thread[BLK_THREADS];
@@ -134,6 +135,7 @@ int blk_open(struct loop *l, const char *file, const struct blk_options *o,
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->work, NULL);
     pthread_cond_init(&b->finished, NULL);
+    if (blk_warning(b) != NULL) log_warn("%s: %s", file, blk_warning(b));
     *out = b;
     return 0;
 }
@@ -244,9 +246,23 @@ static void run_done(void *arg)
     unref_locked(b);
 }
 
+/* The guest gets an error status; tell the user too, once. */
+static void warn_locked(struct blk *b, const struct blk_req *r, int rc)
+{
+    static const char *const what[] = { [BLK_READ] = "read",
+                                        [BLK_WRITE] = "write",
+                                        [BLK_FLUSH] = "flush",
+                                        [BLK_DISCARD] = "discard" };
+
+    if (rc >= 0 || rc == -ECANCELED || rc == -EROFS || b->has_warned) return;
+    b->has_warned = true;
+    log_warn("%s: %s failed: %s", b->root->name, what[r->op], strerror(-rc));
+}
+
 static void finish_locked(struct blk *b, struct blk_req *r, int rc)
 {
     r->rc = rc;
+    warn_locked(b, r, rc);
     queue_put(&b->done, r);
     pthread_cond_broadcast(&b->finished);
     if (b->is_posted) return;

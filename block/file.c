@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/log.h"
+
 struct file {
     int fd;
     atomic_bool is_failed; /* an fdatasync failed */
@@ -153,12 +155,17 @@ static int file_writev(struct node *n, uint64_t offset, const struct iovec *iov,
 static int file_flush(struct node *n)
 {
     struct file *f = n->s;
+    int rc;
 
     if (atomic_load(&f->is_failed)) return -EIO;
     if (n->is_readonly) return 0;
     if (fdatasync(f->fd) == 0) return 0;
-    atomic_store(&f->is_failed, true);
-    return -errno;
+    rc = -errno;
+    if (!atomic_exchange(&f->is_failed, true))
+        log_warn("%s: could not be flushed: %s; what was written may be lost, "
+                 "all later flushes fail",
+                 n->name, strerror(-rc));
+    return rc;
 }
 
 /* Discard is advice: a host that cannot do it keeps the data. */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hw/pci.h"
 #include "hw/storage/ide.h"
@@ -182,6 +183,29 @@ static void assert_on_disk(struct env *x, uint64_t sector,
 static uint16_t word(const uint8_t *id, unsigned n)
 {
     return (uint16_t)(id[n * 2] | id[n * 2 + 1] << 8);
+}
+
+static void set_prd(struct env *x, unsigned n, uint32_t addr, uint32_t bytes,
+                    bool is_last)
+{
+    uint32_t d[2] = { addr, (bytes & 0xffff) | (is_last ? 0x80000000u : 0) };
+
+    mem_write_locked(x->r.vm, PRDT + n * 8, d, sizeof(d));
+}
+
+static bool is_bm_irq(void *arg)
+{
+    struct env *x = arg;
+
+    return (srig_in(&x->r, BM + 2, 1) & 4) != 0;
+}
+
+static void start_dma(struct env *x, bool to_memory)
+{
+    srig_out(&x->r, BM + 4, 4, PRDT);
+    srig_out(&x->r, BM + 2, 1, 6);
+    srig_out(&x->r, BM, 1, to_memory ? 8 : 0);
+    srig_out(&x->r, BM, 1, (to_memory ? 8u : 0u) | 1);
 }
 
 /* ---------------------------------------------------------------- tests */
@@ -396,6 +420,29 @@ static void ranges_past_the_end_are_refused(void **state)
     assert_int_equal(wait_ready(x), 0x50);
 }
 
+static void a_host_error_is_a_data_error_at_its_sector(void **state)
+{
+    struct env *x = *state;
+    uint8_t buf[512];
+
+    assert_int_equal(truncate(x->path, 200 * 512), 0);
+    command28(x, 0x20, 70, 1);
+    pio_in(x, buf, 512);
+    command28(x, 0x20, 300, 4);
+    assert_int_equal(wait_ready(x) & (ERR | DRQ), ERR);
+    assert_int_equal(in(x, 1), 0x40); /* UNC */
+    assert_int_equal(in(x, 3) | in(x, 4) << 8, 300);
+    set_prd(x, 0, BUFFER, 512, true);
+    command28(x, 0xc8, 301, 1);
+    start_dma(x, true);
+    srig_wait(&x->r, is_bm_irq, x);
+    assert_int_equal(in(x, 7) & ERR, ERR);
+    srig_out(&x->r, BM, 1, 0);
+    command28(x, 0x20, 71, 1); /* goes on */
+    pio_in(x, buf, 512);
+    assert_pattern(buf, 71 * 512, 512);
+}
+
 static void unknown_commands_abort(void **state)
 {
     struct env *x = *state;
@@ -418,29 +465,6 @@ static void nien_keeps_the_line_low(void **state)
     srig_out(&x->r, CTL, 1, 0);
     assert_true(x->r.line[14]);
     pio_in(x, id, 512);
-}
-
-static void set_prd(struct env *x, unsigned n, uint32_t addr, uint32_t bytes,
-                    bool is_last)
-{
-    uint32_t d[2] = { addr, (bytes & 0xffff) | (is_last ? 0x80000000u : 0) };
-
-    mem_write_locked(x->r.vm, PRDT + n * 8, d, sizeof(d));
-}
-
-static bool is_bm_irq(void *arg)
-{
-    struct env *x = arg;
-
-    return (srig_in(&x->r, BM + 2, 1) & 4) != 0;
-}
-
-static void start_dma(struct env *x, bool to_memory)
-{
-    srig_out(&x->r, BM + 4, 4, PRDT);
-    srig_out(&x->r, BM + 2, 1, 6);
-    srig_out(&x->r, BM, 1, to_memory ? 8 : 0);
-    srig_out(&x->r, BM, 1, (to_memory ? 8u : 0u) | 1);
 }
 
 static void dma_read_scatters_into_memory(void **state)
@@ -847,6 +871,7 @@ int main(void)
         TEST(pio_write_reaches_the_file),
         TEST(lba48_write_multiple_and_read_back),
         TEST(ranges_past_the_end_are_refused),
+        TEST(a_host_error_is_a_data_error_at_its_sector),
         TEST(unknown_commands_abort),
         TEST(nien_keeps_the_line_low),
         TEST(dma_read_scatters_into_memory),
