@@ -127,7 +127,7 @@ enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 #define SOFT_1D 0x1fcbfbffu & ~(1u << 25 | 1u << 26 | 1u << 23 | 1u << 24)
 
 #define F_486      "fpu vme pse "
-#define F_PENTIUM  F_486 "de tsc msr mce cx8 mmx "
+#define F_PENTIUM  F_486 "de tsc msr mce cx8 mmx apic "
 #define F_PENTIUM2 F_PENTIUM "pae sep mtrr pge mca cmov pat pse36 fxsr "
 #define F_PENTIUM3 F_PENTIUM2 "sse "
 #define F_N270     F_PENTIUM3 "apic clflush sse2 ss ht sse3 ssse3 movbe nx lahf-lm "
@@ -387,7 +387,11 @@ static void basic_leaves(struct cpu_model *m, const struct base_model *b,
         add_leaf(m, 4, 2, cores << 26 | cores << 14 | 0x143, 0x03c0003f, 4095,
                  1);
     }
-    add_leaf(m, 7, 0, 0, w[W7B], w[W7C], w[W7D]);
+    /* BHI_CTRL: branch history is kept apart on request (SPEC_CTRL bit 10),
+     * so that Linux does not clear it by hand at each system call. */
+    uint32_t bhi_ctrl = m->has_spec_ctrl ? 1u << 4 : 0;
+    add_leaf(m, 7, 0, bhi_ctrl ? 2 : 0, w[W7B], w[W7C], w[W7D]);
+    if (bhi_ctrl) add_leaf(m, 7, 2, 0, 0, 0, bhi_ctrl);
     if (max < 0xb) return;
     unsigned shift = 0;
     while (1u << shift < cpus) {

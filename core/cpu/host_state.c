@@ -56,7 +56,7 @@ const struct field cpu_state[] = {
     U64(cpu, tsc_adjust),
     U64_MAX(cpu, tsc_aux, UINT32_MAX),
     U64(cpu, misc_enable),
-    U64_MAX(cpu, spec_ctrl, 7),
+    U64_MAX(cpu, spec_ctrl, 0x407),
     U64(cpu, mtrr_def_type),
     UINT_ARRAY(cpu, mtrr_fixed, UINT64_MAX),
     UINT_ARRAY(cpu, mtrr_base, UINT64_MAX),

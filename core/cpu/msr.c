@@ -196,7 +196,9 @@ static bool is_valid(const struct cpu *c, uint32_t msr, uint64_t v)
     case MSR_KERNEL_GS_BASE: return is_canonical(v);
     case MSR_PAT: return is_pat_value(v);
     case MSR_TSC_AUX: return !(v >> 32);
-    case MSR_SPEC_CTRL: return v <= 7; /* IBRS, STIBP, SSBD */
+    case MSR_SPEC_CTRL:
+        return !(v & ~0x407ull); /* IBRS, STIBP, SSBD,
+                                                        BHI_DIS_S */
     case MSR_FEATURE_CONTROL: return !(c->feature_control & 1);
     default: break;
     }
