@@ -183,7 +183,7 @@ class VM:
             lines.append(f'ended with status {self.process.returncode}')
         lines += ['printed: ' + x for x in self.output().splitlines()[-10:]]
         try:
-            lines += ['screen: ' + x for x in self.text() if x][:60]
+            lines += ['screen: ' + x for x in self.text() if x][-60:]
             regs = self.hmp('info registers').splitlines()
             lines += ['cpu: ' + x for x in regs[:12]]
         except (OSError, Fail) as e:
