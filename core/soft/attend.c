@@ -27,8 +27,7 @@ static uint32_t served_events(const struct engine *eng)
 
 bool soft_has_event(const struct engine *eng)
 {
-    uint32_t ev =
-        atomic_load_explicit(&eng->v->events, memory_order_relaxed);
+    uint32_t ev = atomic_load_explicit(&eng->v->events, memory_order_relaxed);
 
     return ev && (ev & served_events(eng));
 }
@@ -78,7 +77,10 @@ bool soft_attend(struct engine *eng, enum soft_exit *why)
         soft_enter(eng);
     }
     vcpu_take(v, VCPU_FLUSH | VCPU_SMI);
-    ev = atomic_load(&v->events) & served_events(eng);
+    ev = atomic_load(&v->events);
+    /* STI in translated code asks for attention again. */
+    eng->is_waiting = ev != 0;
+    ev &= served_events(eng);
     if ((ev & VCPU_EXIT) || atomic_load(&v->wants_exit)) {
         vcpu_take(v, VCPU_EXIT);
         *why = SOFT_EXIT_EVENT;

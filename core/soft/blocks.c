@@ -42,7 +42,8 @@ static struct code_page *page_find(struct code_cache *c, const uint8_t *page)
 {
     struct code_page *p = atomic_load(&c->page_hash[page_slot(page)]);
 
-    while (p && p->page != page) p = p->next;
+    while (p && p->page != page)
+        p = p->next;
     return p;
 }
 
@@ -86,8 +87,7 @@ static void set_rel32(struct code_cache *c, uint8_t *at, const uint8_t *to)
 {
     int32_t rel = (int32_t)(to - (at + 4));
 
-    __atomic_store_n((int32_t *)(void *)writable(c, at), rel,
-                     __ATOMIC_RELEASE);
+    __atomic_store_n((int32_t *)(void *)writable(c, at), rel, __ATOMIC_RELEASE);
 }
 
 /* The pad's first instruction, 5 bytes or more, becomes a jump. */
@@ -113,7 +113,8 @@ static void unhash(struct code_cache *c, struct block *b)
 {
     struct block **at = &c->hash[hash_slot(b->start, b->lin)];
 
-    while (*at && *at != b) at = &(*at)->hash_next;
+    while (*at && *at != b)
+        at = &(*at)->hash_next;
     if (*at) *at = b->hash_next;
 }
 
@@ -121,7 +122,8 @@ static void unlist(struct code_page *p, struct block *b)
 {
     struct block **at = &p->blocks;
 
-    while (*at && *at != b) at = &(*at)->page_next[(*at)->page[0] != p];
+    while (*at && *at != b)
+        at = &(*at)->page_next[(*at)->page[0] != p];
     if (*at) *at = b->page_next[b->page[0] != p];
 }
 

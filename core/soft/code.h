@@ -53,7 +53,7 @@ struct block {
     uint8_t *end;
     uint32_t first_map, map_count;
     uint16_t insn_count;
-    uint8_t flags_in;     /* arithmetic flags live at entry, non-zero if any */
+    uint8_t flags_in; /* arithmetic flags live at entry, non-zero if any */
     uint32_t undefined_out; /* flags with no defined value at the end */
     uint32_t live_out;      /* flags that may be used afterwards */
     bool is_dead;
@@ -65,8 +65,12 @@ struct insn_map {
 };
 
 enum code_entry {
-    CODE_EXIT_LINK, CODE_EXIT_EMULATE, CODE_EXIT_ATTEND, CODE_EXIT_MISS,
-    CODE_SLOW, CODE_ENTRY_COUNT,
+    CODE_EXIT_LINK,
+    CODE_EXIT_EMULATE,
+    CODE_EXIT_ATTEND,
+    CODE_EXIT_MISS,
+    CODE_SLOW,
+    CODE_ENTRY_COUNT,
 };
 
 enum { CODE_HASH = 1 << 16, PAGE_HASH = 1 << 13 };

@@ -17,8 +17,22 @@ struct emitter {
 };
 
 enum host_reg {
-    H_AX, H_CX, H_DX, H_BX, H_SP, H_BP, H_SI, H_DI,
-    H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15,
+    H_AX,
+    H_CX,
+    H_DX,
+    H_BX,
+    H_SP,
+    H_BP,
+    H_SI,
+    H_DI,
+    H_R8,
+    H_R9,
+    H_R10,
+    H_R11,
+    H_R12,
+    H_R13,
+    H_R14,
+    H_R15,
     H_NONE = -1,
 };
 
@@ -74,8 +88,7 @@ void emit_move(struct emitter *e, int to, int from);
 void emit_const(struct emitter *e, int reg, uint64_t v);
 void emit_lea(struct emitter *e, bool w, int reg, struct mem_form m);
 /* op 0 add, 1 or, 4 and, 5 sub, 6 xor, 7 cmp */
-void emit_alu_imm(struct emitter *e, unsigned op, bool w, int reg,
-                  int32_t v);
+void emit_alu_imm(struct emitter *e, unsigned op, bool w, int reg, int32_t v);
 
 void emit_rel32(struct emitter *e, const uint8_t *target);
 void emit_call(struct emitter *e, const uint8_t *target);

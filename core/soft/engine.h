@@ -33,10 +33,11 @@ enum {
     PAGE_BYTES = 4096,
     TLB_ENTRIES = 1024,
     TLB_SPAN = 0x8000, /* bytes of one table */
-    IBT_ENTRIES = 4096,
+    IBT_ENTRIES = 1 << 14,
     IBT_AT = 0x18000,
-    IBT_SPAN = 0x8000,
-    FIELDS_AT = 0x30000,
+    IBT_SPAN = 0x20000,
+    IBT_USED_MAX = 512,
+    FIELDS_AT = 0x78000,
     FETCH_ENTRIES = 256,
     NONGLOBAL_MAX = 256,
     PHYS_ENTRIES = 64,
@@ -89,6 +90,8 @@ enum block_mode {
     BM_CPL0 = 1 << 12,
     BM_TSD = 1 << 13,
     BM_SPACE_SHIFT = 14, /* 2 bits */
+    BM_SMAP = 1 << 16,
+    BM_VM86 = 1 << 17,
 };
 
 struct mode_key {
@@ -96,6 +99,13 @@ struct mode_key {
     uint32_t cs_limit; /* 64-bit code: all ones */
     uint64_t cs_base;  /* 64-bit code: 0 */
 };
+
+/* Slot of a target in the indirect-branch table; generated code extracts the
+ * same bits with pext.  Bit 0 would be wasted on aligned functions. */
+static inline unsigned ibt_slot(uint64_t rip)
+{
+    return rip >> 1 & (IBT_ENTRIES - 1);
+}
 
 struct block;
 
@@ -120,8 +130,13 @@ struct engine {
     uint64_t temp[4];
     uint64_t saved_flags; /* AX after lahf, seto */
     uint64_t ibt_mask;
+    uint64_t arith_mask, bit_mask[3]; /* 15, 31, 63: for pext */
+    uint64_t tsc_offset;
+    uint32_t if_flag;     /* EFLAGS.IF while guest code runs: 0 or 0x200 */
+    uint32_t is_waiting;  /* an event waits for IF or the like */
+    uint64_t other_flags; /* all but arithmetic, IF, RF, VM */
     struct flat_segment segment[SEG_COUNT];
-    struct cpu cpu; /* at 0x30100 by its alignment */
+    struct cpu cpu; /* at a fixed place by its alignment */
 
     /* Not used by generated code */
     struct soft_vm *soft;
@@ -130,8 +145,9 @@ struct engine {
     bool is_outside;    /* vector state saved, vcpu_leave done */
     bool is_mode_stale; /* mode must be computed again */
     bool is_verifying;  /* verify=on: no store hits the TLB */
-    uint64_t tsc_offset;
     struct mode_key ibt_mode[SPACE_COUNT];
+    uint16_t ibt_used[SPACE_COUNT][IBT_USED_MAX]; /* slots filled */
+    unsigned ibt_used_count[SPACE_COUNT];
     bool ibt_has_nonglobal[SPACE_COUNT];
     uint64_t fetched_pages[SPACE_COUNT][4]; /* bloom filter since IBT clear */
     struct fetch_entry fetch[SPACE_COUNT][FETCH_ENTRIES];
@@ -207,6 +223,7 @@ void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
 /* No store reaches the host page directly any more. */
 void tlb_protect(struct engine *eng, const uint8_t *page);
 void ibt_clear(struct engine *eng, unsigned space);
+void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad);
 
 /* ---- mem.c */
 

@@ -17,7 +17,8 @@ static bool leave_translated(struct engine *eng, struct host_fault *f)
     if (!c || pc < c->exec || pc >= c->exec + c->bytes) return false;
     b = code_block_at(c, pc);
     if (!b) return false;
-    for (int i = 0; i < 12; i++) eng->cpu.gpr[i] = f->gpr[i];
+    for (int i = 0; i < 12; i++)
+        eng->cpu.gpr[i] = f->gpr[i];
     eng->cpu.gpr[REG_SP] = f->gpr[H_GUEST_SP];
     eng->cpu.gpr[REG_R12] = f->gpr[H_GUEST_R12];
     eng->host_flags = f->flags;

@@ -197,6 +197,9 @@ static void emit_segment(struct translator *t, const struct access *a)
 
     if (t->mode.bits & BM_CODE64) {
         if (a->seg != SEG_FS && a->seg != SEG_GS) return;
+        s = offsetof(struct engine, cpu.seg) +
+            (size_t)a->seg * sizeof(struct cpu_segment) +
+            offsetof(struct cpu_segment, base);
         emit_op_rm(e, 0x03, true, S1, mem_gs(field(s)));
         return;
     }
@@ -222,7 +225,8 @@ static void emit_probe(struct translator *t, const struct access *a)
     emit8(e, 7);
     emit_op_rr(e, 0x81, false, 4, S2); /* and */
     emit32(e, (TLB_ENTRIES - 1) * 32);
-    emit_op_rm(e, 0x33, true, S1, (struct mem_form){ S2, H_NONE, 0, true, tag });
+    emit_op_rm(e, 0x33, true, S1,
+               (struct mem_form){ S2, H_NONE, 0, true, tag });
     emit_op_rr(e, 0x81, true, 7, S1); /* cmp */
     emit32(e, PAGE_BYTES - a->bytes);
     emit_jcc(e, 7, emit_pc(e)); /* ja */
@@ -274,16 +278,22 @@ static bool is_linear(const struct translator *t, const struct access *a)
     return is_flat_segment(t, a->seg);
 }
 
+void emit_checked(struct translator *t, const struct access *a)
+{
+    emit_segment(t, a);
+    emit_probe(t, a);
+    restore_flags(t);
+}
+
 void emit_access(struct translator *t, const struct access *a)
 {
     save_flags(t);
     if (is_constant(a) && is_linear(t, a) &&
         (constant_ea(a) & (PAGE_BYTES - 1)) + a->bytes <= PAGE_BYTES) {
         emit_constant_probe(t, a, constant_ea(a));
+        restore_flags(t);
     } else {
         emit_ea(t, a, S1);
-        emit_segment(t, a);
-        emit_probe(t, a);
+        emit_checked(t, a);
     }
-    restore_flags(t);
 }

@@ -68,6 +68,8 @@ static bool emit_insn(struct translator *t, struct guest_insn *n)
     case INSN_PUSH: return emit_push(t, n);
     case INSN_POP: return emit_pop(t, n);
     case INSN_LEAVE: return emit_leave(t, n);
+    case INSN_SYSTEM: return emit_system(t, n);
+    case INSN_BIT_TEST: return emit_bit_test(t, n);
     case INSN_STRING: return emit_string(t, n);
     case INSN_EMULATE: return false;
     default: return emit_branch(t, n);
@@ -97,9 +99,13 @@ static void add_map(struct translator *t, struct block *b,
     b->map_count++;
 }
 
-static bool is_branch(enum insn_kind k)
+static bool is_branch(const struct guest_insn *n)
 {
-    return k >= INSN_JMP && k <= INSN_CALL_INDIRECT;
+    if (n->d.mnemonic == ZYDIS_MNEMONIC_STAC ||
+        n->d.mnemonic == ZYDIS_MNEMONIC_CLAC) {
+        return true;
+    }
+    return n->kind >= INSN_JMP && n->kind <= INSN_CALL_INDIRECT;
 }
 
 /* The main path. */
@@ -127,7 +133,7 @@ static void emit_body(struct translator *t, struct block *b)
         return;
     }
     t->now = NULL;
-    if (!is_branch(n->kind)) emit_goto(t, n->next);
+    if (!is_branch(n)) emit_goto(t, n->next);
 }
 
 /* ---- out of line */
@@ -136,15 +142,18 @@ static void cold_slow(struct translator *t, const struct fixup *f)
 {
     struct emitter *e = &t->cold;
     struct slow_site site = {
-        .rip = f->rip, .bytes = f->bytes, .is_write = f->is_write,
+        .rip = f->rip,
+        .bytes = f->bytes,
+        .is_write = f->is_write,
         .has_saved_flags = f->has_saved_flags,
     };
 
     if (f->is_const) {
         emit_const(e, S1, f->address);
     } else {
-        emit_op_rm(e, 0x33, true, S1, (struct mem_form){
-            S2, H_NONE, 0, true, (int32_t)f->tag_at });
+        emit_op_rm(
+            e, 0x33, true, S1,
+            (struct mem_form){ S2, H_NONE, 0, true, (int32_t)f->tag_at });
     }
     emit_call(e, t->cache->entry[CODE_SLOW]);
     emit64(e, site.rip);
@@ -224,8 +233,7 @@ static void take_crossing(struct translator *t, const uint8_t *next)
 }
 
 static void begin(struct translator *t, struct soft_vm *s,
-                  const struct engine *eng, const uint8_t *start,
-                  uint64_t lin)
+                  const struct engine *eng, const uint8_t *start, uint64_t lin)
 {
     struct code_cache *c = s->cache;
     int64_t exec = c->exec - c->write;
@@ -249,12 +257,10 @@ static void begin(struct translator *t, struct soft_vm *s,
 static bool attach_pages(struct translator *t, struct block *b,
                          const uint8_t *next)
 {
-    const uint8_t *page =
-        (void *)((uint64_t)b->start & ~(PAGE_BYTES - 1ull));
+    const uint8_t *page = (void *)((uint64_t)b->start & ~(PAGE_BYTES - 1ull));
 
     b->page[0] = code_page_get_locked(t->cache, page);
-    b->page[1] =
-        t->is_crossing ? code_page_get_locked(t->cache, next) : NULL;
+    b->page[1] = t->is_crossing ? code_page_get_locked(t->cache, next) : NULL;
     if (!b->page[0] || (t->is_crossing && !b->page[1])) return false;
     b->lines[1] = t->is_crossing ? 1 : 0;
     return true;

@@ -12,24 +12,29 @@
  * the address space only has to empty the table.
  */
 
-static int32_t table_at(const struct translator *t, uint64_t rip)
+static void emit_table_jump(struct emitter *e, unsigned space, uint64_t rip)
 {
-    return IBT_AT + (int32_t)t->space * IBT_SPAN +
-           (int32_t)(rip & (IBT_ENTRIES - 1)) * 8;
+    int32_t at = IBT_AT + (int32_t)space * IBT_SPAN;
+
+    emit_const(e, S1, rip);
+    emit_op_rm(e, 0xff, false, 4, mem_gs(at + (int32_t)ibt_slot(rip) * 8));
 }
 
-static void emit_table_jump(struct translator *t, struct emitter *e,
-                            uint64_t rip)
+void emit_goto_space(struct translator *t, unsigned space, uint64_t rip)
 {
-    emit_const(e, S1, rip);
-    emit_op_rm(e, 0xff, false, 4, mem_gs(table_at(t, rip)));
+    emit_table_jump(&t->hot, space, rip);
 }
 
 /* To the guest address in S1; no flag is touched. */
 static void emit_indirect_jump(struct translator *t)
 {
     struct enc pext = {
-        .is_vex = true, .map = 2, .op = 0xf5, .pp = 2, .w = 1, .v = S1,
+        .is_vex = true,
+        .map = 2,
+        .op = 0xf5,
+        .pp = 2,
+        .w = 1,
+        .v = S1,
     };
     struct mem_form slot = {
         H_NONE, S2, 3, true, IBT_AT + (int32_t)t->space * IBT_SPAN,
@@ -70,13 +75,13 @@ void emit_goto(struct translator *t, uint64_t rip)
     if (is_in_page(t, rip)) {
         emit_link_jump(t, rip);
     } else {
-        emit_table_jump(t, &t->hot, rip);
+        emit_table_jump(&t->hot, t->space, rip);
     }
 }
 
 void emit_cold_table_jump(struct translator *t, uint64_t rip)
 {
-    emit_table_jump(t, &t->cold, rip);
+    emit_table_jump(&t->cold, t->space, rip);
 }
 
 static bool emit_jcc_insn(struct translator *t, struct guest_insn *n)
@@ -126,7 +131,9 @@ static bool emit_loop(struct translator *t, struct guest_insn *n)
 static bool emit_loop_cx(struct translator *t, struct guest_insn *n)
 {
     static const struct enc store16 = {
-        .op = 0x89, .prefix = { 0x66 }, .prefix_count = 1,
+        .op = 0x89,
+        .prefix = { 0x66 },
+        .prefix_count = 1,
     };
     static const struct enc movzx = { .map = 1, .op = 0xb7 };
     struct emitter *e = &t->hot;

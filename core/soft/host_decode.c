@@ -238,9 +238,9 @@ static enum insn_kind kind_of(const struct translator *t,
                               const struct guest_insn *n)
 {
     const ZydisDecodedInstruction *d = &n->d;
-    bool is_known, is_one_byte = d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
-                                 d->encoding ==
-                                     ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+    bool is_known,
+        is_one_byte = d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT &&
+                      d->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
     enum insn_kind k;
 
     switch (d->meta.category) {
@@ -262,8 +262,12 @@ static enum insn_kind kind_of(const struct translator *t,
         }
         return k;
     }
-    if (!is_good_category(d->meta.category) || !can_be_generic(t, n) ||
-        is_bit_test_in_memory(n)) {
+    if (is_system(t, n)) return INSN_SYSTEM;
+    if (is_bit_test_in_memory(n) && !(d->attributes & ZYDIS_ATTRIB_HAS_LOCK &&
+                                      d->mnemonic == ZYDIS_MNEMONIC_BT)) {
+        return INSN_BIT_TEST;
+    }
+    if (!is_good_category(d->meta.category) || !can_be_generic(t, n)) {
         return INSN_EMULATE;
     }
     if (is_one_byte && (d->opcode & 0xfc) == 0xa0) return INSN_MOFFS;
@@ -274,9 +278,16 @@ static enum insn_kind kind_of(const struct translator *t,
     return INSN_GENERIC;
 }
 
-static bool ends_block(enum insn_kind k)
+/* STAC and CLAC go on in another space. */
+static bool ends_block_system(const struct guest_insn *n)
 {
-    switch (k) {
+    return n->d.mnemonic == ZYDIS_MNEMONIC_STAC ||
+           n->d.mnemonic == ZYDIS_MNEMONIC_CLAC;
+}
+
+static bool ends_block(const struct guest_insn *n)
+{
+    switch (n->kind) {
     case INSN_JMP:
     case INSN_JCC:
     case INSN_LOOP:
@@ -285,12 +296,12 @@ static bool ends_block(enum insn_kind k)
     case INSN_JMP_INDIRECT:
     case INSN_CALL_INDIRECT:
     case INSN_EMULATE: return true;
+    case INSN_SYSTEM: return ends_block_system(n);
     default: return false;
     }
 }
 
-static uint64_t rip_mask(const struct translator *t,
-                         const struct guest_insn *n)
+static uint64_t rip_mask(const struct translator *t, const struct guest_insn *n)
 {
     if (t->mode.bits & BM_CODE64) return UINT64_MAX;
     return n->d.operand_width == 16 ? UINT16_MAX : UINT32_MAX;
@@ -367,7 +378,7 @@ static bool decode_one(struct translator *t, struct guest_insn *n,
     insn_flags(&n->d, &n->use, &n->kill, &n->undefined);
     if (n->kind == INSN_EMULATE) n->use = FLAGS_ARITH;
     t->count++;
-    return !ends_block(n->kind);
+    return !ends_block(n);
 }
 
 static void mark_lines(struct translator *t, const uint8_t *p, unsigned bytes)
@@ -375,7 +386,8 @@ static void mark_lines(struct translator *t, const uint8_t *p, unsigned bytes)
     unsigned first = ((uint64_t)p & (PAGE_BYTES - 1)) / 64;
     unsigned last = (((uint64_t)p & (PAGE_BYTES - 1)) + bytes - 1) / 64;
 
-    for (unsigned i = first; i <= last && i < 64; i++) t->lines |= 1ull << i;
+    for (unsigned i = first; i <= last && i < 64; i++)
+        t->lines |= 1ull << i;
 }
 
 void decode_block(struct translator *t)

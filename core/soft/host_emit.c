@@ -59,7 +59,8 @@ static void emit_head(struct emitter *e, const struct enc *c, int reg, int x,
         emit8(e, c->op);
         return;
     }
-    for (unsigned i = 0; i < c->prefix_count; i++) emit8(e, c->prefix[i]);
+    for (unsigned i = 0; i < c->prefix_count; i++)
+        emit8(e, c->prefix[i]);
     rex = 0x40 | (unsigned)c->w << 3 | r1 << 2 | x1 << 1 | b1;
     if (rex != 0x40 || c->force_rex) emit8(e, rex);
     if (c->map) emit8(e, 0x0f);
@@ -70,7 +71,8 @@ static void emit_head(struct emitter *e, const struct enc *c, int reg, int x,
 
 static void emit_tail(struct emitter *e, const struct enc *c)
 {
-    for (unsigned i = 0; i < c->tail_bytes; i++) emit8(e, c->tail[i]);
+    for (unsigned i = 0; i < c->tail_bytes; i++)
+        emit8(e, c->tail[i]);
 }
 
 void emit_rr(struct emitter *e, const struct enc *c, int reg, int rm)
@@ -80,8 +82,7 @@ void emit_rr(struct emitter *e, const struct enc *c, int reg, int rm)
     emit_tail(e, c);
 }
 
-void emit_rm(struct emitter *e, const struct enc *c, int reg,
-             struct mem_form m)
+void emit_rm(struct emitter *e, const struct enc *c, int reg, struct mem_form m)
 {
     unsigned r = (unsigned)(reg & 7) << 3, mod;
 

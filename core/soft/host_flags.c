@@ -30,12 +30,18 @@ static bool may_keep_flags(const ZydisDecodedInstruction *d)
     }
 }
 
-void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use,
-                uint32_t *kill, uint32_t *undefined)
+void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use, uint32_t *kill,
+                uint32_t *undefined)
 {
     const ZydisAccessedFlags *f = d->cpu_flags;
 
     *use = *kill = *undefined = 0;
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFD:
+    case ZYDIS_MNEMONIC_PUSHFQ: *use = FLAGS_ARITH; return;
+    default: break;
+    }
     if (!f) return;
     *use = f->tested & FLAGS_ARITH;
     *kill = (f->modified | f->set_0 | f->set_1 | f->undefined) & FLAGS_ARITH;
@@ -63,8 +69,8 @@ static uint32_t peek(struct translator *t, uint64_t rip)
         if (!(t->mode.bits & BM_CODE64)) lin = (uint32_t)lin;
         if ((lin ^ t->lin) >> PAGE_SHIFT || t->is_crossing) break;
         if (left > INSN_BYTES) left = INSN_BYTES;
-        if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(block_decoder(t), NULL,
-                                                      p, left, &d))) {
+        if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(block_decoder(t), NULL, p,
+                                                      left, &d))) {
             break;
         }
         for (unsigned k = off / 64; k <= (off + d.length - 1) / 64; k++) {

@@ -62,8 +62,7 @@ static int parse_one(struct soft_options *o, const char *name,
     return err_set(e, -EINVAL, "accelerator soft has no option %s", name);
 }
 
-int soft_options_parse(struct soft_options *o, const char *text,
-                       struct err *e)
+int soft_options_parse(struct soft_options *o, const char *text, struct err *e)
 {
     char *copy, *at, *word;
     int rc = 0;
@@ -149,7 +148,10 @@ int soft_vcpu_open(struct soft_vm *s, struct vcpu *v,
     eng->soft = s;
     eng->v = v;
     eng->ibt_miss = code_miss_address(s);
-    eng->ibt_mask = IBT_ENTRIES - 1;
+    eng->arith_mask = FLAGS_ARITH;
+    for (unsigned i = 0; i < 3; i++)
+        eng->bit_mask[i] = (16u << i) - 1;
+    eng->ibt_mask = (uint64_t)(IBT_ENTRIES - 1) << 1;
     eng->is_outside = true;
     eng->is_mode_stale = true;
     eng->cpu.ops = &soft_cpu_ops;

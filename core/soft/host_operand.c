@@ -31,8 +31,8 @@ static bool has_integer_operand(const struct enc *c)
 {
     if (c->map == 3) return c->op == 0x16 || c->op == 0x22;
     if (c->map != 1) return false;
-    return c->op == 0x2a || c->op == 0x2c || c->op == 0x2d ||
-           c->op == 0x6e || c->op == 0x7e;
+    return c->op == 0x2a || c->op == 0x2c || c->op == 0x2d || c->op == 0x6e ||
+           c->op == 0x7e;
 }
 
 /* Outside 64-bit code VEX.W means nothing for an integer operand, and there
@@ -315,7 +315,8 @@ static bool emit_rewritten(struct rewrite *r)
         if (r->c.map) emit8(e, 0x0f);
         if (r->c.map == 2 || r->c.map == 3) return false;
         emit8(e, r->c.op);
-        for (unsigned i = 0; i < r->c.tail_bytes; i++) emit8(e, r->c.tail[i]);
+        for (unsigned i = 0; i < r->c.tail_bytes; i++)
+            emit8(e, r->c.tail[i]);
     }
     return true;
 }

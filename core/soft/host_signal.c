@@ -28,7 +28,8 @@ static void handle(int sig, siginfo_t *info, void *context)
     };
 
     (void)info;
-    for (int i = 0; i < 16; i++) f.gpr[i] = (uint64_t)r[greg_of[i]];
+    for (int i = 0; i < 16; i++)
+        f.gpr[i] = (uint64_t)r[greg_of[i]];
     if (soft_host_fault(&f)) {
         r[REG_RIP] = (greg_t)f.rip;
         r[REG_EFL] = (greg_t)f.flags;

@@ -16,8 +16,12 @@ void emit_stack_access(struct translator *t, int offset, unsigned bytes,
                        bool is_write)
 {
     struct access a = {
-        .base = REG_SP, .index = -1, .disp = offset,
-        .asize = (uint8_t)stack_asize(t), .seg = SEG_SS, .bytes = bytes,
+        .base = REG_SP,
+        .index = -1,
+        .disp = offset,
+        .asize = (uint8_t)stack_asize(t),
+        .seg = SEG_SS,
+        .bytes = bytes,
         .is_write = is_write,
     };
 
@@ -26,10 +30,14 @@ void emit_stack_access(struct translator *t, int offset, unsigned bytes,
 
 /* mov r/m16, r16 */
 static const struct enc store16 = {
-    .op = 0x89, .prefix = { 0x66 }, .prefix_count = 1,
+    .op = 0x89,
+    .prefix = { 0x66 },
+    .prefix_count = 1,
 };
 static const struct enc load16 = {
-    .op = 0x8b, .prefix = { 0x66 }, .prefix_count = 1,
+    .op = 0x8b,
+    .prefix = { 0x66 },
+    .prefix_count = 1,
 };
 
 /* SP = base + delta in the stack's address size; may use S2. */
@@ -207,7 +215,10 @@ bool emit_leave(struct translator *t, struct guest_insn *n)
     struct emitter *e = &t->hot;
     unsigned bytes = stack_slot_bytes(n), asize = stack_asize(t);
     struct access a = {
-        .base = REG_BP, .index = -1, .asize = (uint8_t)asize, .seg = SEG_SS,
+        .base = REG_BP,
+        .index = -1,
+        .asize = (uint8_t)asize,
+        .seg = SEG_SS,
         .bytes = bytes,
     };
 

@@ -51,9 +51,8 @@ bool emit_string(struct translator *t, struct guest_insn *n)
     unsigned op = n->d.opcode & 0xfe;
     struct access to, from;
 
-    if ((n->d.attributes &
-         (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-          ZYDIS_ATTRIB_HAS_REPNE)) ||
+    if ((n->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+                            ZYDIS_ATTRIB_HAS_REPNE)) ||
         (t->mode.bits & BM_DF)) {
         return false;
     }

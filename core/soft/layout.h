@@ -5,14 +5,14 @@
 /*
  * Offsets in struct engine for entry.S; layout.c asserts that they are true.
  */
-#define GS_ATTN       0x30000
-#define GS_CAUSE      0x30004
-#define GS_HOST_RSP   0x30008
-#define GS_HOST_FLAGS 0x30010
-#define GS_LINK       0x30018
-#define GS_TEMP       0x30020
-#define GS_GPR        0x30100
-#define GS_RIP        0x30180
+#define GS_ATTN       0x78000
+#define GS_CAUSE      0x78004
+#define GS_HOST_RSP   0x78008
+#define GS_HOST_FLAGS 0x78010
+#define GS_LINK       0x78018
+#define GS_TEMP       0x78020
+#define GS_GPR        0x78140
+#define GS_RIP        0x781c0
 
 /* enum leave_cause */
 #define CAUSE_LOOKUP  0

@@ -100,8 +100,7 @@ static void ops_load(struct cpu *c, uint64_t lin, void *buf, unsigned bytes,
 {
     struct engine *eng = engine_of(c);
     const struct tlb_entry *t =
-        &eng->tlb[soft_space(c, access)]
-                 [lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+        &eng->tlb[soft_space(c, access)][lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
     uint64_t off = lin ^ t->rtag;
 
     if (!(access & ACC_EXEC) && off <= PAGE_BYTES - bytes) {
@@ -146,8 +145,7 @@ static void ops_store(struct cpu *c, uint64_t lin, const void *buf,
 {
     struct engine *eng = engine_of(c);
     const struct tlb_entry *t =
-        &eng->tlb[soft_space(c, access)]
-                 [lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+        &eng->tlb[soft_space(c, access)][lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
     uint64_t off = lin ^ t->wtag;
 
     if (off <= PAGE_BYTES - bytes) {
@@ -161,8 +159,7 @@ static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
 {
     struct engine *eng = engine_of(c);
     const struct tlb_entry *t =
-        &eng->tlb[soft_space(c, access)]
-                 [lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+        &eng->tlb[soft_space(c, access)][lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
     struct page_ref r;
     uint64_t off;
 
@@ -228,8 +225,14 @@ static uint64_t ops_tsc(struct cpu *c)
 /* The local APICs' functions with the lock held, called outside.  What each
  * of the callers below wants is in the struct. */
 struct apic_call {
-    enum { APIC_READ, APIC_WRITE, APIC_GET_TPR, APIC_SET_TPR, APIC_SET_BASE,
-           APIC_DEADLINE } what;
+    enum {
+        APIC_READ,
+        APIC_WRITE,
+        APIC_GET_TPR,
+        APIC_SET_TPR,
+        APIC_SET_BASE,
+        APIC_DEADLINE
+    } what;
     unsigned reg;
     bool is_set;
     uint64_t value;
@@ -307,7 +310,9 @@ static void ops_apic_base_changed(struct cpu *c)
 static uint64_t ops_tsc_deadline(struct cpu *c, bool set, uint64_t v)
 {
     struct apic_call a = {
-        .what = APIC_DEADLINE, .is_set = set, .value = v,
+        .what = APIC_DEADLINE,
+        .is_set = set,
+        .value = v,
     };
 
     apic_call(c, &a);

@@ -32,8 +32,7 @@ struct soft_options {
  * Parse "translate=on|off,verify=on|off,tb-size=MiB" (QEMU's spelling of the
  * last); text NULL: defaults.  -EINVAL names the option.
  */
-int soft_options_parse(struct soft_options *o, const char *text,
-                       struct err *e);
+int soft_options_parse(struct soft_options *o, const char *text, struct err *e);
 
 /* 0, or -ENOTSUP with what this host's CPU lacks. */
 int soft_probe(struct err *e);

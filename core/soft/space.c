@@ -73,12 +73,12 @@ void soft_update_mode(struct engine *eng)
     if (c->rflags & FLAG_DF) bits |= BM_DF;
     if (cpu_cpl(c) == 0) bits |= BM_CPL0;
     if (c->cr4 & CR4_TSD) bits |= BM_TSD;
+    if (c->cr4 & CR4_SMAP) bits |= BM_SMAP;
+    if (c->rflags & FLAG_VM) bits |= BM_VM86;
     if (cpu_is_code64(c)) {
         m->bits = bits | BM_CODE64;
         m->cs_base = 0;
         m->cs_limit = UINT32_MAX;
-        eng->segment[SEG_FS].base = c->seg[SEG_FS].base;
-        eng->segment[SEG_GS].base = c->seg[SEG_GS].base;
         return;
     }
     for (unsigned i = 0; i < SEG_COUNT; i++) {

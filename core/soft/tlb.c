@@ -39,7 +39,8 @@ static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
 
 static void clear_data(struct engine *eng, unsigned space)
 {
-    for (unsigned i = 0; i < TLB_ENTRIES; i++) clear_slot(eng, space, i);
+    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+        clear_slot(eng, space, i);
     eng->nonglobal_count[space] = 0;
 }
 
@@ -52,11 +53,21 @@ static void clear_fetch(struct engine *eng, unsigned space)
 
 void ibt_clear(struct engine *eng, unsigned space)
 {
-    for (unsigned i = 0; i < IBT_ENTRIES; i++) {
-        eng->ibt[space][i] = eng->ibt_miss;
+    unsigned n = eng->ibt_used_count[space];
+
+    if (n > IBT_USED_MAX) {
+        for (unsigned i = 0; i < IBT_ENTRIES; i++) {
+            eng->ibt[space][i] = eng->ibt_miss;
+        }
+    } else {
+        for (unsigned i = 0; i < n; i++) {
+            eng->ibt[space][eng->ibt_used[space][i]] = eng->ibt_miss;
+        }
     }
+    eng->ibt_used_count[space] = 0;
     eng->ibt_has_nonglobal[space] = false;
-    for (unsigned i = 0; i < 4; i++) eng->fetched_pages[space][i] = 0;
+    for (unsigned i = 0; i < 4; i++)
+        eng->fetched_pages[space][i] = 0;
 }
 
 /* A large page may be cached as many small ones, and INVLPG of one of its
@@ -98,6 +109,17 @@ static bool is_large(const struct engine *eng, uint64_t lin)
 {
     return is_set_large(eng, large_region(lin)) ||
            is_set_large(eng, giant_region(lin));
+}
+
+void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad)
+{
+    unsigned slot = ibt_slot(rip), n = eng->ibt_used_count[space];
+
+    if (eng->ibt[space][slot] == eng->ibt_miss && n <= IBT_USED_MAX) {
+        if (n < IBT_USED_MAX) eng->ibt_used[space][n] = (uint16_t)slot;
+        eng->ibt_used_count[space] = n + 1;
+    }
+    eng->ibt[space][slot] = (uint64_t)pad;
 }
 
 static void flush_all(struct engine *eng)
@@ -169,8 +191,12 @@ void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin)
 
 void tlb_init(struct engine *eng)
 {
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        eng->ibt_used_count[s] = IBT_USED_MAX + 1;
+    }
     flush_all(eng);
-    for (unsigned i = 0; i < PHYS_ENTRIES; i++) eng->phys[i].gpa = 1;
+    for (unsigned i = 0; i < PHYS_ENTRIES; i++)
+        eng->phys[i].gpa = 1;
 }
 
 void tlb_protect(struct engine *eng, const uint8_t *page)

@@ -23,12 +23,14 @@ enum insn_kind {
     INSN_GENERIC, /* registers renamed, memory operand replaced */
     INSN_NOP,
     INSN_LEA,
-    INSN_MOFFS, /* A0..A3 */
+    INSN_MOFFS,  /* A0..A3 */
     INSN_INCDEC, /* one-byte form of 32- and 16-bit code */
     INSN_PUSH,
     INSN_POP,
     INSN_LEAVE,
-    INSN_STRING, /* one step of MOVS, STOS, LODS */
+    INSN_SYSTEM,   /* flags, segment and time stamp reading: host_system.c */
+    INSN_BIT_TEST, /* BT and the like, memory operand, bit from a register */
+    INSN_STRING,   /* one step of MOVS, STOS, LODS */
     INSN_JMP,
     INSN_JCC,
     INSN_LOOP, /* LOOP, LOOPcc, JCXZ */
@@ -49,7 +51,7 @@ struct guest_insn {
     int mem; /* index of the explicit memory operand, -1 */
     /* Arithmetic flags */
     uint32_t use, kill, undefined;
-    uint32_t in; /* live before it */
+    uint32_t in;     /* live before it */
     uint32_t writes; /* guest registers, by number */
 };
 
@@ -78,8 +80,8 @@ struct fixup {
     uint8_t *end;  /* writable address behind the rel32 to be patched */
     uint8_t *back; /* executable address where the main path goes on */
     uint64_t rip;
-    uint32_t tag_at;     /* FIX_SLOW: gs offset off the entry in S2, or 0 */
-    uint64_t address;    /* FIX_SLOW: constant address, if is_const */
+    uint32_t tag_at;  /* FIX_SLOW: gs offset off the entry in S2, or 0 */
+    uint64_t address; /* FIX_SLOW: constant address, if is_const */
     bool is_const;
     bool has_saved_flags;
     uint16_t bytes;
@@ -92,22 +94,22 @@ struct translator {
     const struct engine *eng;
     struct code_cache *cache;
     struct mode_key mode;
-    unsigned osize_default;  /* bytes */
+    unsigned osize_default; /* bytes */
     unsigned space;
     struct guest_insn insn[BLOCK_INSNS];
     unsigned count;
-    const uint8_t *start;    /* host address of the first byte */
-    uint64_t lin, rip;       /* of the first instruction */
-    uint64_t lines;          /* depended on */
-    uint32_t live_out;       /* flags live at the end */
-    bool is_verified;        /* verify=on: nothing random */
-    bool is_crossing;        /* one instruction in two pages */
-    uint8_t crossing[32];    /* its bytes */
+    const uint8_t *start; /* host address of the first byte */
+    uint64_t lin, rip;    /* of the first instruction */
+    uint64_t lines;       /* depended on */
+    uint32_t live_out;    /* flags live at the end */
+    bool is_verified;     /* verify=on: nothing random */
+    bool is_crossing;     /* one instruction in two pages */
+    uint8_t crossing[32]; /* its bytes */
     struct emitter hot, cold;
     struct fixup fix[BLOCK_FIXUPS];
     unsigned fix_count;
-    struct guest_insn *now;  /* being emitted */
-    bool are_flags_saved;    /* in engine.saved_flags, host's are garbage */
+    struct guest_insn *now; /* being emitted */
+    bool are_flags_saved;   /* in engine.saved_flags, host's are garbage */
 };
 
 struct translator *translator_new(void);
@@ -123,8 +125,8 @@ const ZydisDecoder *block_decoder(const struct translator *t);
 
 /* ---- host_flags.c */
 
-void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use,
-                uint32_t *kill, uint32_t *undefined);
+void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use, uint32_t *kill,
+                uint32_t *undefined);
 void find_live_flags(struct translator *t);
 
 /* ---- host_address.c */
@@ -144,6 +146,9 @@ void emit_ea(struct translator *t, const struct access *a, int to);
 /* Check the access; host address in S1 afterwards.  Uses S2.  The guest's
  * flags survive. */
 void emit_access(struct translator *t, const struct access *a);
+/* The same from the point where S1 holds the effective address and the flags
+ * are saved. */
+void emit_checked(struct translator *t, const struct access *a);
 struct fixup *add_fixup(struct translator *t, enum fixup_kind kind);
 /* Bracket around code that destroys flags which are live. */
 void save_flags(struct translator *t);
@@ -176,11 +181,19 @@ bool emit_leave(struct translator *t, struct guest_insn *n);
 /* ---- host_branch.c */
 
 bool emit_branch(struct translator *t, struct guest_insn *n);
+/* To a guest address in another space, through its table. */
+void emit_goto_space(struct translator *t, unsigned space, uint64_t rip);
 /* Unconditional jump to a guest address. */
 void emit_goto(struct translator *t, uint64_t rip);
 void emit_cold_table_jump(struct translator *t, uint64_t rip);
 /* Compare S1 with the block's rip; the landing pad. */
 void emit_pad(struct translator *t);
+
+/* ---- host_system.c */
+
+bool is_system(const struct translator *t, const struct guest_insn *n);
+bool emit_system(struct translator *t, struct guest_insn *n);
+bool emit_bit_test(struct translator *t, struct guest_insn *n);
 
 /* ---- host_string.c */
 

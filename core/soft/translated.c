@@ -50,8 +50,8 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
     if (is_crossing(lin, site->bytes)) {
         return site->is_write ? 0 : load_crossing(eng, lin, site->bytes);
     }
-    switch (tlb_resolve(eng, lin, site->is_write ? ACC_READ | ACC_WRITE
-                                                 : ACC_READ, &r)) {
+    switch (tlb_resolve(eng, lin,
+                        site->is_write ? ACC_READ | ACC_WRITE : ACC_READ, &r)) {
     case PAGE_DIRECT: break;
     case PAGE_CODE:
         if (code_would_drop(eng->soft, r.host, site->bytes)) return 0;
@@ -182,7 +182,7 @@ static void lookup(struct engine *eng, struct block **out)
     eng->stat.lookups++;
     *out = b;
     if (!b) return;
-    eng->ibt[space][c->rip & (IBT_ENTRIES - 1)] = (uint64_t)b->pad;
+    ibt_set(eng, space, c->rip, b->pad);
 }
 
 static bool is_same(const struct mode_key *a, const struct mode_key *b)
@@ -191,13 +191,26 @@ static bool is_same(const struct mode_key *a, const struct mode_key *b)
            a->cs_limit == b->cs_limit;
 }
 
+/* The table of a space serves one mode at a time.  The two supervisor spaces
+ * change together: STAC and CLAC jump from one to the other. */
 static void own_table(struct engine *eng)
 {
-    unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+    struct mode_key m = eng->mode;
+    unsigned space = m.bits >> BM_SPACE_SHIFT & 3;
+    unsigned i = space == SPACE_USER ? SPACE_USER : SPACE_SUPER;
 
-    if (is_same(&eng->ibt_mode[space], &eng->mode)) return;
-    ibt_clear(eng, space);
-    eng->ibt_mode[space] = eng->mode;
+    m.bits &= ~(3u << BM_SPACE_SHIFT);
+    if (is_same(&eng->ibt_mode[i], &m)) return;
+    ibt_clear(eng, i);
+    if (i != SPACE_USER) ibt_clear(eng, SPACE_SUPER_AC);
+    eng->ibt_mode[i] = m;
+}
+
+static void take_mode(struct engine *eng)
+{
+    soft_update_mode(eng);
+    eng->is_mode_stale = false;
+    own_table(eng);
 }
 
 void soft_enter_block(struct engine *eng, const uint8_t *code)
@@ -206,18 +219,21 @@ void soft_enter_block(struct engine *eng, const uint8_t *code)
 
     c->rflags &= ~(uint64_t)FLAG_RF;
     eng->host_flags = (c->rflags & FLAGS_ARITH) | FLAG_IF | 2;
+    eng->if_flag = c->rflags & FLAG_IF;
+    eng->other_flags = c->rflags & ~(uint64_t)(FLAGS_ARITH | FLAG_IF | FLAG_VM);
     eng->stat.entries++;
     soft_enter_code((uint64_t)code, c->rip);
     if (eng->cause == LEAVE_SLOW) {
         const struct slow_site *site = (void *)eng->link;
         if (site->has_saved_flags) {
             uint64_t ax = eng->saved_flags;
-            eng->host_flags = (ax >> 8 & FLAGS_ARITH & 0xff) |
-                              (ax & 0xff ? FLAG_OF : 0);
+            eng->host_flags =
+                (ax >> 8 & FLAGS_ARITH & 0xff) | (ax & 0xff ? FLAG_OF : 0);
         }
     }
-    c->rflags = (c->rflags & ~(uint64_t)FLAGS_ARITH) |
-                (eng->host_flags & FLAGS_ARITH);
+    c->rflags = (c->rflags & ~(uint64_t)(FLAGS_ARITH | FLAG_IF)) |
+                (eng->host_flags & FLAGS_ARITH) | eng->if_flag;
+    if (eng->is_mode_stale) take_mode(eng);
 }
 
 enum cpu_step soft_run_translated(struct engine *eng)
@@ -227,21 +243,16 @@ enum cpu_step soft_run_translated(struct engine *eng)
     enum cpu_step step;
     unsigned space;
 
-    if (eng->is_mode_stale) {
-        soft_update_mode(eng);
-        eng->is_mode_stale = false;
-        own_table(eng);
-    }
-    space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
+    if (eng->is_mode_stale) take_mode(eng);
     for (;;) {
+        space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
         if (eng->is_verifying) {
             enum verify_result r = verify_block(eng);
             if (r == VERIFY_FAILED) return STEP_UNKNOWN;
             if (r == VERIFY_DONE) return STEP_OK;
             break;
         }
-        soft_enter_block(
-            eng, (void *)eng->ibt[space][c->rip & (IBT_ENTRIES - 1)]);
+        soft_enter_block(eng, (void *)eng->ibt[space][ibt_slot(c->rip)]);
         if (eng->cause == LEAVE_ATTEND) return STEP_OK;
         if (eng->cause != LEAVE_LOOKUP) break;
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {

@@ -30,6 +30,8 @@ static void get_state(struct engine *eng, struct machine_state *m)
     cpu_copy(m->gpr, c->gpr, sizeof(m->gpr));
     m->rip = c->rip;
     m->rflags = c->rflags;
+    m->gs_base = c->seg[SEG_GS].base;
+    m->kernel_gs_base = c->kernel_gs_base;
     cpu_zero(c->xsave, sizeof(c->xsave));
     soft_vector_save(c);
     cpu_copy(m->xsave, c->xsave, sizeof(m->xsave));
@@ -43,6 +45,9 @@ static void set_state(struct engine *eng, const struct machine_state *m)
     cpu_copy(c->gpr, m->gpr, sizeof(m->gpr));
     c->rip = m->rip;
     c->rflags = m->rflags;
+    c->seg[SEG_GS].base = m->gs_base;
+    c->kernel_gs_base = m->kernel_gs_base;
+    eng->is_mode_stale = true;
     cpu_copy(c->xsave, m->xsave, sizeof(m->xsave));
     soft_vector_load(c);
 }
@@ -78,8 +83,7 @@ static void complete_xsave(uint8_t *x)
     }
 }
 
-static unsigned vector_differs(struct machine_state *a,
-                               struct machine_state *b)
+static unsigned vector_differs(struct machine_state *a, struct machine_state *b)
 {
     unsigned at;
 
@@ -97,9 +101,8 @@ static unsigned vector_differs(struct machine_state *a,
 
 #define HEX "0x%llx"
 
-static bool report(struct engine *eng, const struct block *b,
-                   const char *what, unsigned n, uint64_t translated,
-                   uint64_t emulated)
+static bool report(struct engine *eng, const struct block *b, const char *what,
+                   unsigned n, uint64_t translated, uint64_t emulated)
 {
     soft_vector_save(&eng->cpu);
     soft_fail(eng,
@@ -125,6 +128,12 @@ static bool compare(struct engine *eng, const struct block *b, uint32_t flags)
             return report(eng, b, "register", i, t->gpr[i], e->gpr[i]);
         }
     }
+    if (t->gs_base != e->gs_base || t->kernel_gs_base != e->kernel_gs_base) {
+        return report(eng, b, "GS base", 0, t->gs_base, e->gs_base);
+    }
+    if ((t->rflags ^ e->rflags) & ~(uint64_t)(FLAGS_ARITH | FLAG_RF)) {
+        return report(eng, b, "system flags", 0, t->rflags, e->rflags);
+    }
     if ((t->rflags ^ e->rflags) & flags) {
         return report(eng, b, "flags, mask", flags, t->rflags & FLAGS_ARITH,
                       e->rflags & FLAGS_ARITH);
@@ -146,8 +155,8 @@ static bool compare(struct engine *eng, const struct block *b, uint32_t flags)
 }
 
 /* Instructions of b before guest address rip. */
-static unsigned insns_before(const struct code_cache *c,
-                             const struct block *b, uint64_t rip)
+static unsigned insns_before(const struct code_cache *c, const struct block *b,
+                             uint64_t rip)
 {
     uint64_t start = b->lin - b->mode.cs_base;
     unsigned n = 0;

@@ -24,7 +24,7 @@ struct logged_store {
 };
 
 struct machine_state {
-    uint64_t gpr[16], rip, rflags;
+    uint64_t gpr[16], rip, rflags, gs_base, kernel_gs_base;
     uint8_t xsave[CPU_XSAVE_BYTES] __attribute__((aligned(64)));
 };
 
