@@ -29,14 +29,19 @@ static inline void cpu_zero(void *to, uint64_t bytes)
     cpu_fill(to, 0, bytes);
 }
 
+/* Types for guest data of any alignment. */
+typedef uint16_t cpu_any16 __attribute__((aligned(1), may_alias));
+typedef uint32_t cpu_any32 __attribute__((aligned(1), may_alias));
+typedef uint64_t cpu_any64 __attribute__((aligned(1), may_alias));
+
 /* Little-endian loads and stores of 1, 2, 4 or 8 bytes, one host access. */
 static inline uint64_t cpu_get(const void *p, unsigned bytes)
 {
     switch (bytes) {
     case 1: return *(const volatile uint8_t *)p;
-    case 2: return *(const volatile uint16_t *)p;
-    case 4: return *(const volatile uint32_t *)p;
-    default: return *(const volatile uint64_t *)p;
+    case 2: return *(const volatile cpu_any16 *)p;
+    case 4: return *(const volatile cpu_any32 *)p;
+    default: return *(const volatile cpu_any64 *)p;
     }
 }
 
@@ -44,9 +49,9 @@ static inline void cpu_put(void *p, unsigned bytes, uint64_t v)
 {
     switch (bytes) {
     case 1: *(volatile uint8_t *)p = (uint8_t)v; break;
-    case 2: *(volatile uint16_t *)p = (uint16_t)v; break;
-    case 4: *(volatile uint32_t *)p = (uint32_t)v; break;
-    default: *(volatile uint64_t *)p = v; break;
+    case 2: *(volatile cpu_any16 *)p = (uint16_t)v; break;
+    case 4: *(volatile cpu_any32 *)p = (uint32_t)v; break;
+    default: *(volatile cpu_any64 *)p = v; break;
     }
 }
 

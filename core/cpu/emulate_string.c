@@ -246,6 +246,7 @@ static void open_string(struct cpu *c, const struct insn *i, struct string *s)
     s->has_dst = op != 0x6e && op != 0xac;
     s->is_single = !i->rep || op == 0xac || op == 0x6c || op == 0x6e;
     s->count = i->rep ? c->gpr[REG_CX] & s->mask : 1;
+    s->src = s->dst = 0;
 }
 
 static bool has_event(const struct cpu *c)

@@ -266,13 +266,16 @@ void rmw_open(struct cpu *c, const struct insn *i, struct rmw *m,
     m->old = op_reg_get(c, i, i->rm, bytes);
 }
 
-#define SWAP(type)                                                         \
-    do {                                                                   \
-        type expected_ = (type)m->old;                                     \
-        is_done = __atomic_compare_exchange_n(                             \
-            (type *)m->host, &expected_, (type)v, false, __ATOMIC_SEQ_CST, \
-            __ATOMIC_SEQ_CST);                                             \
-        m->old = expected_;                                                \
+/* Inline assembly, as a guest may lock a misaligned operand. */
+#define SWAP(type, any)                                                   \
+    do {                                                                  \
+        type old_ = (type)m->old;                                         \
+        __asm__ volatile("lock cmpxchg %[v], %[p]"                        \
+                         : "=@ccz"(is_done),                              \
+                           "+a"(old_), [p] "+m"(*(volatile any *)m->host) \
+                         : [v] "r"((type)v)                               \
+                         : "memory");                                     \
+        m->old = old_;                                                    \
     } while (0)
 
 bool rmw_close(struct cpu *c, struct rmw *m, uint64_t v)
@@ -286,10 +289,10 @@ bool rmw_close(struct cpu *c, struct rmw *m, uint64_t v)
         cpu_put(m->host, m->bytes, v);
     } else {
         switch (m->bytes) {
-        case 1: SWAP(uint8_t); break;
-        case 2: SWAP(uint16_t); break;
-        case 4: SWAP(uint32_t); break;
-        default: SWAP(uint64_t); break;
+        case 1: SWAP(uint8_t, uint8_t); break;
+        case 2: SWAP(uint16_t, cpu_any16); break;
+        case 4: SWAP(uint32_t, cpu_any32); break;
+        default: SWAP(uint64_t, cpu_any64); break;
         }
     }
     return is_done;
