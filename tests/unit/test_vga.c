@@ -6,11 +6,13 @@
  */
 #include "tests/unit/support/video_rig.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
+#include "hw/video/vga_int.h"
 
 enum { A0000 = 0xa0000 };
 
@@ -314,6 +316,43 @@ static void state_survives_a_round_trip(void **state)
     rig_round_trip(r->base);
 }
 
+static void fill(void *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        ((uint8_t *)p)[i] = (uint8_t)rand();
+}
+
+/* What a snapshot can hold: any value the state table lets through. */
+static void loaded_registers_of_any_value_are_drawn(void **state)
+{
+    struct vrig *r = *state;
+    struct vga *v = r->vga->s;
+    struct err e = ERR_INIT;
+
+    srand(2);
+    for (unsigned i = 0; i < 400; i++) {
+        fill(v->cr, sizeof(v->cr));
+        fill(v->sr, sizeof(v->sr));
+        fill(v->gr, sizeof(v->gr));
+        fill(v->ar, sizeof(v->ar));
+        fill(v->vbe, sizeof(v->vbe));
+        fill(&v->cr_index, 1);
+        v->misc = (uint8_t)rand();
+        v->ar_index = rand() & 0x3f;
+        v->vbe[VBE_ID] = VBE_ID0;
+        if (i % 3 != 0) v->vbe[VBE_ENABLE] &= (uint16_t)~VBE_ENABLED;
+        assert_int_equal(r->vga->cls->loaded(r->vga, 1, &e), 0);
+        display_refresh_locked(r->display);
+        vrig_poke(r, A0000 + (rand() & 0x1ffff), 0x55);
+        vrig_peek(r, A0000 + (rand() & 0x1ffff));
+        rig_in(r->base, 0x3da);
+        rig_in(r->base, 0x3d5);
+    }
+    assert_true(display_surface(r->display)->height_px <= 4096);
+    v->vbe[VBE_ID] = 0x1234;
+    assert_int_equal(r->vga->cls->loaded(r->vga, 1, &e), -EINVAL);
+}
+
 static void registers_at_random_never_hurt(void **state)
 {
     static const unsigned ports[] = { 0x3c0, 0x3c2, 0x3c4, 0x3c5, 0x3c6,
@@ -378,6 +417,7 @@ int main(void)
         T(memory_is_not_there_while_disabled),
         T(retrace_comes_70_times_a_second_of_guest_time),
         T(state_survives_a_round_trip),
+        T(loaded_registers_of_any_value_are_drawn),
         T(registers_at_random_never_hurt),
     };
 

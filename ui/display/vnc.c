@@ -20,6 +20,7 @@
 #ifdef HAVE_VNC
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -207,44 +208,44 @@ static void sink_frame(void *arg, const struct surface *s,
     v->has_tablet = input_has_tablet(vm_input(v->vm));
 }
 
-/* ------------------------------------------------------------------ info vnc */
-
-static bool has_auth(const struct vnc_display *v)
-{
-    return v->screen->authPasswdData != NULL;
-}
-
-struct printer {
-    FILE *out;
-    const char *auth;
-};
+/* -------------------------------------------- info vnc, in QEMU's words */
 
 static void print_viewer(rfbClientPtr cl, void *arg)
 {
-    struct printer *p = arg;
+    struct sockaddr_storage sa = { 0 };
+    socklen_t bytes = sizeof(sa);
+    char host[64] = "", port[16] = "";
+    const char *family = "ipv4";
 
-    if (cl->state != RFB_NORMAL) return;
-    fprintf(p->out, "  Client: %s\n    Auth: %s (Sub: none)\n",
-            cl->host != NULL && cl->host[0] != '\0' ? cl->host : "unix",
-            p->auth);
+    if (cl->state != RFB_NORMAL ||
+        getpeername(cl->sock, (struct sockaddr *)&sa, &bytes) < 0)
+        return;
+    if (sa.ss_family == AF_INET6) family = "ipv6";
+    if (sa.ss_family == AF_UNIX ||
+        getnameinfo((struct sockaddr *)&sa, bytes, host, sizeof(host), port,
+                    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        family = "unix";
+    fprintf(arg,
+            "  Client: %s:%s (%s)\n    x509_dname: none\n"
+            "    sasl_username: none\n",
+            host, port, family);
 }
 
 static void print_info(void *arg, FILE *out)
 {
     struct vnc_display *v = vm_service(arg, "vnc");
-    struct printer p = { .out = out, .auth = "none" };
+    const char *auth;
 
     if (v == NULL || v->listener_count == 0) {
         fprintf(out, "None\n");
         return;
     }
-    if (has_auth(v)) p.auth = "vnc";
+    auth = v->screen->authPasswdData != NULL ? "vnc" : "none";
     fprintf(out, "default:\n");
     for (unsigned i = 0; i < v->listener_count; i++)
         fprintf(out, "  Server: %s (%s)\n    Auth: %s (Sub: none)\n",
-                v->listener[i].text, v->listener[i].family, p.auth);
-    for_each_viewer(v, print_viewer, &p);
-    fprintf(out, "  Auth: %s (Sub: none)\n", p.auth);
+                v->listener[i].text, v->listener[i].family, auth);
+    for_each_viewer(v, print_viewer, out);
 }
 
 /* ----------------------------------------------------------- open and close */

@@ -172,6 +172,12 @@ static int listen_at(struct vnc_display *v, const char *host, unsigned port,
         break;
     }
     freeaddrinfo(list);
+    if (v->listener_count == 2 && strcmp(v->listener[1].family, "ipv4") ==
+                                      0) { /* people expect it first */
+        struct vnc_listener first = v->listener[0];
+        v->listener[0] = v->listener[1];
+        v->listener[1] = first;
+    }
     if (v->listener_count > 0) return 0;
     return err_set(e, last, "-vnc cannot listen on %s port %u (display %u): %s",
                    host != NULL ? host : "127.0.0.1", port,
