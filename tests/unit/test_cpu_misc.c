@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What neither the host oracle nor the mode tests reach: decimal arithmetic,
+ * REP with faults and events, save areas, CPU models, saved state.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/cpu/host_cpuid.h"
+#include "core/cpu/state.h"
+#include "core/vm/vcpu.h"
+#include "tests/unit/support/cpu_rig.h"
+
+enum { CODE = 0x8000 };
+
+static enum cpu_step run(struct cpu_rig *r, const char *bytes, unsigned count)
+{
+    memcpy(r->ram + r->c.rip + r->c.seg[SEG_CS].base -
+               (r->is_flat ? RIG_BASE : 0),
+           bytes, count);
+    return cpu_emulate(&r->c);
+}
+#define RUN(r, bytes) run(r, bytes, sizeof(bytes) - 1)
+
+static struct cpu_rig *open_real(void)
+{
+    struct cpu_rig *r = rig_open(false, "max");
+    r->c.seg[SEG_CS].sel = 0;
+    r->c.seg[SEG_CS].base = 0;
+    r->c.rip = CODE;
+    r->c.gpr[REG_SP] = 0x7000;
+    return r;
+}
+
+/* Examples of the SDM's instruction pages and of binary-coded arithmetic
+ * done by hand: op, immediate, AX and flags in, AX and flags out. */
+struct bcd_case {
+    char code[2];
+    uint16_t ax;
+    uint32_t flags;
+    uint16_t result;
+    uint32_t out, mask;
+};
+
+static void decimal_arithmetic(void **unused)
+{
+    static const struct bcd_case t[] = {
+        /* DAA, SDM: ADD AL=79H, BL=35H gives AEH, then 14H with CF and AF */
+        { "\x27", 0x00ae, 0, 0x0014, FLAG_CF | FLAG_AF | FLAG_PF, 0xd5 },
+        { "\x27", 0x002e, 0, 0x0034, FLAG_AF, 0x55 },
+        { "\x27", 0x0099, 0, 0x0099, FLAG_SF | FLAG_PF, 0xd5 },
+        { "\x27", 0x009a, 0, 0x0000, FLAG_CF | FLAG_AF | FLAG_ZF | FLAG_PF,
+          0xd5 },
+        /* DAS, SDM: SUB AL=35H, BL=47H gives EEH with borrow, then 88H */
+        { "\x2f", 0x00ee, FLAG_CF | FLAG_AF, 0x0088,
+          FLAG_CF | FLAG_AF | FLAG_SF | FLAG_PF, 0xd5 },
+        { "\x2f", 0x0043, 0, 0x0043, 0, 0x91 },
+        /* AAA: 8 + 7 = 0F: 5 carried into AH */
+        { "\x37", 0x000f, 0, 0x0105, FLAG_CF | FLAG_AF, 0x11 },
+        { "\x37", 0x0105, 0, 0x0105, 0, 0x11 },
+        /* AAS: 3 - 7 = FC with adjust: 6, borrowed from AH */
+        { "\x3f", 0x02fc, FLAG_AF | FLAG_CF, 0x0106, FLAG_CF | FLAG_AF, 0x11 },
+        { "\xd4\x0a", 0x0035, 0, 0x0503, FLAG_PF, 0xc4 }, /* AAM: 53 */
+        { "\xd5\x0a", 0x0503, 0, 0x0035, FLAG_PF, 0xc4 }, /* AAD */
+        { "\xd4\x10", 0x00ab, 0, 0x0a0b, 0, 0xc0 },
+    };
+    (void)unused;
+    for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
+        struct cpu_rig *r = open_real();
+        r->c.gpr[REG_AX] = t[n].ax;
+        r->c.rflags = 2 | t[n].flags;
+        assert_int_equal(run(r, t[n].code, 2), STEP_OK);
+        uint16_t ax = (uint16_t)r->c.gpr[REG_AX];
+        if (ax != t[n].result || ((r->c.rflags ^ t[n].out) & t[n].mask)) {
+            fail_msg("case %u: AX %04x, flags %llx", n, ax,
+                     (unsigned long long)r->c.rflags);
+        }
+        rig_close(r);
+    }
+}
+
+static void aam_by_zero_is_a_divide_error(void **unused)
+{
+    struct cpu_rig *r = open_real();
+    (void)unused;
+    r->ram[0] = 0x34;
+    r->ram[1] = 0x12;
+    assert_int_equal(RUN(r, "\xd4\x00"), STEP_FAULT);
+    assert_int_equal(r->c.rip, 0x1234);
+    rig_close(r);
+}
+
+static void string_moves_wrap_at_64_kib(void **unused)
+{
+    struct cpu_rig *r = open_real();
+    (void)unused;
+    r->ram[0x1ffff] = 0xaa;
+    r->ram[0x10000] = 0xbb;
+    r->c.seg[SEG_DS].base = 0x10000;
+    r->c.seg[SEG_ES].base = 0x20000;
+    r->c.gpr[REG_SI] = 0xffff;
+    r->c.gpr[REG_DI] = 0x10;
+    r->c.gpr[REG_CX] = 2;
+    assert_int_equal(RUN(r, "\xf3\xa4"), STEP_OK);
+    assert_int_equal(r->ram[0x20010], 0xaa);
+    assert_int_equal(r->ram[0x20011], 0xbb);
+    assert_int_equal(r->c.gpr[REG_SI], 1);
+    assert_int_equal(r->c.gpr[REG_CX], 0);
+    rig_close(r);
+}
+
+static void overlapping_moves_replicate(void **unused)
+{
+    struct cpu_rig *r = open_real();
+    (void)unused;
+    memcpy(r->ram + 0x5000, "abcd", 4);
+    r->c.gpr[REG_SI] = 0x5000;
+    r->c.gpr[REG_DI] = 0x5002;
+    r->c.gpr[REG_CX] = 6;
+    assert_int_equal(RUN(r, "\xf3\xa4"), STEP_OK);
+    assert_memory_equal(r->ram + 0x5000, "abababab", 8);
+    /* backwards */
+    memcpy(r->ram + 0x5000, "abcdef", 6);
+    r->c.rflags |= FLAG_DF;
+    r->c.gpr[REG_SI] = 0x5003;
+    r->c.gpr[REG_DI] = 0x5005;
+    r->c.gpr[REG_CX] = 4;
+    assert_int_equal(RUN(r, "\xf3\xa4"), STEP_OK);
+    assert_memory_equal(r->ram + 0x5000, "ababcd", 6);
+    assert_int_equal(r->c.gpr[REG_SI], 0x4fff);
+    rig_close(r);
+}
+
+/* The flat rig ends at RIG_BASE + RIG_BYTES: the store after it faults. */
+static void rep_stops_at_a_fault_with_exact_registers(void **unused)
+{
+    struct cpu_rig *r = rig_open(true, "max");
+    struct cpu *c = &r->c;
+    (void)unused;
+    c->gpr[REG_DI] = RIG_BASE + RIG_BYTES - 5000;
+    c->gpr[REG_CX] = 6000;
+    c->gpr[REG_AX] = 0x5a;
+    assert_int_equal(RUN(r, "\xf3\xaa"), STEP_FAULT);
+    assert_int_equal(c->rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_PF);
+    assert_int_equal(c->gpr[REG_DI], RIG_BASE + RIG_BYTES);
+    assert_int_equal(c->gpr[REG_CX], 1000);
+    assert_int_equal(c->cr2, RIG_BASE + RIG_BYTES);
+    assert_int_equal(r->ram[RIG_BYTES - 1], 0x5a);
+    rig_close(r);
+}
+
+static void rep_stops_for_an_event_between_pages(void **unused)
+{
+    struct cpu_rig *r = rig_open(true, "max");
+    struct cpu *c = &r->c;
+    struct vcpu v;
+    (void)unused;
+    memset(&v, 0, sizeof(v));
+    v.events = VCPU_INTR;
+    c->vcpu = &v;
+    c->gpr[REG_DI] = RIG_BASE + RIG_DATA;
+    c->gpr[REG_CX] = 0x3000;
+    assert_int_equal(RUN(r, "\xf3\xaa"), STEP_OK);
+    assert_int_equal(c->rip, RIG_BASE + RIG_CODE); /* not done */
+    assert_int_equal(c->gpr[REG_CX], 0x2000);
+    v.events = 0;
+    assert_int_equal(cpu_emulate(c), STEP_OK);
+    assert_int_equal(c->rip, RIG_BASE + RIG_CODE + 2);
+    assert_int_equal(c->gpr[REG_CX], 0);
+    assert_int_equal(c->gpr[REG_DI], RIG_BASE + RIG_DATA + 0x3000);
+    rig_close(r);
+}
+
+static void repe_cmps_stops_after_the_difference(void **unused)
+{
+    struct cpu_rig *r = open_real();
+    (void)unused;
+    memcpy(r->ram + 0x5000, "abcXef", 6);
+    memcpy(r->ram + 0x6000, "abcYef", 6);
+    r->c.gpr[REG_SI] = 0x5000;
+    r->c.gpr[REG_DI] = 0x6000;
+    r->c.gpr[REG_CX] = 6;
+    assert_int_equal(RUN(r, "\xf3\xa6"), STEP_OK);
+    assert_int_equal(r->c.gpr[REG_CX], 2);
+    assert_int_equal(r->c.gpr[REG_SI], 0x5004);
+    assert_false(r->c.rflags & FLAG_ZF);
+    assert_true(r->c.rflags & FLAG_CF); /* X < Y */
+    rig_close(r);
+}
+
+static void faulting_instructions_change_nothing(void **unused)
+{
+    static const struct {
+        char bytes[8];
+        uint8_t count;
+    } t[] = {
+        { "\x48\x87\x03", 3 },         /* xchg [rbx], rax */
+        { "\x48\x01\x03", 3 },         /* add [rbx], rax */
+        { "\xf0\x48\x0f\xc1\x03", 5 }, /* lock xadd [rbx], rax */
+        { "\x8f\x03", 2 },             /* pop [rbx] */
+        { "\xff\x33", 2 },             /* push [rbx] */
+        { "\x48\x0f\xb1\x0b", 4 },     /* cmpxchg [rbx], rcx */
+        { "\xa5", 1 },                 /* movsd to [rdi] */
+        { "\xff\x13", 2 },             /* call [rbx] */
+    };
+    (void)unused;
+    for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
+        struct cpu_rig *r = rig_open(true, "max");
+        uint64_t before[16];
+        for (unsigned k = 0; k < 16; k++) {
+            r->c.gpr[k] = RIG_BASE + RIG_DATA + 64 * k;
+        }
+        /* The last byte lies past the RAM. */
+        r->c.gpr[REG_BX] = r->c.gpr[REG_DI] = RIG_BASE + RIG_BYTES - 1;
+        r->ram[RIG_BYTES - 1] = 0x77;
+        memcpy(before, r->c.gpr, sizeof(before));
+        r->c.rflags = 2;
+        assert_int_equal(run(r, t[n].bytes, t[n].count), STEP_FAULT);
+        assert_int_equal(r->c.rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_PF);
+        before[REG_SP] = r->c.gpr[REG_SP]; /* the handler's stack */
+        assert_memory_equal(before, r->c.gpr, sizeof(before));
+        assert_int_equal(r->ram[RIG_BYTES - 1], 0x77);
+        assert_int_equal(r->c.rflags & FLAGS_ARITH, 0);
+        rig_close(r);
+    }
+}
+
+/* XSAVE and XSAVEC areas written by emulation load on the host CPU. */
+static void save_areas_are_the_hosts(void **unused)
+{
+    static const char xsave[] = "\x48\x0f\xae\x23";  /* xsave64 [rbx] */
+    static const char xrstor[] = "\x48\x0f\xae\x2b"; /* xrstor64 [rbx] */
+    static const char fxsave[] = "\x48\x0f\xae\x03";
+    struct cpu_rig *r = rig_open(true, "max");
+    struct cpu *c = &r->c;
+    uint8_t image[VECTOR_BYTES] __attribute__((aligned(64))) = { 0 };
+    uint8_t *area = r->ram + RIG_DATA;
+    uint16_t fcw = 0x27f;
+    uint32_t mxcsr = 0x1fa0;
+    (void)unused;
+    memcpy(image, &fcw, 2);
+    memcpy(image + 24, &mxcsr, 4);
+    for (unsigned n = 160; n < 416; n++) {
+        image[n] = (uint8_t)(n * 7);
+    }
+    for (unsigned n = 576; n < 832; n++) {
+        image[n] = (uint8_t)(n * 11);
+    }
+    image[512] = 7;
+    uint8_t wanted[VECTOR_BYTES];
+    memcpy(wanted, image, sizeof(wanted));
+    c->gpr[REG_BX] = RIG_BASE + RIG_DATA;
+    c->gpr[REG_AX] = 7;
+    memcpy(r->ram + RIG_CODE, xsave, 4);
+    memset(area, 0, 1024);
+    assert_int_equal(emulate_vector_state(r, image), STEP_OK);
+    assert_memory_equal(area + 160, wanted + 160, 256);
+    if (r->model.xcr0_mask & 4) {
+        assert_memory_equal(area + 576, wanted + 576, 256);
+    }
+    assert_memory_equal(area, &fcw, 2);
+    assert_memory_equal(area + 24, &mxcsr, 4);
+    assert_int_equal(area[8] | area[9] | area[16], 0); /* no host pointers */
+    /* and back, changed */
+    area[200] ^= 0xff;
+    c->rip = RIG_BASE + RIG_CODE;
+    memcpy(r->ram + RIG_CODE, xrstor, 4);
+    assert_int_equal(emulate_vector_state(r, image), STEP_OK);
+    assert_int_equal(image[200], area[200]);
+    /* A bad header is #GP. */
+    area[512 + 16] = 1;
+    c->rip = RIG_BASE + RIG_CODE;
+    assert_int_equal(emulate_vector_state(r, image), STEP_FAULT);
+    assert_int_equal(c->rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_GP);
+    /* FXSAVE wants 16-byte alignment. */
+    rig_flat_state(r);
+    c->gpr[REG_BX] = RIG_BASE + RIG_DATA + 8;
+    memcpy(r->ram + RIG_CODE, fxsave, 4);
+    assert_int_equal(emulate_vector_state(r, image), STEP_FAULT);
+    assert_int_equal(c->rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_GP);
+    rig_close(r);
+}
+
+static void units_that_are_switched_off_fault(void **unused)
+{
+    static const struct {
+        const char *bytes;
+        uint8_t count;
+        uint64_t cr0, cr4_clear;
+        unsigned vector;
+    } t[] = {
+        { "\xd9\xe8", 2, CR0_TS, 0, EXC_NM }, /* fld1 */
+        { "\xd9\xe8", 2, CR0_EM, 0, EXC_NM },
+        { "\x0f\x58\xc1", 3, CR0_TS, 0, EXC_NM }, /* addps */
+        { "\x0f\x58\xc1", 3, CR0_EM, 0, EXC_UD },
+        { "\x0f\x58\xc1", 3, 0, CR4_OSFXSR, EXC_UD },
+        { "\x0f\xfc\xc1", 3, CR0_EM, 0, EXC_UD },          /* paddb mm */
+        { "\xc5\xf4\x58\xc1", 4, 0, CR4_OSXSAVE, EXC_UD }, /* vaddps */
+        { "\x9b", 1, CR0_TS | CR0_MP, 0, EXC_NM },         /* fwait */
+        { "\x62\xf1\x7c\x48\x58\xc1", 6, 0, 0, EXC_UD },   /* EVEX */
+    };
+    (void)unused;
+    for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
+        struct cpu_rig *r = rig_open(true, "max");
+        uint64_t image[VECTOR_BYTES / 8]
+            __attribute__((aligned(64))) = { 0x37f, 0, 0, 0x1f80 };
+        image[64] = 7;
+        r->c.cr0 |= t[n].cr0;
+        r->c.cr4 &= ~t[n].cr4_clear;
+        memcpy(r->ram + RIG_CODE, t[n].bytes, t[n].count);
+        assert_int_equal(emulate_vector_state(r, image), STEP_FAULT);
+        unsigned vector = (unsigned)(r->c.rip - RIG_BASE - RIG_HANDLERS) / 16;
+        if (vector != t[n].vector) fail_msg("case %u: vector %u", n, vector);
+        rig_close(r);
+    }
+}
+
+/* ---- CPU models */
+
+static void cpuid(const struct cpu_model *m, uint32_t leaf, uint32_t v[4])
+{
+    static struct cpu c;
+    memset(&c, 0, sizeof(c));
+    c.model = m;
+    c.apic_base = 0xfee00900;
+    cpu_cpuid(&c, leaf, 0, v);
+}
+
+static void models_show_their_features(void **unused)
+{
+    struct cpu_model m;
+    struct err e = ERR_INIT;
+    uint32_t v[4];
+    (void)unused;
+    assert_int_equal(cpu_model_build(&m, "max", 2, &e), 0);
+    assert_true(m.has_long && m.has_nx && m.has_x2apic);
+    cpuid(&m, 1, v);
+    assert_true(v[3] & 1u << 26); /* SSE2 */
+    assert_true(v[2] & 1u << 31); /* hypervisor */
+    cpuid(&m, 7, v);
+    assert_int_equal(v[1] & 1u << 16, 0); /* AVX-512F is never offered */
+    assert_int_equal(cpu_model_build(&m, "pentium2", 1, &e), 0);
+    assert_false(m.has_long);
+    cpuid(&m, 1, v);
+    assert_int_equal(v[0] >> 4 & 0xff, 0x65); /* family 6, model 5 */
+    assert_int_equal(v[3] & (1u << 15 | 1u << 25), 1u << 15); /* CMOV, SSE */
+    assert_int_equal(v[2], 0);
+    assert_int_equal(cpu_model_build(&m, "qemu64,-nx,+popcnt", 1, &e), 0);
+    assert_false(m.has_nx);
+    cpuid(&m, 1, v);
+    assert_true(v[2] & 1u << 23);
+}
+
+static void wrong_models_are_refused_by_name(void **unused)
+{
+    struct cpu_model m;
+    struct err e = ERR_INIT;
+    (void)unused;
+    assert_int_equal(cpu_model_build(&m, "i9000", 1, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "i9000"));
+    assert_int_equal(cpu_model_build(&m, "max,+warp", 1, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "warp"));
+    const char *title;
+    for (unsigned n = 0; cpu_model_list(n, &title); n++) {
+        assert_int_equal(cpu_model_build(&m, cpu_model_list(n, &title), 64, &e),
+                         0);
+        assert_true(m.leaf_count < 64);
+    }
+}
+
+/* ---- state */
+
+static void state_survives_a_round_trip(void **unused)
+{
+    struct cpu_rig *r = rig_open(true, "max");
+    struct cpu before;
+    struct state_out out = { NULL, 0, 0, 0 };
+    struct err e = ERR_INIT;
+    (void)unused;
+    for (unsigned n = 0; n < 16; n++) {
+        r->c.gpr[n] = 0x1111111111111111u * n;
+    }
+    r->c.dr[3] = 77;
+    r->c.mtrr_mask[5] = 0x800;
+    r->c.activity = CPU_HALTED;
+    memcpy(&before, &r->c, sizeof(before));
+    assert_int_equal(state_save(&out, cpu_state, &r->c), 0);
+    cpu_reset(&r->c);
+    assert_int_equal(state_load(out.data, out.bytes, cpu_state, &r->c, &e), 0);
+    assert_int_equal(cpu_state_check(&r->c, &e), 0);
+    assert_memory_equal(before.gpr, r->c.gpr, sizeof(before.gpr));
+    assert_memory_equal(before.seg, r->c.seg, sizeof(before.seg));
+    assert_int_equal(before.efer, r->c.efer);
+    assert_int_equal(before.rip, r->c.rip);
+    assert_int_equal(r->c.dr[3], 77);
+    assert_int_equal(r->c.mtrr_mask[5], 0x800);
+    assert_int_equal(r->c.activity, CPU_HALTED);
+    state_out_free(&out);
+    rig_close(r);
+}
+
+static void impossible_states_are_refused(void **unused)
+{
+    struct cpu_rig *r = rig_open(true, "max");
+    struct cpu *c = &r->c;
+    struct err e = ERR_INIT;
+    (void)unused;
+    assert_int_equal(cpu_state_check(c, &e), 0);
+    c->efer &= ~(uint64_t)EFER_LMA;
+    assert_int_equal(cpu_state_check(c, &e), -EINVAL);
+    rig_flat_state(r);
+    c->cr4 |= 1u << 30;
+    assert_int_equal(cpu_state_check(c, &e), -EINVAL);
+    rig_flat_state(r);
+    c->xcr0 = 0xe7;
+    assert_int_equal(cpu_state_check(c, &e), -EINVAL);
+    rig_flat_state(r);
+    c->rip = 1ull << 60;
+    assert_int_equal(cpu_state_check(c, &e), -EINVAL);
+    rig_flat_state(r);
+    memset(c->xsave, 0xff, sizeof(c->xsave)); /* made fit, not refused */
+    assert_int_equal(cpu_state_check(c, &e), 0);
+    assert_int_equal(c->xsave[520], 0);
+    assert_int_equal(c->xsave[26], 0);
+    rig_close(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decimal_arithmetic),
+        cmocka_unit_test(aam_by_zero_is_a_divide_error),
+        cmocka_unit_test(string_moves_wrap_at_64_kib),
+        cmocka_unit_test(overlapping_moves_replicate),
+        cmocka_unit_test(rep_stops_at_a_fault_with_exact_registers),
+        cmocka_unit_test(rep_stops_for_an_event_between_pages),
+        cmocka_unit_test(repe_cmps_stops_after_the_difference),
+        cmocka_unit_test(faulting_instructions_change_nothing),
+        cmocka_unit_test(save_areas_are_the_hosts),
+        cmocka_unit_test(units_that_are_switched_off_fault),
+        cmocka_unit_test(models_show_their_features),
+        cmocka_unit_test(wrong_models_are_refused_by_name),
+        cmocka_unit_test(state_survives_a_round_trip),
+        cmocka_unit_test(impossible_states_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
