@@ -252,10 +252,24 @@ static void dma_reaches_memory_alone(void **state)
 
 static void writes_and_endless_zeros_are_errors(void **state)
 {
+    enum { MIRRORS = 70 };
+    static struct mem_region mirror[MIRRORS];
     struct env *x = *state;
 
     assert_int_equal(dma(x, FW_CFG_DMA_WRITE, 4, BUFFER), FW_CFG_DMA_ERROR);
     assert_int_equal(dma(x, FW_CFG_DMA_READ, UINT32_MAX, 0), FW_CFG_DMA_ERROR);
+    /* Even where there is memory for all of them. */
+    for (unsigned i = 0; i < MIRRORS; i++) {
+        mem_init_alias(&mirror[i], "mirror", vm_ram(x->r->vm), 0, RAM_BYTES);
+        mem_add_locked(x->r->vm, mem_root(x->r->vm),
+                       0x10000000 + (uint64_t)i * RAM_BYTES, &mirror[i], 0);
+    }
+    assert_int_equal(dma(x, FW_CFG_DMA_READ, 5 << 20, 0x10000000), 0);
+    assert_int_equal(dma(x, FW_CFG_DMA_READ, 257 << 20, 0x10000000),
+                     FW_CFG_DMA_ERROR);
+    for (unsigned i = 0; i < MIRRORS; i++) {
+        mem_del_locked(x->r->vm, &mirror[i]);
+    }
     assert_int_equal(dma(x, FW_CFG_DMA_SKIP, UINT32_MAX, 0), 0);
     assert_int_equal(rig_in(x->r, DATA), 0);
 }

@@ -236,9 +236,12 @@ static void what_does_not_fit_is_refused(void **state)
     write_file(x->initrd, big, sizeof(big));
     x->cfg.initrd = x->initrd;
     assert_refused(x, bytes, "initial RAM disk");
-    x->cfg.initrd = x->kernel;
+    /* Between image and init_size there is no room either. */
+    put_le32(x->image + 0x260, 0x270000);
+    write_file(x->initrd, big, 70000);
+    assert_refused(x, bytes, "no room in memory for the initial RAM disk");
+    put_le32(x->image + 0x260, 0x40000);
     unlink(x->initrd);
-    x->cfg.initrd = x->initrd;
     assert_refused(x, bytes, "No such file");
 }
 
