@@ -34,10 +34,25 @@ static bool is_readable(const char *path)
            access(path, R_OK) == 0;
 }
 
+/* " (it comes with ...)" for a name that comes from one, else "". */
+static const char *advice(const char *name, char *buf, size_t cap)
+{
+    buf[0] = '\0';
+    for (unsigned i = 0; i < sizeof(packages) / sizeof(packages[0]); i++) {
+        const char *p = packages[i].prefix;
+
+        if (strncmp(name, p, strlen(p)) == 0) {
+            snprintf(buf, cap, " (it comes with the package %s)",
+                     packages[i].package);
+        }
+    }
+    return buf;
+}
+
 int firmware_find(const char *data_dir, const char *name, char *path,
                   size_t cap, struct err *e)
 {
-    const char *package = NULL;
+    char hint[80];
 
     if (strchr(name, '/') != NULL) {
         snprintf(path, cap, "%s", name);
@@ -47,23 +62,15 @@ int firmware_find(const char *data_dir, const char *name, char *path,
     if (data_dir != NULL) {
         snprintf(path, cap, "%s/%s", data_dir, name);
         if (is_readable(path)) return 0;
-        return err_set(e, -ENOENT, "no firmware file %s in %s", name, data_dir);
+        return err_set(e, -ENOENT, "no firmware file %s in %s%s", name,
+                       data_dir, advice(name, hint, sizeof(hint)));
     }
     for (unsigned i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
         snprintf(path, cap, "%s/%s", dirs[i], name);
         if (is_readable(path)) return 0;
     }
-    for (unsigned i = 0; i < sizeof(packages) / sizeof(packages[0]); i++) {
-        const char *p = packages[i].prefix;
-
-        if (strncmp(name, p, strlen(p)) == 0) package = packages[i].package;
-    }
-    if (package == NULL) {
-        return err_set(e, -ENOENT, "firmware file %s not found", name);
-    }
-    return err_set(e, -ENOENT,
-                   "firmware file %s not found; install the package %s", name,
-                   package);
+    return err_set(e, -ENOENT, "firmware file %s not found%s", name,
+                   advice(name, hint, sizeof(hint)));
 }
 
 static int read_open_file(int fd, const char *path, size_t max_bytes,
