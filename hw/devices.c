@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/size.h"
 #include "core/vm/vm.h"
 #include "hw/chips/chips.h"
 #include "hw/fw_cfg.h"
@@ -124,6 +125,18 @@ void device_print_list(FILE *out)
     }
 }
 
+/* Numbers in decimal, however the table writes them. */
+static void print_default(const struct prop *p, FILE *out)
+{
+    uint64_t v;
+
+    if ((p->type == P_U32 || p->type == P_U64) && uint_parse(p->def, &v) == 0) {
+        fprintf(out, " (default: %llu)", (unsigned long long)v);
+    } else {
+        fprintf(out, " (default: %s)", p->def);
+    }
+}
+
 static void print_prop(const struct prop *p, FILE *out)
 {
     char head[64];
@@ -134,7 +147,7 @@ static void print_prop(const struct prop *p, FILE *out)
         return;
     }
     fprintf(out, "  %-22s - %s", head, p->help != NULL ? p->help : "");
-    if (p->def != NULL) fprintf(out, " (default: %s)", p->def);
+    if (p->def != NULL) print_default(p, out);
     fputc('\n', out);
 }
 
