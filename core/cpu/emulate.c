@@ -116,10 +116,20 @@ static void check_breakpoints(struct cpu *c)
     }
 }
 
+/* An exception that a snapshot (of KVM) holds between fault and delivery. */
+static enum cpu_step deliver_pending(struct cpu *c)
+{
+    bool has_error = c->has_pending_error;
+    c->has_pending_exception = c->has_pending_error = false;
+    return cpu_deliver_exception(c, c->pending_vector, has_error,
+                                 c->pending_error);
+}
+
 static enum cpu_step emulate(struct cpu *c, void *unused)
 {
     (void)unused;
     struct insn i;
+    if (c->has_pending_exception) return deliver_pending(c);
     bool has_trap = c->rflags & FLAG_TF;
     if ((c->dr[7] & 0xff) && !(c->rflags & FLAG_RF)) check_breakpoints(c);
     fetch(c, &i);
