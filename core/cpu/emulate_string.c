@@ -79,7 +79,9 @@ static uint64_t chunk_elements(const struct cpu *c, const struct string *s,
 static uint64_t open_chunk(struct cpu *c, const struct insn *i,
                            struct string *s)
 {
-    bool is_slow = s->is_single || s->step < 0 || (c->rflags & FLAG_AC);
+    bool is_aligned_only = (c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) &&
+                           cpu_cpl(c) == 3;
+    bool is_slow = s->is_single || s->step < 0 || is_aligned_only;
     uint64_t n = is_slow ? 1 : s->count, m;
     if (s->has_src) {
         uint64_t off = c->gpr[REG_SI] & s->mask;
