@@ -38,6 +38,9 @@ bool is_system(const struct translator *t, const struct guest_insn *n)
     case ZYDIS_MNEMONIC_SWAPGS: return is_cpl0(t) && is_code64(t);
     case ZYDIS_MNEMONIC_RDTSC:
         return (is_cpl0(t) || !(t->mode.bits & BM_TSD)) && !t->is_verified;
+    case ZYDIS_MNEMONIC_RDTSCP:
+        return (is_cpl0(t) || !(t->mode.bits & BM_TSD)) && !t->is_verified &&
+               t->eng->cpu.model->has_rdtscp;
     case ZYDIS_MNEMONIC_PUSHF:
     case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ: return !(t->mode.bits & BM_VM86);
@@ -112,7 +115,7 @@ static bool emit_swapgs(struct translator *t)
     return true;
 }
 
-static bool emit_rdtsc(struct translator *t)
+static bool emit_rdtsc(struct translator *t, bool is_rdtscp)
 {
     struct enc shlx = {
         .is_vex = true,
@@ -135,6 +138,12 @@ static bool emit_rdtsc(struct translator *t)
     struct emitter *e = &t->hot;
     const int32_t add[2] = { FIELD(tsc_offset), FIELD(cpu.tsc_adjust) };
 
+    if (is_rdtscp) {
+        emit8(e, 0x0f); /* lfence: after all earlier instructions */
+        emit8(e, 0xae);
+        emit8(e, 0xe8);
+        emit_op_rm(e, 0x8b, false, H_CX, mem_gs(FIELD(cpu.tsc_aux)));
+    }
     emit8(e, 0x0f); /* rdtsc */
     emit8(e, 0x31);
     emit_const(e, S1, 32);
@@ -237,6 +246,8 @@ bool emit_system(struct translator *t, struct guest_insn *n)
     case ZYDIS_MNEMONIC_STAC:
     case ZYDIS_MNEMONIC_CLAC: return emit_set_ac(t, n);
     case ZYDIS_MNEMONIC_SWAPGS: return emit_swapgs(t);
+    case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(t, false);
+    case ZYDIS_MNEMONIC_RDTSCP: return emit_rdtsc(t, true);
     case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(t);
     case ZYDIS_MNEMONIC_MOV: return emit_from_segment(t, n);
     default: return emit_pushf(t, n);
