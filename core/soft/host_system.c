@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/translate.h"
 
+#include "core/cpu/cpuid.h"
+
 /*
  * System instructions that kernels execute all the time and that need no more
  * than a few fields of the engine.  None of the inserted code touches flags.
@@ -248,7 +250,6 @@ bool emit_system(struct translator *t, struct guest_insn *n)
     case ZYDIS_MNEMONIC_SWAPGS: return emit_swapgs(t);
     case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(t, false);
     case ZYDIS_MNEMONIC_RDTSCP: return emit_rdtsc(t, true);
-    case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(t);
     case ZYDIS_MNEMONIC_MOV: return emit_from_segment(t, n);
     default: return emit_pushf(t, n);
     }
