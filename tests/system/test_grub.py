@@ -4,8 +4,9 @@
 # - the menu is drawn in text mode, arrow keys move the selection
 # - `c` opens the command line, `ls` lists the drives the firmware knows
 # - a file that is no ISO ends in the firmware's own message
-import os
+import contextlib
 import re
+import shutil
 import tempfile
 
 import common                                           # noqa: F401
@@ -46,19 +47,21 @@ def test_grub_boots_from_cd(accel):
 
 @each('soft', 'kvm')
 def test_grub_boots_from_floppy(accel):
-    grub(accel, '(fd0) (fd0,msdos1)',
-         '-fda', guest('grub-rescue-floppy.img'), '-boot', 'a')
+    with copy(guest('grub-rescue-floppy.img')) as floppy:
+        grub(accel, '(fd0) (fd0,msdos1)', '-fda', floppy, '-boot', 'a')
 
 
 @each('soft', 'kvm')
 def test_grub_boots_from_hard_disk(accel):
-    with tempfile.TemporaryDirectory() as d:
-        # a copy: nothing may write to the guest everybody uses
-        disk = os.path.join(d, 'disk.img')
-        with open(guest('grub-rescue-usb.img'), 'rb') as src, \
-                open(disk, 'wb') as dst:
-            dst.write(src.read())
+    with copy(guest('grub-rescue-usb.img')) as disk:
         grub(accel, '(hd0) (hd0,msdos1) (fd0)', '-hda', disk)
+
+
+@contextlib.contextmanager
+def copy(path):
+    """A copy to write to; the guest itself stays as it was built."""
+    with tempfile.TemporaryDirectory() as d:
+        yield shutil.copy(path, d)
 
 
 def test_a_file_that_is_no_iso_ends_in_the_firmware_s_message():

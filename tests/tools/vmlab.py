@@ -9,6 +9,7 @@ monitor will do, so the tests themselves are tried against a peer:
 Everything waits for a condition with a generous limit; TEST_SLOW=3 makes all
 limits three times as long (sanitizers, a loaded machine).
 """
+import ctypes
 import fcntl
 import os
 import pty
@@ -73,6 +74,11 @@ def accel_args(accel):
     return ['-accel', accel]
 
 
+def die_with_parent():
+    """prctl(PR_SET_PDEATHSIG, SIGKILL): no machine outlives its test."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class VM:
     """One running machine with a monitor, without a window.
 
@@ -99,7 +105,8 @@ class VM:
         self.start = time.monotonic()
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(
-                cmd, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                cmd, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=die_with_parent)
         try:
             self.monitor = self._connect(self.monitor_path)
             if serial == 'socket':

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What is exercised: the machine manager in an 80x24 terminal (tmux)
+# - a machine is made in the form, with the ISO picked in the file browser; a
+#   bad value is marked while it is typed; Esc asks before typed text is lost
+# - it starts, its console shows the guest, keys reach it, Ctrl-A d leaves
+# - the manager is left and started again: the machine still runs, is shown
+#   with its screen, is paused, goes on, is stopped after a question
+# - it is deleted after a question and comes back by undo
+# - without a terminal the manager says so in one line, exit status 1
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import common                                           # noqa: F401
+from tap import Skip, main
+from vmlab import IS_PEER, ORRERY, SLOW, Fail, guest
+
+PROGRAM = os.path.abspath(ORRERY)
+
+
+class Manager:
+    """The manager in a tmux window of its own server."""
+
+    def __init__(self, home, cwd):
+        self.sock = os.path.join(home, 'tmux')
+        self.env = dict(os.environ, XDG_DATA_HOME=home, XDG_RUNTIME_DIR=home,
+                        LC_ALL='C.UTF-8', TERM='xterm-256color')
+        self.env.pop('TMUX', None)
+        self.cwd = cwd
+
+    def tmux(self, *args):
+        return subprocess.run(['tmux', '-S', self.sock, '-f', '/dev/null',
+                               *args], env=self.env, check=False,
+                              capture_output=True, text=True).stdout
+
+    def start(self):
+        self.tmux('new-session', '-d', '-x', '80', '-y', '24', '-c', self.cwd,
+                  PROGRAM)
+        self.wait(r'^ Orrery ')
+
+    def screen(self):
+        return self.tmux('capture-pane', '-p')
+
+    def keys(self, *names):
+        for n in names:
+            self.tmux('send-keys', n)
+
+    def type(self, text):
+        self.tmux('send-keys', '-l', text)
+
+    def wait(self, pattern, limit=20):
+        end = time.monotonic() + limit * SLOW
+        while True:
+            text = self.screen()
+            if re.search(pattern, text, re.M):
+                return text
+            if time.monotonic() > end:
+                raise Fail(f'not within {limit * SLOW:.0f} s: {pattern!r}\n'
+                           f'{text}')
+            time.sleep(0.05)
+
+    def wait_end(self, limit=20):
+        end = time.monotonic() + limit * SLOW
+        while 'no server' not in subprocess.run(
+                ['tmux', '-S', self.sock, 'ls'], env=self.env, check=False,
+                capture_output=True, text=True).stderr + 'no server' * (
+                    not os.path.exists(self.sock)):
+            if time.monotonic() > end:
+                raise Fail(f'the manager does not end\n{self.screen()}')
+            time.sleep(0.05)
+
+
+def test_a_machine_lives_longer_than_the_manager():
+    if IS_PEER:
+        raise Skip('the peer has no machine manager')
+    if not shutil.which('tmux'):
+        raise Skip('tmux is not installed')
+    home = tempfile.mkdtemp(prefix='orrery-')
+    iso = os.path.join(home, 'a grub, rescue.iso')
+    os.symlink(os.path.abspath(guest('grub-rescue-cdrom.iso')), iso)
+    m = Manager(home, home)
+    try:
+        drive(m)
+    finally:
+        subprocess.run([PROGRAM], env=m.env, check=False, capture_output=True,
+                       stdin=subprocess.DEVNULL)
+        stop_machines(home)
+        m.tmux('kill-server')
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def stop_machines(home):
+    """Whatever the test left running (a failed one)."""
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open(f'/proc/{pid}/cmdline', 'rb') as f:
+                args = f.read().split(b'\0')
+        except OSError:
+            continue
+        if b'-control' in args and any(a.startswith(home.encode())
+                                       for a in args):
+            os.kill(int(pid), 9)
+
+
+def drive(m):
+    m.start()
+    m.wait('No machine yet')
+    make(m)
+    use_console(m)
+    m.keys('q')
+    m.wait_end()
+    m.start()
+    find_again(m)
+    delete_and_undo(m)
+    m.keys('q')
+    m.wait_end()
+
+
+def make(m):
+    m.keys('n')
+    m.wait('New machine')
+    m.type('my grub')
+    m.wait('letters, digits, - _ and . only')
+    m.keys('Escape')
+    m.wait('will be lost')
+    m.keys('Enter')                     # the safe button
+    m.keys('C-u')
+    m.type('grub')
+    m.keys('Down', 'F3')
+    m.wait('CD-ROM: ')
+    m.type('rescue')
+    m.wait('narrow: rescue')
+    m.wait('"ISOIMAGE"|a grub, rescue.iso')
+    m.keys('Enter')
+    m.wait('CD-ROM .*a grub, rescue.iso')
+    m.keys('Down', 'Down', 'C-u')
+    m.type('12Q')
+    m.wait('memory 12Q: from 1M to 1024G')
+    m.keys('C-u')
+    m.type('128M')
+    m.keys('Down', 'Down', 'Down', 'C-u')
+    m.type('soft')
+    m.keys('F5')                        # create and start
+
+
+def use_console(m):
+    m.wait('GNU GRUB  version', 60)
+    m.wait('running . soft . 80x25 text')
+    m.keys('c')
+    m.wait('^grub>', 30)
+    m.type('echo "12 mice" $root')
+    m.keys('Enter')
+    m.wait('^12 mice ', 30)
+    m.keys('C-a', '?')
+    m.wait('Ctrl-Alt-Delete')
+    m.keys('Escape')
+    m.keys('C-a', 'd')
+    m.wait('grub - ● running')
+
+
+def find_again(m):
+    text = m.wait('1 machine, 1 running')
+    m.wait('● grub')
+    m.wait('grub>')                     # the live picture
+    m.keys('F6')
+    m.wait('‖ paused')
+    text = m.screen()
+    stood = re.search(r'paused (\d\d:\d\d:\d\d)', text).group(1)
+    m.keys('Enter')
+    m.wait('paused .* 80x25 text')
+    m.keys('C-a', 'p')
+    m.wait(r'running .* 80x25 text')
+    m.keys('C-a', 'd')
+    m.wait('● running (?!' + stood + ')')
+    m.keys('F4')
+    m.type('info status')
+    m.keys('Enter')
+    m.wait('VM status: running')
+    m.keys('Escape')
+    m.keys('Delete')
+    m.wait('Delete the machine: the machine is running')
+    m.keys('F5')
+    m.wait('switched off at once')
+    m.keys('Escape')
+    m.wait('● running')
+    m.keys('F5')
+    m.wait('switched off at once')
+    m.keys('Tab', 'Enter')
+    m.wait('grub - ○ off')
+
+
+def delete_and_undo(m):
+    m.keys('Delete')
+    m.wait('moves to the trash')
+    m.keys('Tab', 'Enter')
+    m.wait('0 machines')
+    m.keys('u')
+    m.wait('1 machine, 0 running')
+    m.wait('○ grub')
+
+
+def test_without_a_terminal_it_says_so():
+    if IS_PEER:
+        raise Skip('the peer has no machine manager')
+    p = subprocess.run([PROGRAM], stdin=subprocess.DEVNULL, check=False,
+                       capture_output=True, text=True)
+    if p.returncode != 1 or p.stderr.count('\n') != 1 or \
+            'needs a terminal' not in p.stderr or p.stdout:
+        raise Fail(f'status {p.returncode}: {p.stdout!r} {p.stderr!r}')
+
+
+if __name__ == '__main__':
+    main(globals())
