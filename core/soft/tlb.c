@@ -244,20 +244,28 @@ uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa)
     return eng->phys[i].page;
 }
 
+/*
+ * The halves of an entry serve different pages when a copy's source and
+ * destination share a slot, so an access fills its own half and takes the
+ * other only when that is free.
+ */
 static void enter(struct engine *eng, unsigned space, uint64_t lin,
-                  const struct cpu_page *p, uint8_t *page, bool can_write)
+                  const struct cpu_page *p, uint8_t *page, unsigned access,
+                  bool can_write)
 {
     unsigned slot = slot_of(lin);
     struct tlb_entry *t = &eng->tlb[space][slot];
-    uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1);
+    uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1), none = no_tag(slot);
 
-    t->rtag = tag;
-    t->rpage = (uint64_t)page;
-    if (can_write) {
+    if (!(access & ACC_WRITE) || t->rtag == none) {
+        t->rtag = tag;
+        t->rpage = (uint64_t)page;
+    }
+    if (can_write && ((access & ACC_WRITE) || t->wtag == none)) {
         t->wtag = tag;
         t->wpage = (uint64_t)page;
-    } else if (t->wtag == tag) {
-        t->wtag = no_tag(slot);
+    } else if (t->wtag == tag && !can_write) {
+        t->wtag = none;
     }
     if (!p->is_global) note_nonglobal(eng, space, slot);
     note_large_page(eng, lin, p->page_bytes);
@@ -291,7 +299,7 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
     if (access & ~(unsigned)(ACC_READ | ACC_WRITE)) {
         /* Fetches and implicit supervisor accesses are not entered. */
     } else {
-        enter(eng, space, lin, &p, page,
+        enter(eng, space, lin, &p, page, access,
               can_write && !is_code && p.can_write && !eng->is_verifying);
     }
     if ((access & ACC_WRITE) && is_code) return r->kind = PAGE_CODE;
