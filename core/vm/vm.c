@@ -148,6 +148,19 @@ void vm_add_listener(struct vm *vm, void (*fn)(void *arg, enum vm_event ev),
     }
 }
 
+void vm_remove_listener(struct vm *vm, void *arg)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < MAX_LISTENERS; i++) {
+        if (vm->listener[i].fn == NULL || vm->listener[i].arg == arg) {
+            continue;
+        }
+        vm->listener[n++] = vm->listener[i];
+    }
+    for (; n < MAX_LISTENERS; n++) vm->listener[n].fn = NULL;
+}
+
 enum run_state vm_run_state(struct vm *vm)
 {
     return vm->state;

@@ -83,6 +83,7 @@ enum vm_event {
 };
 void vm_add_listener(struct vm *vm, void (*fn)(void *arg, enum vm_event ev),
                      void *arg);
+void vm_remove_listener(struct vm *vm, void *arg);
 
 /* Exit status given by isa-debug-exit or the like; makes the loop quit. */
 void vm_exit_locked(struct vm *vm, int status);

@@ -89,11 +89,15 @@ int control_watch(struct control_client *c, bool on)
     return request(c, CTL_WATCH, &v, sizeof(v));
 }
 
-int control_key(struct control_client *c, unsigned keycode, bool is_down)
+int control_keys(struct control_client *c, const unsigned *codes,
+                 unsigned count)
 {
-    uint32_t v[2] = { keycode, is_down };
+    uint32_t v[1 + CONTROL_KEYS] = { count };
 
-    return request(c, CTL_KEY, v, sizeof(v));
+    if (count > CONTROL_KEYS) return -EINVAL;
+    for (unsigned i = 0; i < count; i++)
+        v[1 + i] = codes[i];
+    return request(c, CTL_KEYS, v, sizeof(v));
 }
 
 int control_mouse(struct control_client *c, int dx, int dy, int dz,

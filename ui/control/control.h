@@ -21,7 +21,7 @@ enum control_type {
     /* client to machine */
     CTL_WATCH = 1,  /* u32: 1 start, 0 stop sending the screen */
     CTL_ACK = 2,    /* frame drawn, send the next */
-    CTL_KEY = 3,    /* u32 key code, u32 is_down */
+    CTL_KEYS = 3,   /* u32 count, CONTROL_KEYS codes: press in order, release */
     CTL_MOUSE = 4,  /* i32 dx, dy, dz, u32 buttons */
     CTL_RUN = 5,    /* text: one monitor command line */
     CTL_STATUS = 6, /* ask for CTL_STATE */
@@ -38,6 +38,7 @@ struct control_header {
     uint32_t type, bytes; /* of the payload */
 };
 
+enum { CONTROL_KEYS = 4 };
 enum { CONTROL_MAX_REQUEST = 4095, CONTROL_MAX_REPLY = 72 << 20 };
 
 struct control_state {
@@ -95,7 +96,9 @@ const char *control_reply(const struct control_client *c);
 
 /* Requests: 0 or -EPIPE. */
 int control_watch(struct control_client *c, bool on);
-int control_key(struct control_client *c, unsigned keycode, bool is_down);
+/* Press the keys in order and release them, behind those sent before. */
+int control_keys(struct control_client *c, const unsigned *codes,
+                 unsigned count);
 int control_mouse(struct control_client *c, int dx, int dy, int dz,
                   unsigned buttons);
 int control_run(struct control_client *c, const char *line);

@@ -16,7 +16,7 @@
 #include "core/vm/vm.h"
 #include "ui/control/control.h"
 
-enum { MAX_CLIENTS = 8 };
+enum { MAX_CLIENTS = 8, KEY_HOLD_MS = 10 };
 
 struct client {
     struct control_server *s;
@@ -108,17 +108,16 @@ static void put_message(struct client *c, uint32_t type, const void *data,
     put(c, data, bytes);
 }
 
-static void put_state(struct client *c)
+/* VM lock held. */
+static void put_state_locked(struct client *c)
 {
     struct vm *vm = c->s->vm;
     struct control_state st = { 0 };
     struct rusage ru;
 
     getrusage(RUSAGE_SELF, &ru);
-    vm_lock(vm);
     st.run_state = vm_run_state(vm);
     st.guest_ns = clock_now_ns(vm);
-    vm_unlock(vm);
     st.cpus = vm_vcpu_count(vm);
     st.ram_bytes = vm_config(vm)->ram_bytes;
     st.cpu_ns =
@@ -286,13 +285,27 @@ static int request_bytes(uint32_t type)
 {
     switch (type) {
     case CTL_WATCH: return 4;
-    case CTL_KEY: return 8;
+    case CTL_KEYS: return 4 * (1 + CONTROL_KEYS);
     case CTL_MOUSE: return 16;
     case CTL_RUN: return -1;
     case CTL_ACK:
     case CTL_STATUS: return 0;
     default: return -2;
     }
+}
+
+/* Queued with a hold time: a keyboard controller takes only so many at once,
+ * and a paste comes all at once. */
+static void send_keys(struct vm *vm, const uint8_t *p)
+{
+    unsigned codes[CONTROL_KEYS], count = word(p, 0);
+
+    if (count > CONTROL_KEYS) return;
+    for (unsigned i = 0; i < count; i++)
+        codes[i] = word(p, 1 + i);
+    vm_lock(vm);
+    input_send_keys_locked(vm_input(vm), codes, count, KEY_HOLD_MS);
+    vm_unlock(vm);
 }
 
 static void handle(struct client *c, uint32_t type, uint8_t *p, uint32_t bytes)
@@ -305,11 +318,7 @@ static void handle(struct client *c, uint32_t type, uint8_t *p, uint32_t bytes)
         c->is_ready = true;
         if (c->has_news) send_now(c);
         break;
-    case CTL_KEY:
-        vm_lock(vm);
-        input_key_locked(vm_input(vm), word(p, 0), word(p, 1) != 0);
-        vm_unlock(vm);
-        break;
+    case CTL_KEYS: send_keys(vm, p); break;
     case CTL_MOUSE:
         vm_lock(vm);
         input_mouse_locked(vm_input(vm), (int)word(p, 0), (int)word(p, 1),
@@ -320,7 +329,11 @@ static void handle(struct client *c, uint32_t type, uint8_t *p, uint32_t bytes)
         p[bytes] = '\0'; /* in[] has room: see on_ready */
         run_line(c, (char *)p);
         break;
-    case CTL_STATUS: put_state(c); break;
+    case CTL_STATUS:
+        vm_lock(vm);
+        put_state_locked(c);
+        vm_unlock(vm);
+        break;
     default: break;
     }
     flush(c);
@@ -370,6 +383,19 @@ static void on_ready(void *arg, unsigned ready)
     drop(c);
 }
 
+/* Paused, goes on: every client hears of it at once. */
+static void on_vm_event(void *arg, enum vm_event ev)
+{
+    struct control_server *s = arg;
+
+    (void)ev;
+    for (unsigned i = 0; i < MAX_CLIENTS; i++) {
+        if (s->client[i].fd < 0) continue;
+        put_state_locked(&s->client[i]);
+        flush(&s->client[i]);
+    }
+}
+
 /* ---- listening ---- */
 
 static void on_connect(void *arg, unsigned ready)
@@ -385,6 +411,10 @@ static void on_connect(void *arg, unsigned ready)
         if (c->fd >= 0) continue;
         *c = (struct client){ .s = s, .fd = fd };
         if (loop_add_fd(s->loop, fd, LOOP_READ, on_ready, c, NULL) == 0) {
+            vm_lock(s->vm);
+            put_state_locked(c);
+            vm_unlock(s->vm);
+            flush(c);
             return;
         }
         c->fd = -1;
@@ -455,6 +485,7 @@ int control_server_open(struct vm *vm, const struct control_options *o,
         err_set(e, rc, "too many displays");
         goto unwatch;
     }
+    vm_add_listener(vm, on_vm_event, s);
     *out = s;
     return 0;
 unwatch:
@@ -473,6 +504,7 @@ void control_server_close(struct control_server *s)
 {
     if (s == NULL) return;
     display_remove_sink(vm_display(s->vm), s);
+    vm_remove_listener(s->vm, s);
     for (unsigned i = 0; i < MAX_CLIENTS; i++)
         drop(&s->client[i]);
     loop_del_fd(s->loop, s->fd);

@@ -42,21 +42,13 @@ static const char console_help[] =
 
 /* ---- keys to the guest ---- */
 
-static void send_keys(struct console *k, const unsigned *codes, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        control_key(k->c, codes[i], true);
-    for (unsigned i = count; i-- > 0;)
-        control_key(k->c, codes[i], false);
-}
-
 static void send_input(struct console *k, const struct term_input *in)
 {
     unsigned codes[TERM_KEY_CODES];
     struct term_key key;
 
     if (!term_key_decode(in, &key)) return;
-    send_keys(k, codes, term_key_codes(&key, codes));
+    control_keys(k->c, codes, term_key_codes(&key, codes));
 }
 
 static void send_function_key(struct console *k)
@@ -70,7 +62,7 @@ static void send_function_key(struct console *k)
 
     if (i < 0) return;
     code = input_key_by_name(key[i]);
-    send_keys(k, &code, 1);
+    control_keys(k->c, &code, 1);
 }
 
 /* ---- monitor ---- */
@@ -127,7 +119,7 @@ static void prefix_key(struct console *k, const struct term_input *in)
     case PREFIX: send_input(k, &(struct term_input){ .code = PREFIX }); break;
     case 'm':
     case 'c': ask_monitor(k); break;
-    case 'x': send_keys(k, ctrl_alt_del, 3); break;
+    case 'x': control_keys(k->c, ctrl_alt_del, 3); break;
     case 'f': send_function_key(k); break;
     case 'p': run_line(k, st == RUN_RUNNING ? "stop" : "cont", false); break;
     case 's': screenshot(k); break;
@@ -203,9 +195,7 @@ static void wait_for_news(struct console *k)
     struct pollfd p[2] = { { .fd = STDIN_FILENO, .events = POLLIN },
                            { .fd = control_fd(k->c), .events = POLLIN } };
 
-    if (poll(p, 2, TICK_MS) == 0 && control_ask_state(k->c) < 0) {
-        k->is_gone = true;
-    }
+    poll(p, 2, TICK_MS);
     if (control_poll(k->c) < 0) k->is_gone = true;
 }
 
@@ -222,9 +212,10 @@ void console_run(const char *name)
         return;
     }
     term_view_init(&k.view);
+    term_input_init();
     resize(&k);
     control_watch(k.c, true);
-    control_ask_state(k.c);
+    control_wait(k.c, CONTROL_NEW_STATE, TICK_MS);
     while (!k.is_done && !k.is_gone) {
         wait_for_news(&k);
         read_keys(&k);

@@ -14,13 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/base/size.h"
+#include "core/loop/loop.h"
 #include "core/vm/vm.h"
 #include "ui/control/control.h"
 #include "ui/display/term_view.h"
 #include "ui/manager/screen.h"
 
-enum { LIST_COLS = 28, TICK_MS = 500 };
+enum { LIST_COLS = 28, TICK_MS = 500, MAX_WATCHED = 64 };
 
 struct manager {
     struct machine *m;
@@ -34,6 +34,7 @@ struct manager {
     WINDOW *list, *detail, *preview;
     PANEL *list_panel, *detail_panel;
     bool is_done;
+    uint64_t looked_ns; /* when all machines were last asked */
 };
 
 struct action {
@@ -80,6 +81,7 @@ static void refresh_live(struct manager *g)
             machine_socket(g->m[i].name, path, sizeof(path), NULL) == 0 &&
             control_connect(path, &g->live[i], NULL) == 0) {
             control_watch(g->live[i], true);
+            control_wait(g->live[i], CONTROL_NEW_STATE, TICK_MS);
         }
         if (g->live[i] != NULL && control_ask_state(g->live[i]) < 0) {
             control_disconnect(g->live[i]);
@@ -636,8 +638,23 @@ static void draw(struct manager *g)
 
 /* ---- running ---- */
 
-static void poll_live(struct manager *g)
+/* Wait for a key, news of a machine, or the next look at all of them. */
+static void wait_for_news(struct manager *g)
 {
+    struct pollfd p[1 + MAX_WATCHED] = { { .fd = STDIN_FILENO,
+                                           .events = POLLIN } };
+    nfds_t n = 1;
+
+    for (size_t i = 0; i < g->count && n <= MAX_WATCHED; i++) {
+        if (g->live[i] == NULL) continue;
+        p[n].fd = control_fd(g->live[i]);
+        p[n++].events = POLLIN;
+    }
+    poll(p, n, TICK_MS);
+    if (loop_now_ns() - g->looked_ns > TICK_MS * UINT64_C(1000000)) {
+        refresh_live(g);
+        g->looked_ns = loop_now_ns();
+    }
     for (size_t i = 0; i < g->count; i++) {
         if (g->live[i] == NULL || control_poll(g->live[i]) >= 0) continue;
         control_disconnect(g->live[i]);
@@ -677,11 +694,10 @@ int manager_main(void)
     while (!g.is_done) {
         int key;
 
-        poll_live(&g);
         draw(&g);
-        key = screen_key(stdscr, TICK_MS);
-        if (key == ERR) refresh_live(&g);
-        handle(&g, key);
+        wait_for_news(&g);
+        while ((key = screen_key(stdscr, 0)) != ERR)
+            handle(&g, key);
     }
     drop_list(&g);
     term_view_fini(&g.view);
