@@ -384,7 +384,7 @@ static void basic_leaves(struct cpu_model *m, const struct base_model *b,
     if (!m->is_amd) {
         add_leaf(m, 4, 0, cores << 26 | 0x121, 0x01c0003f, 63, 1);
         add_leaf(m, 4, 1, cores << 26 | 0x122, 0x01c0003f, 63, 1);
-        add_leaf(m, 4, 2, cores << 26 | cores << 14 | 0x143, 0x03c0003f, 4095,
+        add_leaf(m, 4, 2, cores << 26 | cores << 14 | 0x143, 0x03c0003f, 2047,
                  1);
     }
     /* BHI_CTRL: branch history is kept apart on request (SPEC_CTRL bit 10),

@@ -59,11 +59,18 @@ static void x87_instructions_equal_the_host(void **unused)
     run(ORACLE_X87, 60000);
 }
 
+static void instructions_of_32_bit_code_equal_the_host(void **unused)
+{
+    (void)unused;
+    run(ORACLE_32, 300000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integer_instructions_equal_the_host),
         cmocka_unit_test(vector_instructions_equal_the_host),
+        cmocka_unit_test(instructions_of_32_bit_code_equal_the_host),
         cmocka_unit_test(x87_instructions_equal_the_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

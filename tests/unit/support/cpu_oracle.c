@@ -78,8 +78,10 @@ static bool is_excluded_mnemonic(const ZydisDecodedInstruction *z)
 {
     switch (z->mnemonic) {
     case ZYDIS_MNEMONIC_POPF: /* may set TF */
+    case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
     case ZYDIS_MNEMONIC_PUSHF: /* shows the host's system flags */
+    case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ:
     case ZYDIS_MNEMONIC_CPUID:
     case ZYDIS_MNEMONIC_RDTSC:
@@ -208,7 +210,7 @@ static void make_bytes(struct oracle *o)
         if (rnd(o) & 1) b[n] |= 0x78; /* vvvv not used */
         return;
     }
-    if (rnd(o) & 1) b[n++] = 0x40 | (rnd(o) & 15);
+    if (o->class != ORACLE_32 && (rnd(o) & 1)) b[n++] = 0x40 | (rnd(o) & 15);
     if (o->class == ORACLE_VECTOR || rnd(o) % 2 == 0) b[n++] = 0x0f;
     if (n && b[n - 1] == 0x0f) {
         unsigned map = rnd(o) % 4;
@@ -269,7 +271,8 @@ static void tame_bit_offset(struct oracle *o)
     case ZYDIS_MNEMONIC_BTC:
         if (o->op[1].type != ZYDIS_OPERAND_TYPE_REGISTER) return;
         o->start.gpr[(uint8_t)ZydisRegisterGetId(o->op[1].reg.value)] =
-            rnd(o) % 8192 - 4096;
+            (rnd(o) % 8192 - 4096) &
+            (o->class == ORACLE_32 ? UINT32_MAX : UINT64_MAX);
         return;
     default: return;
     }
@@ -330,6 +333,11 @@ static void make_state(struct oracle *o)
     if (o->zi.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
                             ZYDIS_ATTRIB_HAS_REPNE)) {
         o->start.gpr[REG_CX] = rnd(o) % 64;
+    }
+    if (o->class == ORACLE_32) {
+        for (unsigned n = 0; n < 16; n++) {
+            o->start.gpr[n] = n < 8 ? (uint32_t)o->start.gpr[n] : 0;
+        }
     }
     o->start.flags = rnd(o) & 0x8d5;
     if (rnd(o) % 4 == 0) o->start.flags |= FLAG_DF;
@@ -394,11 +402,12 @@ static bool is_same_fault(int sig, unsigned vector)
 {
     switch (sig) {
     case 4: return vector == EXC_UD;
+    case 5: return vector == EXC_OF || vector == EXC_BP;
     case 8: return vector == EXC_DE || vector == EXC_MF || vector == EXC_XM;
     case 11:
     case 7:
-        return vector == EXC_PF || vector == EXC_GP || vector == EXC_SS ||
-               vector == EXC_AC;
+        return vector == EXC_BR || vector == EXC_PF || vector == EXC_GP ||
+               vector == EXC_SS || vector == EXC_AC;
     default: return false;
     }
 }
@@ -527,8 +536,14 @@ void oracle_run(enum oracle_class class, uint64_t seed, uint64_t count,
     o->rig = rig_open(true, "max");
     o->class = class;
     o->random = seed * 0x9e3779b97f4a7c15 | 1;
-    ZydisDecoderInit(&o->decoder, ZYDIS_MACHINE_MODE_LONG_64,
-                     ZYDIS_STACK_WIDTH_64);
+    o->rig->is_32 = class == ORACLE_32;
+    if (class == ORACLE_32) {
+        ZydisDecoderInit(&o->decoder, ZYDIS_MACHINE_MODE_LEGACY_32,
+                         ZYDIS_STACK_WIDTH_32);
+    } else {
+        ZydisDecoderInit(&o->decoder, ZYDIS_MACHINE_MODE_LONG_64,
+                         ZYDIS_STACK_WIDTH_64);
+    }
     for (uint64_t n = 0; n < count; n++) {
         make_bytes(o);
         if (ZYAN_FAILED(ZydisDecoderDecodeFull(&o->decoder, o->bytes, 15,

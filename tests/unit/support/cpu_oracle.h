@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum oracle_class { ORACLE_INTEGER, ORACLE_VECTOR, ORACLE_X87 };
+enum oracle_class { ORACLE_INTEGER, ORACLE_VECTOR, ORACLE_X87, ORACLE_32 };
 
 struct oracle_report {
     uint64_t compared, faulted, skipped;

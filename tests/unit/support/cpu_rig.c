@@ -136,6 +136,7 @@ void rig_flat_state(struct cpu_rig *r)
         c->seg[n] = (struct cpu_segment){ 0x1b, 0xc0f3, UINT32_MAX, 0 };
     }
     c->seg[SEG_CS] = (struct cpu_segment){ 0x13, 0xa0fb, UINT32_MAX, 0 };
+    if (r->is_32) c->seg[SEG_CS].attr = 0xc0fb;
     c->gdt.base = RIG_BASE + RIG_GDT;
     c->gdt.limit = 31;
     c->idt.base = RIG_BASE + RIG_IDT;
@@ -183,49 +184,49 @@ void rig_close(struct cpu_rig *r)
 /* ---- native runs.  Everything is addressed absolutely below 2 GiB, so no
  * register is needed for it. */
 
-#define AREA         "0x20001000"
-#define GPR(n, name) "mov " AREA "+8*" #n ", %" name "\n\t"
+/* clang-format off */
+#define AREA "0x20001000"
+#define GET(n, name) "mov " AREA "+8*" #n ", %" name "\n\t"
 #define PUT(n, name) "mov %" name ", " AREA "+8*" #n "\n\t"
+#define ALL(x)                                                    \
+    x(0, "rax") x(1, "rcx") x(2, "rdx") x(3, "rbx") x(4, "rsp")   \
+    x(5, "rbp") x(6, "rsi") x(7, "rdi") x(8, "r8") x(9, "r9")     \
+    x(10, "r10") x(11, "r11") x(12, "r12") x(13, "r13")           \
+    x(14, "r14") x(15, "r15")
 
-/* The area: 16 GPRs, flags at 128, host rsp at 136, code address at 144,
- * vector image address at 152 or 0. */
+/* The area: 16 GPRs, flags at 128, host rsp at 136, far pointer to the code
+ * at 144, vector image address or 0 at 152, where to jump at 160: the code,
+ * or native_run_far for 32-bit code. */
 void native_run_area(void);
 void native_run_back(void);
-__asm__(
-    ".text\n"
-    "native_run_area:\n\t"
-    "push %rbx\n\tpush %rbp\n\tpush %r12\n\tpush %r13\n\t"
-    "push %r14\n\tpush %r15\n\t"
-    "mov %rsp, " AREA "+136\n\t"
-    "mov " AREA "+152, %rbx\n\t"
-    "test %rbx, %rbx\n\t"
-    "jz 1f\n\t"
-    "mov $7, %eax\n\txor %edx, %edx\n\txrstor64 (%rbx)\n\t"
-    "1: pushq " AREA "+128\n\tpopf\n\t" GPR(0, "rax") GPR(1, "rcx") GPR(
-        2, "rdx") GPR(3, "rbx") GPR(4, "rsp") GPR(5, "rbp") GPR(6, "rsi")
-        GPR(7, "rdi") GPR(8, "r8") GPR(9, "r9") GPR(10, "r10") GPR(11, "r11")
-            GPR(12, "r12") GPR(13, "r13") GPR(14, "r14") GPR(
-                15,
-                "r15") "jmp *" AREA "+144\n"
-                       "native_run_back:\n\t" PUT(0, "rax") PUT(1, "rcx")
-                           PUT(2, "rdx") PUT(3, "rbx") PUT(4, "rsp") PUT(
-                               5, "rbp") PUT(6, "rsi") PUT(7, "rdi")
-                               PUT(8, "r8") PUT(9, "r9") PUT(10, "r10") PUT(
-                                   11,
-                                   "r11") PUT(12,
-                                              "r12") PUT(13,
-                                                         "r13") PUT(14, "r14")
-                                   PUT(15,
-                                       "r15") "mov " AREA "+136, %rsp\n\t"
-                                              "pushf\n\tpopq " AREA
-                                              "+128\n\tcld\n\t"
-                                              "mov " AREA "+152, %rbx\n\t"
-                                              "test %rbx, %rbx\n\t"
-                                              "jz 2f\n\t"
-                                              "mov $7, %eax\n\txor %edx, %edx\n\txsave64 (%rbx)\n\tfninit\n\t"
-                                              "pushq $0x1f80\n\tldmxcsr (%rsp)\n\tadd $8, %rsp\n\t"
-                                              "2: pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\t"
-                                              "pop %rbp\n\tpop %rbx\n\tret\n");
+void native_run_far(void);
+__asm__(".text\n"
+        "native_run_area:\n\t"
+        "push %rbx\n\tpush %rbp\n\tpush %r12\n\tpush %r13\n\t"
+        "push %r14\n\tpush %r15\n\t"
+        "mov %rsp, " AREA "+136\n\t"
+        "mov " AREA "+152, %rbx\n\t"
+        "test %rbx, %rbx\n\t"
+        "jz 1f\n\t"
+        "mov $7, %eax\n\txor %edx, %edx\n\txrstor64 (%rbx)\n\t"
+        "1: mov $0x2b, %eax\n\tmov %eax, %ds\n\tmov %eax, %es\n\t"
+        "pushq " AREA "+128\n\tpopf\n\t"
+        ALL(GET)
+        "jmp *" AREA "+160\n"
+        "native_run_far:\n\t"
+        "ljmpl *" AREA "+144\n"
+        "native_run_back:\n\t"
+        ALL(PUT)
+        "mov " AREA "+136, %rsp\n\t"
+        "pushf\n\tpopq " AREA "+128\n\tcld\n\t"
+        "mov " AREA "+152, %rbx\n\t"
+        "test %rbx, %rbx\n\t"
+        "jz 2f\n\t"
+        "mov $7, %eax\n\txor %edx, %edx\n\txsave64 (%rbx)\n\tfninit\n\t"
+        "pushq $0x1f80\n\tldmxcsr (%rsp)\n\tadd $8, %rsp\n\t"
+        "2: pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\t"
+        "pop %rbp\n\tpop %rbx\n\tret\n");
+/* clang-format on */
 
 /* void emulate_area(struct cpu *c, void *image, void *fn): fn(c) between
  * xrstor and xsave. */
@@ -243,19 +244,29 @@ __asm__(".text\n"
 int native_insn_vector(struct cpu_rig *r, struct native_state *s,
                        const uint8_t *bytes, unsigned count, void *image)
 {
-    /* jmp *0(%rip): back */
+    /* jmp *0(%rip): back; 32-bit: ljmp $0x33, $that */
     static const uint8_t jump[] = { 0xff, 0x25, 0, 0, 0, 0 };
+    static const uint8_t far_jump[] = { 0xea, 0, 0, 0, 0, 0x33, 0 };
     uint8_t *code = r->ram + RIG_CODE, *area = r->ram + RIG_AREA;
     uint64_t back = (uint64_t)(uintptr_t)native_run_back;
     uint64_t start = RIG_BASE + RIG_CODE, flags = s->flags & 0xcd5;
-    uint64_t at = (uint64_t)(uintptr_t)image;
+    uint64_t far_start = start | (uint64_t)0x23 << 32;
+    uint64_t at = (uint64_t)(uintptr_t)image, to = start;
     memcpy(code, bytes, count);
+    if (r->is_32) {
+        uint32_t next = (uint32_t)(start + count + sizeof(far_jump));
+        memcpy(code + count, far_jump, sizeof(far_jump));
+        memcpy(code + count + 1, &next, 4);
+        count += sizeof(far_jump);
+        to = (uint64_t)(uintptr_t)native_run_far;
+    }
     memcpy(code + count, jump, sizeof(jump));
     memcpy(code + count + sizeof(jump), &back, 8);
     memcpy(area, s->gpr, 128);
     memcpy(area + 128, &flags, 8);
-    memcpy(area + 144, &start, 8);
+    memcpy(area + 144, &far_start, 8);
     memcpy(area + 152, &at, 8);
+    memcpy(area + 160, &to, 8);
     int sig = signals_call(native_run_area);
     if (sig) return sig;
     memcpy(s->gpr, area, 128);

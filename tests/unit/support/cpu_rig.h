@@ -38,6 +38,7 @@ struct cpu_rig {
     struct cpu_model model;
     uint8_t *ram;
     bool is_flat;
+    bool is_32; /* flat: 32-bit code, run natively in compatibility mode */
     unsigned out_port, out_bytes;
     uint32_t out_value, in_value;
     unsigned flushes, outs;
