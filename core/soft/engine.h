@@ -59,6 +59,13 @@ struct tlb_entry {
     uint64_t rpage, wpage; /* host address of the page */
 };
 
+/*
+ * The page the stack is in, checked for writing, is cached apart: its check
+ * is shorter.  NO_STACK_PAGE is no address of RAM; should a guest use it as one
+ * the access goes to host address 0 and faults.
+ */
+#define NO_STACK_PAGE (1ull << 63)
+
 /* Instruction fetch: linear page -> host page. */
 struct fetch_entry {
     uint64_t tag; /* linear page, or 1 */
@@ -135,6 +142,10 @@ struct engine {
     uint32_t if_flag;     /* EFLAGS.IF while guest code runs: 0 or 0x200 */
     uint32_t is_waiting;  /* an event waits for IF or the like */
     uint64_t other_flags; /* all but arithmetic, IF, RF, VM */
+    struct stack_page {
+        uint64_t page; /* linear; NO_STACK_PAGE: none */
+        uint64_t host;
+    } stack[SPACE_COUNT];
     struct flat_segment segment[SEG_COUNT];
     struct cpu cpu; /* at a fixed place by its alignment */
 
@@ -176,7 +187,8 @@ struct slow_site {
     uint16_t bytes;
     uint8_t is_write;
     uint8_t has_saved_flags; /* guest flags are in saved_flags */
-    uint32_t unused;
+    uint8_t is_stack;        /* through engine.stack */
+    uint8_t unused[3];
 };
 
 struct soft_vm {
@@ -220,6 +232,8 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin);
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa);
 void tlb_init(struct engine *eng);
 void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
+/* The stack is in the page of lin from now on, if that may be written. */
+void tlb_set_stack(struct engine *eng, uint64_t lin);
 /* No store reaches the host page directly any more. */
 void tlb_protect(struct engine *eng, const uint8_t *page);
 void ibt_clear(struct engine *eng, unsigned space);

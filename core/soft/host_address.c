@@ -239,6 +239,27 @@ static void emit_probe(struct translator *t, const struct access *a)
     f->is_write = a->is_write;
 }
 
+/* Stack accesses: one cached page instead of the table. */
+static void emit_stack_probe(struct translator *t, const struct access *a)
+{
+    struct emitter *e = &t->hot;
+    int32_t at = (int32_t)(offsetof(struct engine, stack) +
+                           t->space * sizeof(struct stack_page));
+    struct fixup *f;
+
+    emit_op_rm(e, 0x33, true, S1, mem_gs(at));
+    emit_op_rr(e, 0x81, true, 7, S1); /* cmp */
+    emit32(e, PAGE_BYTES - a->bytes);
+    emit_jcc(e, 7, emit_pc(e)); /* ja */
+    f = add_fixup(t, FIX_SLOW);
+    emit_op_rm(e, 0x03, true, S1, mem_gs(at + 8));
+    f->back = emit_pc(e);
+    f->tag_at = (uint32_t)at;
+    f->is_stack = true;
+    f->bytes = (uint16_t)a->bytes;
+    f->is_write = a->is_write;
+}
+
 /* Address known now: its entry is, too. */
 static void emit_constant_probe(struct translator *t, const struct access *a,
                                 uint64_t lin)
@@ -281,7 +302,11 @@ static bool is_linear(const struct translator *t, const struct access *a)
 void emit_checked(struct translator *t, const struct access *a)
 {
     emit_segment(t, a);
-    emit_probe(t, a);
+    if (a->base == REG_SP && a->index < 0 && a->asize > 2) {
+        emit_stack_probe(t, a);
+    } else {
+        emit_probe(t, a);
+    }
     restore_flags(t);
 }
 

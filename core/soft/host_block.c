@@ -146,10 +146,13 @@ static void cold_slow(struct translator *t, const struct fixup *f)
         .bytes = f->bytes,
         .is_write = f->is_write,
         .has_saved_flags = f->has_saved_flags,
+        .is_stack = f->is_stack,
     };
 
     if (f->is_const) {
         emit_const(e, S1, f->address);
+    } else if (f->is_stack) {
+        emit_op_rm(e, 0x33, true, S1, mem_gs((int32_t)f->tag_at));
     } else {
         emit_op_rm(
             e, 0x33, true, S1,
@@ -158,7 +161,8 @@ static void cold_slow(struct translator *t, const struct fixup *f)
     emit_call(e, t->cache->entry[CODE_SLOW]);
     emit64(e, site.rip);
     emit64(e, (uint64_t)site.bytes | (uint64_t)site.is_write << 16 |
-                  (uint64_t)site.has_saved_flags << 24);
+                  (uint64_t)site.has_saved_flags << 24 |
+                  (uint64_t)site.is_stack << 32);
     emit_jmp(e, f->back);
 }
 

@@ -11,8 +11,8 @@
 #define GS_HOST_FLAGS 0x78010
 #define GS_LINK       0x78018
 #define GS_TEMP       0x78020
-#define GS_GPR        0x78140
-#define GS_RIP        0x781c0
+#define GS_GPR        0x78180
+#define GS_RIP        0x78200
 
 /* enum leave_cause */
 #define CAUSE_LOOKUP  0

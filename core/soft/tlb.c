@@ -31,6 +31,12 @@ static unsigned slot_of(uint64_t lin)
     return lin >> PAGE_SHIFT & (TLB_ENTRIES - 1);
 }
 
+static void clear_stack(struct engine *eng, unsigned space)
+{
+    eng->stack[space].page = NO_STACK_PAGE;
+    eng->stack[space].host = 0;
+}
+
 static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
 {
     eng->tlb[space][slot].rtag = no_tag(slot);
@@ -138,6 +144,7 @@ static void flush_nonglobal(struct engine *eng)
 {
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         unsigned n = eng->nonglobal_count[s];
+        clear_stack(eng, s);
         if (n > NONGLOBAL_MAX) {
             clear_data(eng, s);
         } else {
@@ -170,6 +177,7 @@ static void flush_page(struct engine *eng, uint64_t lin)
     }
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_slot(eng, s, slot);
+        clear_stack(eng, s);
         if (!(eng->fetched_pages[s][bit / 64] >> (bit & 63) & 1)) continue;
         ibt_clear(eng, s);
         clear_fetch(eng, s);
@@ -202,6 +210,7 @@ void tlb_init(struct engine *eng)
 void tlb_protect(struct engine *eng, const uint8_t *page)
 {
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        clear_stack(eng, s);
         for (unsigned i = 0; i < TLB_ENTRIES; i++) {
             struct tlb_entry *t = &eng->tlb[s][i];
             if (t->wpage == (uint64_t)page) t->wtag = no_tag(i);
@@ -229,6 +238,16 @@ static uint8_t *host_page(struct engine *eng, uint64_t gpa, bool *can_write)
     if (gpa < f->start || f->size - (gpa - f->start) < PAGE_BYTES) return NULL;
     *can_write = f->can_write;
     return f->host + (gpa - f->start);
+}
+
+void tlb_set_stack(struct engine *eng, uint64_t lin)
+{
+    unsigned space = soft_space(&eng->cpu, 0);
+    const struct tlb_entry *t = &eng->tlb[space][slot_of(lin)];
+
+    if ((lin ^ t->wtag) >= PAGE_BYTES) return;
+    eng->stack[space].page = t->wtag;
+    eng->stack[space].host = t->wpage;
 }
 
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa)

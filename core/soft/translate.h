@@ -85,7 +85,7 @@ struct fixup {
     bool is_const;
     bool has_saved_flags;
     uint16_t bytes;
-    bool is_write;
+    bool is_write, is_stack;
 };
 
 struct translator {

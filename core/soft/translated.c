@@ -50,6 +50,15 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
     if (is_crossing(lin, site->bytes)) {
         return site->is_write ? 0 : load_crossing(eng, lin, site->bytes);
     }
+    if (site->is_stack) {
+        unsigned space = soft_space(&eng->cpu, 0);
+        const struct stack_page *p = &eng->stack[space];
+
+        tlb_set_stack(eng, lin);
+        if ((lin ^ p->page) < PAGE_BYTES) {
+            return p->host + (lin & (PAGE_BYTES - 1));
+        }
+    }
     switch (tlb_resolve(eng, lin,
                         site->is_write ? ACC_READ | ACC_WRITE : ACC_READ, &r)) {
     case PAGE_DIRECT: break;
@@ -58,6 +67,7 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
         break;
     default: return 0;
     }
+    if (site->is_stack) tlb_set_stack(eng, lin);
     if (eng->is_verifying && site->is_write) {
         return verify_log_store(eng, r.host, site->bytes);
     }
