@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "core/cpu/cpu.h"
-#include "core/cpu/mmu.h"
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
@@ -352,7 +351,7 @@ int cmd_gva2gpa(struct cmd *c, struct err *e)
     uint64_t gpa = 0;
 
     if (cpu == NULL) return err_set(e, -ENODEV, "No CPU");
-    if (cpu_walk_debug(cpu, (uint64_t)c->arg[0].number, &gpa) < 0) {
+    if (monitor_walk(c->vm, cpu, (uint64_t)c->arg[0].number, &gpa) < 0) {
         fputs("Unmapped\n", c->out);
     } else {
         fprintf(c->out, "gpa: %#llx\n", (unsigned long long)gpa);

@@ -107,6 +107,8 @@ void monitor_cpu_end(struct monitor_session *s);
 /* Value of a register by QEMU's name ("eip", "rax", "cs", "cr3").  -ENOENT. */
 int cpu_register(const struct cpu *c, const char *name, uint64_t *out);
 const char *cpu_register_name_at(unsigned i); /* NULL at the end */
+/* Linear to guest-physical as the CPU would, without side effects: 0, -1. */
+int monitor_walk(struct vm *vm, struct cpu *c, uint64_t lin, uint64_t *gpa);
 /* Octets at a linear address of the CPU: 0, or -EFAULT. */
 int cpu_read_linear(struct vm *vm, struct cpu *c, uint64_t lin, void *buf,
                     size_t bytes);

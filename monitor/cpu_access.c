@@ -13,10 +13,10 @@ struct cpu *monitor_cpu_begin(struct monitor_session *s, unsigned index)
     struct vcpu *v = vm_vcpu(s->vm, index);
 
     if (v == NULL || ops == NULL) return NULL;
-    vm_exclusive_begin_locked(s->vm);
+    vm_park_locked(s->vm);
     if (ops->vcpu_get != NULL) ops->vcpu_get(v);
     if (v->cpu == NULL) {
-        vm_exclusive_end_locked(s->vm);
+        vm_unpark_locked(s->vm);
         return NULL;
     }
     return v->cpu;
@@ -24,7 +24,7 @@ struct cpu *monitor_cpu_begin(struct monitor_session *s, unsigned index)
 
 void monitor_cpu_end(struct monitor_session *s)
 {
-    vm_exclusive_end_locked(s->vm);
+    vm_unpark_locked(s->vm);
 }
 
 /* General registers: 64-, 32-bit names in SDM order of encoding. */
@@ -90,6 +90,35 @@ const char *cpu_register_name_at(unsigned i)
     return i - 33 < FIELDS ? fields[i - 33].name : NULL;
 }
 
+/* KVM walks page tables itself and leaves its CPUs without the means. */
+static void *phys_ptr(struct cpu *c, uint64_t gpa)
+{
+    const struct mem_frag *f = mem_find(c->vcpu->vm, gpa);
+
+    if (f == NULL || f->host == NULL) return NULL;
+    return f->host + (gpa - f->start);
+}
+
+static const struct cpu_ops walk_ops = { .phys_ptr = phys_ptr };
+
+int monitor_walk(struct vm *vm, struct cpu *c, uint64_t lin, uint64_t *gpa)
+{
+    const struct cpu_ops *ops = c->ops;
+    struct vcpu *v = c->vcpu;
+    int rc;
+
+    if (ops == NULL || ops->phys_ptr == NULL) {
+        c->ops = &walk_ops;
+        for (unsigned i = 0; i < vm_vcpu_count(vm); i++) {
+            if (vm_vcpu(vm, i)->cpu == c) c->vcpu = vm_vcpu(vm, i);
+        }
+    }
+    rc = cpu_walk_debug(c, lin, gpa);
+    c->ops = ops;
+    c->vcpu = v;
+    return rc;
+}
+
 int cpu_read_linear(struct vm *vm, struct cpu *c, uint64_t lin, void *buf,
                     size_t bytes)
 {
@@ -100,7 +129,7 @@ int cpu_read_linear(struct vm *vm, struct cpu *c, uint64_t lin, void *buf,
         uint64_t gpa = 0;
 
         if (n > bytes) n = bytes;
-        if (cpu_walk_debug(c, lin, &gpa) < 0) return -EFAULT;
+        if (monitor_walk(vm, c, lin, &gpa) < 0) return -EFAULT;
         mem_read_locked(vm, gpa, to, n);
         to += n;
         lin += n;

@@ -67,6 +67,12 @@ void vm_start_locked(struct vm *vm);
 void vm_stop_locked(struct vm *vm, enum run_state why);
 void vm_reset_locked(struct vm *vm); /* all devices and CPUs */
 
+/* Hold every vCPU thread outside the accelerator's run function, so that its
+ * registers can be got and put (KVM allows it nowhere else); run state and
+ * guest clock stay.  Loop thread; the lock is released while waiting.  Nests. */
+void vm_park_locked(struct vm *vm);
+void vm_unpark_locked(struct vm *vm);
+
 /* Ask for something from any thread, lock held or not; text (static) says
  * why, for RUN_INTERNAL_ERROR. */
 void vm_request(struct vm *vm, enum vm_request r);

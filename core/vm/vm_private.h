@@ -100,9 +100,6 @@ int vm_port_init(struct vm *vm, struct err *e);
 void vm_port_exit(struct vm *vm);
 void vm_clock_init(struct vm *vm);
 void vm_vcpus_exit(struct vm *vm);
-/* Wait until every vCPU thread is parked; VM lock held, released meanwhile. */
-void vm_park_locked(struct vm *vm);
-void vm_unpark_locked(struct vm *vm);
 void vm_notify_locked(struct vm *vm, enum vm_event ev);
 
 #endif

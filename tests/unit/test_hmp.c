@@ -223,6 +223,9 @@ static void linear_addresses_go_through_the_page_tables(void **state)
            "0000000000401000: 0000000000100000 -------UW\n");
     expect(r, "gva2gpa 0x400ff0", "gpa: 0xffff0\n");
     expect(r, "gva2gpa 0", "Unmapped\n");
+    r->cpu->ops = NULL; /* as KVM leaves it */
+    expect(r, "gva2gpa 0x400ff0", "gpa: 0xffff0\n");
+    expect(r, "x /1xw 0x400ff0", "0000000000400ff0: 0x00e05bea\n");
 }
 
 static void instructions_are_disassembled_for_the_mode(void **state)
