@@ -176,7 +176,7 @@ run:
 DESTDIR ?=
 install: $(B)/orrery
 	install -Dm755 $(B)/orrery $(DESTDIR)$(PREFIX)/bin/orrery
-	$(if $(wildcard doc/orrery.1),install -Dm644 doc/orrery.1 \
+	$(if $(wildcard assets/orrery.1),install -Dm644 assets/orrery.1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/orrery.1)
 
 clean:
