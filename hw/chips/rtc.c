@@ -455,6 +455,7 @@ static void rtc_destroy(struct dev *d)
 {
     struct rtc *r = d->s;
 
+    vm_remove_listener(d->vm, r);
     timer_disarm_locked(&r->timer);
     port_unmap_locked(d->vm, 0x70, 2, r);
 }

@@ -426,6 +426,7 @@ static void piix4pm_destroy(struct dev *d)
 {
     struct piix4pm *p = d->s;
 
+    vm_remove_listener(d->vm, p);
     timer_disarm_locked(&p->timer);
     p->pci.config[CFG_PMREGMISC] = p->pci.config[CFG_SMBHSTCFG] = 0;
     update_ports(p);
