@@ -163,10 +163,13 @@ static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
     struct page_ref r;
     uint64_t off;
 
-    if (access & ACC_WRITE) {
+    if (access == ACC_EXEC) {
+        uint8_t *p = eng->is_mode_stale ? NULL : tlb_fetch(eng, lin);
+        if (p) return p;
+    } else if (access & ACC_WRITE) {
         off = lin ^ t->wtag;
         if (off < PAGE_BYTES) return (void *)(t->wpage + off);
-    } else if (!(access & ACC_EXEC)) {
+    } else {
         off = lin ^ t->rtag;
         if (off < PAGE_BYTES) return (void *)(t->rpage + off);
     }

@@ -315,9 +315,7 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
     }
     r->host = page + (lin & (PAGE_BYTES - 1));
     if (can_write) is_code = code_page_is_live(eng->soft, page);
-    if (access & ~(unsigned)(ACC_READ | ACC_WRITE)) {
-        /* Fetches and implicit supervisor accesses are not entered. */
-    } else {
+    if (!(access & ACC_EXEC)) {
         enter(eng, space, lin, &p, page, access,
               can_write && !is_code && p.can_write && !eng->is_verifying);
     }
