@@ -56,7 +56,7 @@ struct block {
     uint8_t flags_in; /* arithmetic flags live at entry, non-zero if any */
     uint32_t undefined_out; /* flags with no defined value at the end */
     uint32_t live_out;      /* flags that may be used afterwards */
-    uint8_t verified; /* verify=on: times compared */
+    uint8_t verified;       /* verify=on: times compared */
     bool is_dead;
 };
 
