@@ -29,7 +29,9 @@ struct kvm_slot {
 struct kvm_accel {
     struct vm *vm;
     int dev_fd, vm_fd;
-    size_t run_bytes; /* of the shared kvm_run mapping */
+    size_t run_bytes;            /* of the shared kvm_run mapping */
+    struct kvm_clock_data clock; /* kvmclock when guest time stopped */
+    bool has_clock;
     struct kvm_slot slot[KVM_MAX_SLOTS];
     unsigned slot_max; /* the kernel's limit or KVM_MAX_SLOTS */
     struct kvm_cpuid2 *cpuid;
@@ -83,6 +85,8 @@ int kvm_put_state(struct kvm_vcpu *k);
 /* kvm_run.c */
 void kvm_run_vcpu(struct vcpu *v);
 void kvm_kick(struct vcpu *v);
+/* Do the writes collected in the ring all vCPUs share; VM lock held. */
+void kvm_serve_coalesced_locked(struct kvm_vcpu *k);
 
 /* kvm_signal.c: make a thread's KVM_RUN return. */
 void kvm_signals_init(void);

@@ -119,15 +119,34 @@ static void vcpu_put(struct vcpu *v)
     ((struct kvm_vcpu *)v->engine)->is_dirty = true;
 }
 
-/* ---- pause: kvmclock stands still with guest time (api.rst 4.71) ---- */
+/* ---- pause: kvmclock stands still with guest time (api.rst 4.29, 4.71) ----
+ */
 
 static void paused(struct vm *vm)
 {
+    struct kvm_accel *a = kvm_of(vm);
+
+    a->has_clock = kvm_call(a->vm_fd, KVM_GET_CLOCK, &a->clock) >= 0;
     for (unsigned i = 0; i < vm_vcpu_count(vm); i++) {
         struct kvm_vcpu *k = vm_vcpu(vm, i)->engine;
 
         ioctl(k->fd, KVM_KVMCLOCK_CTRL, 0);
     }
+}
+
+static void resumed(struct vm *vm)
+{
+    struct kvm_accel *a = kvm_of(vm);
+    struct kvm_clock_data d = { .clock = a->clock.clock };
+
+    if (a->has_clock) kvm_call(a->vm_fd, KVM_SET_CLOCK, &d);
+    a->has_clock = false;
+}
+
+static void sync_vm(struct vm *vm)
+{
+    if (vm_vcpu_count(vm) == 0) return;
+    kvm_serve_coalesced_locked(vm_vcpu(vm, 0)->engine);
 }
 
 static void print_stats(struct vm *vm, FILE *out)
@@ -158,6 +177,8 @@ static const struct vm_accel_ops kvm_ops = {
     .vcpu_get = vcpu_get,
     .vcpu_put = vcpu_put,
     .paused = paused,
+    .resumed = resumed,
+    .sync = sync_vm,
     .print_stats = print_stats,
     .close = close_vm,
     .has_kernel_lapic = true,

@@ -46,7 +46,7 @@ static void serve_io(struct kvm_vcpu *k)
 
 /* Writes the kernel collected in the ring (api.rst 4.116): before anything
  * that could see their effect. */
-static void serve_coalesced_locked(struct kvm_vcpu *k)
+void kvm_serve_coalesced_locked(struct kvm_vcpu *k)
 {
     struct kvm_coalesced_mmio_ring *ring;
     unsigned max;
@@ -200,7 +200,7 @@ static bool enter(struct kvm_vcpu *k)
     vcpu_take(v, VCPU_FLUSH);
     if (k->a->coalesced_page != 0) {
         vm_lock(k->a->vm);
-        serve_coalesced_locked(k);
+        kvm_serve_coalesced_locked(k);
         vm_unlock(k->a->vm);
     }
     if (rc == -EINTR || rc == -EAGAIN) return true;

@@ -5,6 +5,8 @@
  * the undefined ones too, are those of the host CPU by construction.
  * The stack pointer is moved past the red zone around pushf and popf.
  */
+#include "core/cpu/alu.h"
+
 #include "core/cpu/emu.h"
 
 #define FLAGS_IN  "lea -128(%%rsp), %%rsp\n\tpush %[f]\n\tpopf\n\t"

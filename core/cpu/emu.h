@@ -2,6 +2,7 @@
 #ifndef ORRERY_CPU_EMU_H
 #define ORRERY_CPU_EMU_H
 
+#include "core/cpu/alu.h"
 #include "core/cpu/copy.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/cpuid.h"
@@ -311,50 +312,5 @@ bool op_vex_mxcsr(struct cpu *c, const struct insn *i);
 void op_xgetbv(struct cpu *c);
 void op_xsetbv(struct cpu *c);
 void fwait_check(struct cpu *c, bool is_wait);
-
-/* ---- arithmetic on values (alu.c); flags in and out: arithmetic flags */
-
-enum alu_op {
-    ALU_ADD,
-    ALU_OR,
-    ALU_ADC,
-    ALU_SBB,
-    ALU_AND,
-    ALU_SUB,
-    ALU_XOR,
-    ALU_CMP,
-    ALU_TEST,
-};
-enum shift_op {
-    SH_ROL,
-    SH_ROR,
-    SH_RCL,
-    SH_RCR,
-    SH_SHL,
-    SH_SHR,
-    SH_SAL,
-    SH_SAR
-};
-enum unary_op { UN_INC, UN_DEC, UN_NOT, UN_NEG };
-enum scan_op { SCAN_BSF, SCAN_BSR, SCAN_TZCNT, SCAN_LZCNT, SCAN_POPCNT };
-
-uint64_t alu_binary(enum alu_op op, unsigned bytes, uint64_t a, uint64_t b,
-                    uint64_t *flags);
-uint64_t alu_shift(enum shift_op op, unsigned bytes, uint64_t a, uint8_t count,
-                   uint64_t *flags);
-uint64_t alu_double_shift(bool is_right, unsigned bytes, uint64_t a, uint64_t b,
-                          uint8_t count, uint64_t *flags);
-uint64_t alu_unary(enum unary_op op, unsigned bytes, uint64_t a,
-                   uint64_t *flags);
-uint64_t alu_scan(enum scan_op op, unsigned bytes, uint64_t old, uint64_t a,
-                  uint64_t *flags);
-/* MUL/IMUL one operand: a * b into *lo, *hi. */
-void alu_multiply(bool is_signed, unsigned bytes, uint64_t a, uint64_t b,
-                  uint64_t *lo, uint64_t *hi, uint64_t *flags);
-uint64_t alu_imul(unsigned bytes, uint64_t a, uint64_t b, uint64_t *flags);
-/* false: #DE.  Flags as the host leaves them. */
-bool alu_divide(bool is_signed, unsigned bytes, uint64_t *lo, uint64_t *hi,
-                uint64_t divisor, uint64_t *flags);
-bool alu_condition(unsigned cc, uint64_t flags);
 
 #endif

@@ -5,6 +5,8 @@
  * instruction (LOCK legality, interrupt shadow, RF, single step,
  * instruction breakpoints).
  */
+#include "core/cpu/emulate.h"
+
 #include "core/cpu/emu.h"
 
 /* Copy up to 15 instruction bytes of the page at lin to i->bytes + have. */

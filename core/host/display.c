@@ -205,8 +205,10 @@ void display_damage(struct display *d, struct rect r)
 
 void display_refresh_locked(struct display *d)
 {
+    const struct vm_accel_ops *accel = vm_accel(d->vm, NULL);
     bool is_full = d->needs_full;
 
+    if (accel != NULL && accel->sync != NULL) accel->sync(d->vm);
     d->needs_full = false;
     d->needs_damage |= is_full;
     if (d->source.refresh != NULL) d->source.refresh(d->source.arg, is_full);

@@ -122,6 +122,9 @@ struct vm_accel_ops {
     void (*vcpu_put)(struct vcpu *v);   /* v->cpu was changed */
     void (*paused)(struct vm *vm);      /* guest time stopped / goes on */
     void (*resumed)(struct vm *vm);
+    /* Let devices see what the accelerator still holds back (coalesced
+     * writes); VM lock held, any thread. */
+    void (*sync)(struct vm *vm);
     void (*print_stats)(struct vm *vm, FILE *out);
     void (*close)(struct vm *vm);
     bool has_kernel_lapic;
