@@ -14,6 +14,7 @@ exit status is 0 when nothing failed and something passed.
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -52,7 +53,17 @@ class Run:
         self.env['GUESTS'] = os.path.abspath(guests)
         self.limit = float(os.environ.get('TEST_LIMIT', 900))
         self.lock = threading.Lock()
+        self.running = set()            # process groups of running tests
         self.passed = self.failed = self.skipped = 0
+
+    def stop(self, signum, _):
+        """End what runs, then ourselves: nothing outlives a stopped check."""
+        for group in list(self.running):
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except OSError:
+                pass
+        os._exit(128 + signum)
 
     def one(self, cmd):
         name = title(cmd)
@@ -64,12 +75,14 @@ class Run:
                 p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out,
                                      stderr=subprocess.STDOUT, env=self.env,
                                      start_new_session=True)
+                self.running.add(p.pid)
                 try:
                     status = p.wait(self.limit)
                 except subprocess.TimeoutExpired:
                     os.killpg(p.pid, 9)
                     status = p.wait()
                     why = f'still running after {self.limit:.0f} s'
+                self.running.discard(p.pid)
             except OSError as e:
                 status, why = 127, str(e)
         with open(log, errors='replace') as f:
@@ -143,6 +156,8 @@ def main(argv):
         else:
             rest.append(a)
     run = Run(builddir, guests or os.path.join(builddir, 'guests'))
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(s, run.stop)
     run.all(items(rest), jobs)
     if run.skipped:
         print(f'{run.skipped} skipped')
