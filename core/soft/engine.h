@@ -159,8 +159,8 @@ struct engine {
     struct mode_key ibt_mode[SPACE_COUNT];
     uint16_t ibt_used[SPACE_COUNT][IBT_USED_MAX]; /* slots filled */
     unsigned ibt_used_count[SPACE_COUNT];
-    bool ibt_has_nonglobal[SPACE_COUNT];
-    uint64_t fetched_pages[SPACE_COUNT][4]; /* bloom filter since IBT clear */
+    bool ibt_has_nonglobal[SPACE_COUNT], fetch_has_nonglobal[SPACE_COUNT];
+    uint64_t fetched_pages[SPACE_COUNT][4]; /* filter of pages in fetch[] */
     struct fetch_entry fetch[SPACE_COUNT][FETCH_ENTRIES];
     uint64_t large_filter[LARGE_FILTER_BITS / 64];
     uint64_t ibt_miss; /* what an empty ibt slot holds */

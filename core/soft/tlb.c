@@ -55,6 +55,8 @@ static void clear_fetch(struct engine *eng, unsigned space)
     for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
         eng->fetch[space][i].tag = 1;
     }
+    for (unsigned i = 0; i < 4; i++) eng->fetched_pages[space][i] = 0;
+    eng->fetch_has_nonglobal[space] = false;
 }
 
 void ibt_clear(struct engine *eng, unsigned space)
@@ -72,8 +74,6 @@ void ibt_clear(struct engine *eng, unsigned space)
     }
     eng->ibt_used_count[space] = 0;
     eng->ibt_has_nonglobal[space] = false;
-    for (unsigned i = 0; i < 4; i++)
-        eng->fetched_pages[space][i] = 0;
 }
 
 /* A large page may be cached as many small ones, and INVLPG of one of its
@@ -153,8 +153,9 @@ static void flush_nonglobal(struct engine *eng)
             }
             eng->nonglobal_count[s] = 0;
         }
-        if (!eng->ibt_has_nonglobal[s]) continue;
-        ibt_clear(eng, s);
+        if (eng->ibt_has_nonglobal[s]) ibt_clear(eng, s);
+        if (!eng->fetch_has_nonglobal[s]) continue;
+        eng->fetch_has_nonglobal[s] = false;
         for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
             struct fetch_entry *f = &eng->fetch[s][i];
             if (!f->is_global) f->tag = 1;
@@ -345,6 +346,9 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
         note_large_page(eng, lin, p.page_bytes);
     }
     eng->fetched_pages[space][bit / 64] |= 1ull << (bit & 63);
-    if (!f->is_global) eng->ibt_has_nonglobal[space] = true;
+    if (!f->is_global) {
+        eng->ibt_has_nonglobal[space] = true;
+        eng->fetch_has_nonglobal[space] = true;
+    }
     return f->page + (lin & (PAGE_BYTES - 1));
 }
