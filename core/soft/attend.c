@@ -10,7 +10,7 @@
  * and waiting for them.
  */
 
-enum { IDLE_SPINS = 2000 }; /* about 50 us of PAUSE */
+enum { IDLE_SPINS = 1000 }; /* about 50 us of PAUSE */
 
 /* The events that could be served in the CPU's present state. */
 static uint32_t served_events(const struct engine *eng)
