@@ -447,6 +447,8 @@ static void check_unit(struct cpu *c, const struct insn *i, char kind)
         bool is_bmi1 = i->map == MAP_0F38 && (i->op == 0xf2 || i->op == 0xf3 ||
                                               (i->op == 0xf7 && i->pp == 0));
         if (!model_bit(c, 7, 1, is_bmi1 ? 3 : 8)) throw_ud(c);
+        /* RORX has no such operand (SDM 2B, "VEX.vvvv must be 1111b"). */
+        if (i->map == MAP_0F3A && i->vvvv != 0) throw_ud(c);
     } else if (i->has_vex) {
         check_avx(c);
     } else if (is_mmx(i, kind) || kind == 'z') {

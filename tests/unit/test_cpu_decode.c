@@ -70,7 +70,9 @@ static bool is_left_out(const ZydisDecodedInstruction *z)
     default: break;
     }
     if (z->meta.isa_ext == ZYDIS_ISA_EXT_PADLOCK || /* VIA */
-        z->meta.isa_ext == ZYDIS_ISA_EXT_KNC) {     /* Knights Corner */
+        z->meta.isa_ext == ZYDIS_ISA_EXT_KNC ||     /* Knights Corner */
+        z->meta.isa_ext == ZYDIS_ISA_EXT_KNCE ||
+        z->meta.isa_ext == ZYDIS_ISA_EXT_KNCV) {
         return true;
     }
     switch (z->mnemonic) {
