@@ -378,6 +378,9 @@ static bool decode_one(struct translator *t, struct guest_insn *n,
     insn_flags(&n->d, &n->use, &n->kill, &n->undefined);
     if (n->kind == INSN_EMULATE) n->use = FLAGS_ARITH;
     t->count++;
+    /* One instruction after STI the interrupt is due, before a CLI that may
+     * follow (firmware waits so): the next block begins with the poll. */
+    if (t->count > 1 && n[-1].d.mnemonic == ZYDIS_MNEMONIC_STI) return false;
     return !ends_block(n);
 }
 
