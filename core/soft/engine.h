@@ -189,7 +189,7 @@ struct slow_site {
     uint8_t has_saved_flags; /* guest flags are in saved_flags */
     uint8_t is_stack;        /* through engine.stack */
     uint8_t unused[3];
-};
+} __attribute__((packed)); /* it lies between instructions */
 
 struct soft_vm {
     struct vm *vm;

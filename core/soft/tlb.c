@@ -55,7 +55,8 @@ static void clear_fetch(struct engine *eng, unsigned space)
     for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
         eng->fetch[space][i].tag = 1;
     }
-    for (unsigned i = 0; i < 4; i++) eng->fetched_pages[space][i] = 0;
+    for (unsigned i = 0; i < 4; i++)
+        eng->fetched_pages[space][i] = 0;
     eng->fetch_has_nonglobal[space] = false;
 }
 
