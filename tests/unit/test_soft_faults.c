@@ -321,6 +321,45 @@ static void interrupts_at_any_block_leave_no_trace(void **state)
     }
 }
 
+/* Firmware waits for an interrupt like this: only the instruction after STI
+ * stands between it and the CLI. */
+static void an_interrupt_is_taken_between_sti_and_cli(void **state)
+{
+    /* clang-format off */
+    static const uint8_t code[] = {
+        0xb9, 0x00, 0x00, 0x10, 0x00,                   /* mov ecx, 2^20 */
+        0xfb, 0x90, 0xfa,                               /* 1: sti; nop; cli */
+        0x48, 0x83, 0x3c, 0x25, 0x00, 0x00, 0x30, 0x00, /* cmp [COUNTER], 0 */
+        0x00,
+        0x75, 0x04,                                     /* jne 2f */
+        0xff, 0xc9, 0x75, 0xee,                         /* dec ecx; jnz 1b */
+        0xe6, 0xf4, 0xeb, 0xfe,                         /* 2: out 0xf4, al */
+    };
+    static const uint8_t handler[] = {
+        0x48, 0xff, 0x04, 0x25, 0x00, 0x00, 0x30, 0x00, /* inc [COUNTER] */
+        0x48, 0xcf,                                     /* iretq */
+    };
+    /* clang-format on */
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct soft_rig *r = rig_new(&ways[i]);
+
+        rig_put(r, CODE, code, sizeof(code));
+        rig_put(r, HANDLERS, handler, sizeof(handler));
+        put_gate(r, TIMER_VECTOR, HANDLERS);
+        rig_mode(r, 64, CODE);
+        vm_lock(r->vm);
+        intr_set_pic_locked(r->vm, ack, r);
+        intr_pic_output_locked(r->vm, true);
+        vcpu_raise(&r->v, VCPU_INTR);
+        vm_unlock(r->vm);
+        assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        assert_int_equal(get64(r, COUNTER), 1);
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +371,7 @@ int main(void)
         cmocka_unit_test(an_unmasked_sse_exception_is_precise),
         cmocka_unit_test(an_unmasked_x87_exception_comes_with_the_next_one),
         cmocka_unit_test(interrupts_at_any_block_leave_no_trace),
+        cmocka_unit_test(an_interrupt_is_taken_between_sti_and_cli),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
