@@ -44,6 +44,7 @@ int vm_create(const struct vm_config *cfg, struct loop *loop, struct vm **out,
     vm->loop = loop;
     vm->state = RUN_PRELAUNCH;
     pthread_mutex_init(&vm->lock, NULL);
+    pthread_mutex_init(&vm->gate, NULL);
     pthread_cond_init(&vm->parked, NULL);
     pthread_mutex_init(&vm->excl_lock, NULL);
     pthread_cond_init(&vm->excl_cond, NULL);
@@ -76,6 +77,7 @@ void vm_destroy(struct vm *vm)
     vm_port_exit(vm);
     vm_mem_exit(vm);
     pthread_mutex_destroy(&vm->lock);
+    pthread_mutex_destroy(&vm->gate);
     pthread_cond_destroy(&vm->parked);
     pthread_mutex_destroy(&vm->excl_lock);
     pthread_cond_destroy(&vm->excl_cond);
@@ -109,9 +111,26 @@ struct vcpu *vm_vcpu(struct vm *vm, unsigned index)
 
 /* ---- the lock ---- */
 
+/*
+ * A vCPU that does I/O all the time takes the lock again before a thread woken
+ * for it gets there.  So others announce themselves and hold the gate while
+ * they wait, and a vCPU passes through the gate first.
+ */
 void vm_lock(struct vm *vm)
 {
-    pthread_mutex_lock(&vm->lock);
+    if (vcpu_current() == NULL) {
+        atomic_fetch_add(&vm->waiting, 1);
+        pthread_mutex_lock(&vm->gate);
+        pthread_mutex_lock(&vm->lock);
+        pthread_mutex_unlock(&vm->gate);
+        atomic_fetch_sub(&vm->waiting, 1);
+    } else {
+        if (atomic_load(&vm->waiting) > 0) {
+            pthread_mutex_lock(&vm->gate);
+            pthread_mutex_unlock(&vm->gate);
+        }
+        pthread_mutex_lock(&vm->lock);
+    }
     atomic_store(&vm->owner, pthread_self());
     atomic_store(&vm->has_owner, true);
 }
@@ -158,7 +177,8 @@ void vm_remove_listener(struct vm *vm, void *arg)
         }
         vm->listener[n++] = vm->listener[i];
     }
-    for (; n < MAX_LISTENERS; n++) vm->listener[n].fn = NULL;
+    for (; n < MAX_LISTENERS; n++)
+        vm->listener[n].fn = NULL;
 }
 
 enum run_state vm_run_state(struct vm *vm)

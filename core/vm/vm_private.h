@@ -31,9 +31,11 @@ struct info_page {
 struct vm {
     const struct vm_config *cfg;
     struct loop *loop;
-    pthread_mutex_t lock;    /* the VM lock */
-    pthread_cond_t parked;   /* with lock: a vCPU parked or may go on */
-    _Atomic pthread_t owner; /* of lock, 0 = free */
+    pthread_mutex_t lock;     /* the VM lock */
+    pthread_mutex_t gate;     /* held by a thread that waits for lock */
+    _Atomic unsigned waiting; /* threads other than vCPUs at the gate */
+    pthread_cond_t parked;    /* with lock: a vCPU parked or may go on */
+    _Atomic pthread_t owner;  /* of lock, 0 = free */
     _Atomic bool has_owner;
 
     struct vcpu *vcpu[VM_MAX_CPUS];
