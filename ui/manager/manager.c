@@ -162,6 +162,7 @@ static void do_console(struct manager *g)
     if (live(g) == NULL && !start(g)) return;
     if (live(g) != NULL) control_watch(live(g), false);
     console_run(sel(g)->name);
+    g->message[0] = '\0';
     reload(g, NULL);
 }
 
