@@ -244,10 +244,16 @@ static void on_key(void *arg, unsigned keycode, bool is_down)
     if (write(*(int *)arg, line, (size_t)n) != n) abort();
 }
 
+static void run_monitor(void *arg, const char *line, FILE *out)
+{
+    (void)arg;
+    fprintf(out, "ran <%s>\n", line);
+}
+
 /* A machine that shows HELLO and reports keys on fd; ends with a request. */
 static void child_main(int fd)
 {
-    struct term_options o = { .name = "pty" };
+    struct term_options o = { .name = "pty", .monitor_run = run_monitor };
     struct term_display *t = NULL;
     struct err e = ERR_INIT;
     struct vrig *r;
@@ -380,6 +386,33 @@ static void screen_keys_prefix_and_quit_work_in_a_terminal(void **state)
     close(p.keys);
 }
 
+static void the_monitor_opens_and_closes_with_one_key(void **state)
+{
+    static struct pty_rig p;
+    int status;
+
+    (void)state;
+    pty_start(&p);
+    assert_true(pty_wait(&p, 0, "HELLO"));
+    type(&p, "\001c");
+    assert_true(pty_wait(&p, 0, "Esc closes"));
+    type(&p, "ab\r");
+    assert_true(pty_wait(&p, 0, "ran <ab>"));
+    type(&p, "\001kcd\r"); /* a key for the guest; the monitor stays open */
+    expect_keys(&p, "29+56+111+111-56-29-");
+    assert_true(pty_wait(&p, 0, "ran <cd>"));
+    type(&p, "\001cy"); /* closed: y is the guest's */
+    expect_keys(&p, "21+21-");
+    type(&p, "\001xy");
+    assert_true(pty_wait(&p, 0, "\033[?1049l"));
+    while (pty_wait(&p, p.bytes, "\1\1\1"))
+        continue;
+    assert_int_equal(waitpid(p.pid, &status, 0), p.pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(p.master);
+    close(p.keys);
+}
+
 static void a_killed_program_leaves_a_usable_terminal(void **state)
 {
     static struct pty_rig p;
@@ -452,6 +485,7 @@ int main(void)
         V(pixels_become_blocks_scaled_to_fit),
         V(no_color_is_respected),
         cmocka_unit_test(screen_keys_prefix_and_quit_work_in_a_terminal),
+        cmocka_unit_test(the_monitor_opens_and_closes_with_one_key),
         cmocka_unit_test(a_killed_program_leaves_a_usable_terminal),
         cmocka_unit_test(a_new_size_is_followed),
         cmocka_unit_test(no_terminal_is_a_clear_error),

@@ -274,7 +274,7 @@ static void draw_status(struct term_display *t)
 /* Windows for the terminal's present size and what is to be shown. */
 static bool layout(struct term_display *t)
 {
-    bool has_pane = t->focus == FOCUS_MONITOR;
+    bool has_pane = t->is_monitor_open;
     bool has_status = t->focus != FOCUS_GUEST || !t->is_status_hidden;
     int pane_lines = has_pane ? LINES / 2 : 0, lines;
 
@@ -309,10 +309,10 @@ static void draw(struct term_display *t)
     term_view_draw(&t->view, t->guest, &t->surface, &t->text, &y, &x);
     wnoutrefresh(t->guest);
     if (t->status != NULL) draw_status(t);
+    if (t->pane != NULL) term_monitor_draw(t);
     if (t->focus == FOCUS_MENU) term_menu_draw(t);
     if (t->pane != NULL) {
-        term_monitor_draw(t);
-        curs_set(1);
+        curs_set(t->focus == FOCUS_MONITOR);
     } else if (y >= 0 && t->focus == FOCUS_GUEST) {
         curs_set(1);
         wmove(t->guest, y, x);

@@ -87,6 +87,7 @@ struct term_display {
     size_t cap_px;
     enum run_state state;
     enum term_focus focus;
+    bool is_monitor_open; /* also while the prefix key waits for its second */
     unsigned menu_row;
     bool is_status_hidden;
     struct term_monitor mon;
@@ -99,6 +100,8 @@ void term_post(struct term_display *t, void (*fn)(void *arg));
 void term_run_monitor(struct term_display *t, const char *line);
 
 /* term_menu.c: keys after the prefix, help, questions */
+/* What has the keyboard when no question or menu is open. */
+enum term_focus term_rest_focus(const struct term_display *t);
 void term_prefix_key(struct term_display *t, const struct term_input *in);
 void term_menu_key(struct term_display *t, const struct term_input *in);
 void term_menu_draw(struct term_display *t);

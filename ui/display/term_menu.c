@@ -84,9 +84,15 @@ static void run_quit(struct term_display *t)
     t->focus = FOCUS_QUIT;
 }
 
+enum term_focus term_rest_focus(const struct term_display *t)
+{
+    return t->is_monitor_open ? FOCUS_MONITOR : FOCUS_GUEST;
+}
+
 static void run_monitor(struct term_display *t)
 {
-    if (t->opt.monitor_run != NULL) t->focus = FOCUS_MONITOR;
+    t->is_monitor_open = t->opt.monitor_run != NULL && !t->is_monitor_open;
+    t->focus = term_rest_focus(t);
 }
 
 static void run_status(struct term_display *t)
@@ -111,7 +117,7 @@ static const struct action actions[] = {
     { 'k', "send Ctrl-Alt-Delete", send_ctrl_alt_del },
     { 'y', "send Alt-SysRq", send_sysrq },
     { 'p', "pause or resume", run_pause },
-    { 'c', "monitor below the screen (also m)", run_monitor },
+    { 'c', "open or close the monitor below the screen", run_monitor },
     { 's', "hide or show the status line", run_status },
     { 'l', "draw the screen again", run_redraw },
     { 'd', "detach, or quit if nothing keeps it", run_detach },
@@ -130,11 +136,12 @@ enum { MORE = sizeof(more) / sizeof(more[0]) };
 static bool run_action(struct term_display *t, unsigned key)
 {
     if (key == 'm') key = 'c';
+    if (key == 'x') key = 'q';
     if (key == TERM_PREFIX) key = 'a';
     if (key == 'h') key = '?';
     for (unsigned i = 0; i < ACTIONS; i++) {
         if (actions[i].key != key) continue;
-        t->focus = FOCUS_GUEST;
+        t->focus = term_rest_focus(t);
         actions[i].run(t);
         return true;
     }
@@ -163,7 +170,7 @@ static void prefix_function_key(struct term_display *t,
 
 void term_prefix_key(struct term_display *t, const struct term_input *in)
 {
-    t->focus = FOCUS_GUEST;
+    t->focus = term_rest_focus(t);
     if (in->is_function)
         prefix_function_key(t, in);
     else
@@ -181,7 +188,7 @@ void term_menu_key(struct term_display *t, const struct term_input *in)
     } else if (in->is_function) {
         prefix_function_key(t, in);
     } else if (!run_action(t, in->code)) {
-        t->focus = FOCUS_GUEST; /* Esc and anything else closes it */
+        t->focus = term_rest_focus(t); /* Esc and anything else closes it */
     }
 }
 
@@ -217,7 +224,7 @@ void term_menu_draw(struct term_display *t)
 
 void term_quit_key(struct term_display *t, const struct term_input *in)
 {
-    t->focus = FOCUS_GUEST;
+    t->focus = term_rest_focus(t);
     if (!in->is_function && (in->code == 'y' || in->code == 'Y'))
         vm_request(t->vm, VM_REQ_QUIT);
 }

@@ -108,7 +108,10 @@ void term_monitor_key(struct term_display *t, const struct term_input *in)
         return;
     }
     switch (in->code) {
-    case 0x1b: t->focus = FOCUS_GUEST; break;
+    case 0x1b:
+        t->is_monitor_open = false;
+        t->focus = FOCUS_GUEST;
+        break;
     case TERM_PREFIX: t->focus = FOCUS_PREFIX; break;
     case '\r':
     case '\n': enter_line(t); break;
