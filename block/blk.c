@@ -80,6 +80,12 @@ static struct blk_req *queue_get(struct blk_queue *q)
     return r;
 }
 
+const char *blk_cache_text(const struct blk *b)
+{
+    if (b->is_unsafe) return "writeback, ignore flushes";
+    return b->is_writethrough ? "writethrough" : "writeback";
+}
+
 /* ------------------------------------------------------------- opening */
 
 static const struct cache_mode {

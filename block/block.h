@@ -36,6 +36,8 @@ uint64_t blk_size_bytes(const struct blk *b);
 bool blk_is_readonly(const struct blk *b);
 const char *blk_file(const struct blk *b);
 const char *blk_format(const struct blk *b);
+/* When writes reach the disk, in the words of `info block`. */
+const char *blk_cache_text(const struct blk *b);
 /* One line for the user about the image, NULL if there is nothing to say. */
 const char *blk_warning(const struct blk *b);
 
@@ -93,6 +95,9 @@ const char *drive_id(const struct drive *d);
 bool drive_is_removable(const struct drive *d);
 bool drive_is_cdrom(const struct drive *d);
 struct blk *drive_blk(struct drive *d); /* NULL: no medium */
+/* Name of the device that shows the drive (kept by the caller); NULL: none. */
+void drive_set_device(struct drive *d, const char *device);
+const char *drive_device(const struct drive *d);
 void drive_set_ops(struct drive *d, const struct drive_ops *ops);
 const struct drive_ops *drive_get_ops(const struct drive *d);
 /* Replace the medium (NULL b: eject).  VM lock held; the old one is drained

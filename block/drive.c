@@ -11,6 +11,7 @@ struct drive {
     bool is_removable, is_cdrom;
     struct blk *blk; /* owned; NULL: no medium */
     struct drive_ops ops;
+    const char *device;
     struct drive *next;
 };
 
@@ -101,6 +102,16 @@ bool drive_is_cdrom(const struct drive *d)
 struct blk *drive_blk(struct drive *d)
 {
     return d->blk;
+}
+
+void drive_set_device(struct drive *d, const char *device)
+{
+    d->device = device;
+}
+
+const char *drive_device(const struct drive *d)
+{
+    return d->device;
 }
 
 void drive_set_ops(struct drive *d, const struct drive_ops *ops)

@@ -66,8 +66,12 @@ int cmd_change(struct cmd *c, struct err *e)
     if (rc < 0) return rc;
     rc = blk_open(vm_loop(c->vm), c->arg[2].text, &o, &b, e);
     if (rc < 0) {
-        err_prefix(e, "Could not open '%s'", c->arg[2].text);
-        return rc;
+        size_t n = strlen(c->arg[2].text); /* the text may name it already */
+
+        if (strncmp(e->text, c->arg[2].text, n) == 0 && e->text[n] == ':' &&
+            e->text[n + 1] == ' ')
+            memmove(e->text, e->text + n + 2, strlen(e->text + n + 2) + 1);
+        return err_prefix(e, "Could not open '%s'", c->arg[2].text);
     }
     rc = drive_set_medium_locked(d, b, c->arg[0].is_given, e);
     if (rc < 0) blk_close(b);
@@ -85,15 +89,19 @@ static void print_drive(struct drive *d, FILE *out)
         fprintf(out, "%s: %s (%s%s)\n", drive_id(d), blk_file(b), blk_format(b),
                 blk_is_readonly(b) ? ", read-only" : "");
     }
-    if (!drive_is_removable(d)) return;
-    fprintf(out, "    Removable device: %slocked, tray %s\n",
-            ops != NULL && ops->is_locked != NULL && ops->is_locked(ops->arg)
-                ? ""
-                : "not ",
-            ops != NULL && ops->is_tray_open != NULL &&
-                    ops->is_tray_open(ops->arg)
-                ? "open"
-                : "closed");
+    if (drive_device(d) != NULL)
+        fprintf(out, "    Attached to:      %s\n", drive_device(d));
+    if (drive_is_removable(d)) {
+        bool is_locked =
+            ops != NULL && ops->is_locked != NULL && ops->is_locked(ops->arg);
+        bool is_open = ops != NULL && ops->is_tray_open != NULL &&
+                       ops->is_tray_open(ops->arg);
+
+        fprintf(out, "    Removable device: %slocked, tray %s\n",
+                is_locked ? "" : "not ", is_open ? "open" : "closed");
+    }
+    if (b != NULL)
+        fprintf(out, "    Cache mode:       %s\n", blk_cache_text(b));
 }
 
 int info_block(struct cmd *c, struct err *e)

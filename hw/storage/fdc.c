@@ -273,6 +273,7 @@ int fdc_attach(struct dev *d, unsigned unit, struct drive *drive, struct err *e)
     fdc_find_geometry(u);
     ops.arg = u;
     drive_set_ops(drive, &ops);
+    drive_set_device(drive, d->id);
     return 0;
 }
 
@@ -358,7 +359,9 @@ static void fdc_destroy(struct dev *d)
     fdc_io_destroy(f);
     if (f->dma != NULL) dma8237_set_client(f->dma, FDC_DMA_CHANNEL, NULL, NULL);
     for (unsigned i = 0; i < FDC_UNITS; i++) {
-        if (f->unit[i].drive != NULL) drive_set_ops(f->unit[i].drive, NULL);
+        if (f->unit[i].drive == NULL) continue;
+        drive_set_ops(f->unit[i].drive, NULL);
+        drive_set_device(f->unit[i].drive, NULL);
     }
     port_unmap_locked(d->vm, FDC_BASE, FDC_PORTS, f);
     port_unmap_locked(d->vm, FDC_DIR_PORT, 1, f);

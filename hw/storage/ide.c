@@ -52,6 +52,7 @@ int ide_attach(struct dev *d, unsigned unit, struct drive *drive, bool is_cdrom,
                        "media=cdrom",
                        blk_file(drive_blk(drive)));
     u->drive = drive;
+    drive_set_device(drive, d->id);
     u->kind = is_cdrom ? IDE_CDROM : IDE_DISK;
     if (is_cdrom)
         atapi_attach(u);
@@ -210,6 +211,8 @@ static void ide_destroy(struct dev *d)
 
     ide_io_destroy(s);
     for (unsigned i = 0; i < IDE_UNITS; i++) {
+        if (s->unit[i].drive == NULL) continue;
+        drive_set_device(s->unit[i].drive, NULL);
         if (s->unit[i].kind == IDE_CDROM) drive_set_ops(s->unit[i].drive, NULL);
     }
     unmap_ports(s);
