@@ -61,7 +61,7 @@ struct control_server;
 
 struct control_options {
     const char *path; /* of the socket; a stale one is replaced */
-    const char *name; /* of the machine */
+    const char *name; /* of the machine; NULL: none given */
     /* Run one monitor command line; VM lock not held. */
     void (*monitor_run)(void *arg, const char *line, FILE *out);
     void *arg;

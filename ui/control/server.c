@@ -447,7 +447,7 @@ static int listen_at(const char *path, struct err *e)
     if (fd < 0) return err_set(e, -errno, "socket: %s", strerror(errno));
     /* Nobody can connect before listen(), so the mode is set in time. */
     if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ||
-        chmod(path, 0600) < 0 || listen(fd, 4) < 0) {
+        chmod(path, 0600) < 0 || listen(fd, 16) < 0) {
         rc = err_set(e, -errno, "control socket %s: %s", path, strerror(errno));
         close(fd);
         return rc;
@@ -472,7 +472,7 @@ int control_server_open(struct vm *vm, const struct control_options *o,
     rc = s->fd;
     if (rc < 0) goto free_server;
     s->path = strdup(o->path);
-    s->name = strdup(o->name);
+    s->name = strdup(o->name != NULL ? o->name : "orrery");
     rc = loop_add_fd(s->loop, s->fd, LOOP_READ, on_connect, s, e);
     if (rc < 0) goto close_fd;
     rc = display_add_sink(vm_display(vm),
