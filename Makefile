@@ -147,8 +147,8 @@ check: $(B)/orrery $(UNIT) guests
 check-system: $(B)/orrery guests
 	@$(runner) tests/system
 
-check-long: $(B)/orrery guests
-	@$(runner) tests/long
+check-long: $(B)/orrery $(UNIT) guests
+	@TEST_LIMIT=$${TEST_LIMIT:-5400} $(runner) tests/long
 
 # suite FILE: run a suite of a later issue, or say that it is not there
 suite = @if [ -e $(1) ]; then $(2); else \
@@ -176,6 +176,7 @@ run:
 DESTDIR ?=
 install: $(B)/orrery
 	install -Dm755 $(B)/orrery $(DESTDIR)$(PREFIX)/bin/orrery
+	install -Dm644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/orrery/LICENSE
 	$(if $(wildcard assets/orrery.1),install -Dm644 assets/orrery.1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/orrery.1)
 

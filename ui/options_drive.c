@@ -159,8 +159,8 @@ static int drive_item(struct options *o, struct drive_config *d,
     static const char *const caches[] = { "none",         "writeback",
                                           "unsafe",       "directsync",
                                           "writethrough", NULL };
-    static const char *const errors[] = { "report", "ignore", "stop", "enospc",
-                                          NULL };
+    /* The guest is told of an error; pausing it instead is not there yet. */
+    static const char *const errors[] = { "report", NULL };
     const char *k = kv->key;
 
     if (strcmp(k, "file") == 0) return value_text(&d->file, kv->value, e);

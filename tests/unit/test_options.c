@@ -143,6 +143,7 @@ static void bad_lines_name_option_and_value(void **unused)
         { "-drive if=ide", "-drive if=ide: no file=" },
         { "-drive file=a,index=4", "a: index=4: ide has 0..3" },
         { "-drive file=a,cache=x", "-drive file=a,cache=x: cache=x: one of" },
+        { "-drive file=a,werror=stop", "-drive file=a,werror=stop: werror" },
         { "-drive file=a,media=tape", "-drive file=a,media=tape: media" },
         { "-drive file=a,index=1,unit=0", "-drive file=a,index=1,unit=0: " },
         { "-drive file=a,foo=b", "-drive file=a,foo=b: no parameter 'foo'" },
@@ -255,12 +256,12 @@ static void drive_values_reach_the_configuration(void **unused)
 
     (void)unused;
     good(&o, "-drive file=a,,b.img,format=raw,cache=none,readonly=on,"
-             "werror=stop,rerror=report,snapshot=on,aio=native");
+             "werror=report,rerror=report,snapshot=on,aio=native");
     d = drive(&o, "ide0-hd0");
     assert_string_equal(d->file, "a,b.img");
     assert_string_equal(d->format, "raw");
     assert_string_equal(d->cache, "none");
-    assert_string_equal(d->werror, "stop");
+    assert_string_equal(d->werror, "report");
     assert_string_equal(d->rerror, "report");
     assert_true(d->is_readonly);
     assert_true(d->is_snapshot);
