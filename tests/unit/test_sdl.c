@@ -3,10 +3,12 @@
 /* The SDL window, with SDL's own "dummy" video driver. */
 #include "tests/unit/support/video_rig.h"
 
+#include <errno.h>
 #include <linux/input-event-codes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/host/input.h"
 #include "core/loop/loop.h"
@@ -178,6 +180,30 @@ static void the_mouse_counts_only_while_it_is_grabbed(void **state)
     assert_int_equal(t->dx, 3);
 }
 
+static void no_display_is_a_clear_error(void **state)
+{
+    struct sdl_options o = { .name = "test" };
+    struct sdl_display *sdl = NULL;
+    struct err e = ERR_INIT;
+    void *r;
+
+    (void)state;
+    if (access("/dev/dri/card0", F_OK) == 0) {
+        print_message("skipped: SDL may use the screen of /dev/dri/card0\n");
+        skip();
+    }
+    unsetenv("SDL_VIDEODRIVER");
+    unsetenv("DISPLAY");
+    unsetenv("WAYLAND_DISPLAY");
+    assert_int_equal(vrig_setup(&r), 0);
+    vm_unlock(((struct vrig *)r)->vm);
+    assert_int_equal(sdl_display_open(((struct vrig *)r)->vm, &o, &sdl, &e),
+                     -ENODEV);
+    assert_non_null(strstr(e.text, "finds no display"));
+    vm_lock(((struct vrig *)r)->vm);
+    assert_int_equal(vrig_teardown(&r), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -187,6 +213,7 @@ int main(void)
         T(the_window_shows_the_picture),
         T(scancodes_become_key_codes),
         T(the_mouse_counts_only_while_it_is_grabbed),
+        cmocka_unit_test(no_display_is_a_clear_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config.h"
 
@@ -318,6 +319,16 @@ static void free_display(struct sdl_display *s)
     free(s);
 }
 
+/* SDL falls back to a driver that shows nothing; nobody asked for that. */
+static bool shows_nothing(void)
+{
+    const char *driver = SDL_GetCurrentVideoDriver();
+
+    if (getenv("SDL_VIDEODRIVER") != NULL) return false;
+    return driver == NULL || strcmp(driver, "offscreen") == 0 ||
+           strcmp(driver, "dummy") == 0;
+}
+
 int sdl_display_open(struct vm *vm, const struct sdl_options *o,
                      struct sdl_display **out, struct err *e)
 {
@@ -332,6 +343,12 @@ int sdl_display_open(struct vm *vm, const struct sdl_options *o,
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
         return err_set(e, -ENODEV, "SDL finds no display: %s", SDL_GetError());
+    if (shows_nothing()) {
+        SDL_QuitSubSystem(SDL_INIT_VIDEO);
+        return err_set(e, -ENODEV,
+                       "SDL finds no display: neither DISPLAY nor "
+                       "WAYLAND_DISPLAY leads to one");
+    }
     s = calloc(1, sizeof(*s));
     if (s == NULL) {
         SDL_QuitSubSystem(SDL_INIT_VIDEO);
