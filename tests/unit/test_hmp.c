@@ -692,7 +692,7 @@ static void converse(struct rig *r, int fd, const char *say, const char *want)
 static void a_socket_gets_greeting_prompt_echo_and_answer(void **state)
 {
     struct rig *r = *state;
-    char dir[] = "/tmp/test-hmp-XXXXXX", spec[128];
+    char dir[] = "/tmp/test-hmp-XXXXXX", spec[160];
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     struct chardev *c = NULL;
     struct monitor *m = NULL;
