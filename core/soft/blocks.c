@@ -67,6 +67,7 @@ struct code_page *code_page_get_locked(struct code_cache *c,
     p->blocks = NULL;
     atomic_store(&p->is_live, false);
     atomic_store(&p->lines, 0);
+    atomic_store(&p->stores, 0);
     p->next = atomic_load(&c->page_hash[slot]);
     atomic_store(&c->page_hash[slot], p);
     return p;
@@ -179,6 +180,18 @@ bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
     }
     code_unlock(s->cache);
     return is_any;
+}
+
+enum { STORES_MAX = 1024 };
+
+void code_note_store(struct soft_vm *s, const uint8_t *host)
+{
+    const uint8_t *page = (void *)((uint64_t)host & ~(PAGE_BYTES - 1ull));
+    struct code_page *p = page_find(s->cache, page);
+
+    if (!p || atomic_fetch_add(&p->stores, 1) < STORES_MAX) return;
+    atomic_store(&p->stores, 0);
+    code_written(s, page, PAGE_BYTES);
 }
 
 /* ---- finding and linking */

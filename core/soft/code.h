@@ -32,10 +32,11 @@ struct link {
 
 /* Guest memory page that holds translated code. */
 struct code_page {
-    struct code_page *next; /* hash chain */
-    const uint8_t *page;    /* host address */
-    _Atomic bool is_live;   /* stores must be checked */
-    _Atomic uint64_t lines; /* 64-byte lines that blocks depend on */
+    struct code_page *next;  /* hash chain */
+    const uint8_t *page;     /* host address */
+    _Atomic bool is_live;    /* stores must be checked */
+    _Atomic uint64_t lines;  /* 64-byte lines that blocks depend on */
+    _Atomic uint32_t stores; /* to other lines, since blocks were dropped */
     struct block *blocks;
 };
 
@@ -135,6 +136,10 @@ struct code_page *code_page_get_locked(struct code_cache *c,
 bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
 /* Would a store there drop blocks?  Any thread. */
 bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
+
+/* A store to a page with code has hit none: should this happen often, the
+ * blocks are dropped, and the page is plain until it is executed again. */
+void code_note_store(struct soft_vm *s, const uint8_t *host);
 
 struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
                                uint64_t lin, const struct mode_key *mode,

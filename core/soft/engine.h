@@ -42,6 +42,7 @@ enum {
     NONGLOBAL_MAX = 256,
     PHYS_ENTRIES = 64,
     LARGE_FILTER_BITS = 4096,
+    GROUP_MAX = 16,
 };
 
 /* Address spaces that may be reached: user mode, supervisor mode, supervisor
@@ -99,6 +100,7 @@ enum block_mode {
     BM_SPACE_SHIFT = 14, /* 2 bits */
     BM_SMAP = 1 << 16,
     BM_VM86 = 1 << 17,
+    BM_UNGROUPED = 1 << 18, /* asked for: each access checked alone */
 };
 
 struct mode_key {
@@ -145,9 +147,11 @@ struct engine {
     struct stack_page {
         uint64_t page; /* linear; NO_STACK_PAGE: none */
         uint64_t host;
+        uint64_t delta; /* host - page */
     } stack[SPACE_COUNT];
     struct flat_segment segment[SEG_COUNT];
-    struct cpu cpu; /* at a fixed place by its alignment */
+    struct cpu cpu;            /* at a fixed place by its alignment */
+    uint64_t stash[GROUP_MAX]; /* host addresses, within a block */
 
     /* Not used by generated code */
     struct soft_vm *soft;
@@ -188,7 +192,8 @@ struct slow_site {
     uint8_t is_write;
     uint8_t has_saved_flags; /* guest flags are in saved_flags */
     uint8_t is_stack;        /* through engine.stack */
-    uint8_t unused[3];
+    uint8_t is_group;        /* of several accesses: all or nothing */
+    uint8_t unused[2];
 } __attribute__((packed)); /* it lies between instructions */
 
 struct soft_vm {

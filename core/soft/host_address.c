@@ -184,6 +184,7 @@ struct fixup *add_fixup(struct translator *t, enum fixup_kind kind)
     f->end = t->hot.at;
     f->rip = t->now ? t->now->rip : t->rip;
     f->has_saved_flags = t->are_flags_saved;
+    f->is_group = t->checked_group != NULL;
     return f;
 }
 
@@ -252,8 +253,14 @@ static void emit_stack_probe(struct translator *t, const struct access *a)
     emit32(e, PAGE_BYTES - a->bytes);
     emit_jcc(e, 7, emit_pc(e)); /* ja */
     f = add_fixup(t, FIX_SLOW);
-    emit_op_rm(e, 0x03, true, S1, mem_gs(at + 8));
-    f->back = emit_pc(e);
+    if (t->checked_group) {
+        /* Members add it themselves; the slow path has set it. */
+        f->back = emit_pc(e);
+        emit_load(e, S1, at + (int32_t)offsetof(struct stack_page, delta));
+    } else {
+        emit_op_rm(e, 0x03, true, S1, mem_gs(at + 8));
+        f->back = emit_pc(e);
+    }
     f->tag_at = (uint32_t)at;
     f->is_stack = true;
     f->bytes = (uint16_t)a->bytes;
@@ -302,7 +309,8 @@ static bool is_linear(const struct translator *t, const struct access *a)
 void emit_checked(struct translator *t, const struct access *a)
 {
     emit_segment(t, a);
-    if (a->base == REG_SP && a->index < 0 && a->asize > 2) {
+    if (a->base == REG_SP && a->index < 0 && a->asize > 2 &&
+        !(t->has_stack_group && !t->checked_group)) {
         emit_stack_probe(t, a);
     } else {
         emit_probe(t, a);
@@ -310,8 +318,9 @@ void emit_checked(struct translator *t, const struct access *a)
     restore_flags(t);
 }
 
-void emit_access(struct translator *t, const struct access *a)
+void emit_ungrouped_access(struct translator *t, const struct access *a)
 {
+    t->in_s1 = -1;
     save_flags(t);
     if (is_constant(a) && is_linear(t, a) &&
         (constant_ea(a) & (PAGE_BYTES - 1)) + a->bytes <= PAGE_BYTES) {
@@ -321,4 +330,20 @@ void emit_access(struct translator *t, const struct access *a)
         emit_ea(t, a, S1);
         emit_checked(t, a);
     }
+}
+
+struct mem_form emit_operand(struct translator *t, const struct access *a)
+{
+    struct mem_form m = mem_at(S1, 0);
+
+    if (!group_access(t, false, a, &m)) emit_ungrouped_access(t, a);
+    return m;
+}
+
+void emit_access(struct translator *t, const struct access *a)
+{
+    struct mem_form m = emit_operand(t, a);
+
+    t->in_s1 = -1;
+    if (m.index != H_NONE || m.disp) emit_lea(&t->hot, true, S1, m);
 }

@@ -108,6 +108,13 @@ static bool is_branch(const struct guest_insn *n)
     return n->kind >= INSN_JMP && n->kind <= INSN_CALL_INDIRECT;
 }
 
+/* Does emitting it leave S1 alone, but for a group's address? */
+static bool keeps_s1(const struct guest_insn *n)
+{
+    return n->kind == INSN_GENERIC || n->kind == INSN_NOP ||
+           n->kind == INSN_PUSH || n->kind == INSN_POP;
+}
+
 /* The main path. */
 static void emit_body(struct translator *t, struct block *b)
 {
@@ -120,7 +127,10 @@ static void emit_body(struct translator *t, struct block *b)
 
         n = &t->insn[i];
         add_map(t, b, n);
+        t->are_flags_saved = false;
+        emit_group_checks(t, n);
         if (emit_insn(t, n)) {
+            if (!keeps_s1(n)) t->in_s1 = -1;
             b->insn_count++;
             b->undefined_out = (b->undefined_out & ~n->kill) | n->undefined;
             t->cache->stat.guest_bytes += n->d.length;
@@ -147,6 +157,7 @@ static void cold_slow(struct translator *t, const struct fixup *f)
         .is_write = f->is_write,
         .has_saved_flags = f->has_saved_flags,
         .is_stack = f->is_stack,
+        .is_group = f->is_group,
     };
 
     if (f->is_const) {
@@ -162,7 +173,8 @@ static void cold_slow(struct translator *t, const struct fixup *f)
     emit64(e, site.rip);
     emit64(e, (uint64_t)site.bytes | (uint64_t)site.is_write << 16 |
                   (uint64_t)site.has_saved_flags << 24 |
-                  (uint64_t)site.is_stack << 32);
+                  (uint64_t)site.is_stack << 32 |
+                  (uint64_t)site.is_group << 40);
     emit_jmp(e, f->back);
 }
 
@@ -296,6 +308,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     take_crossing(t, next);
     decode_block(t);
     find_live_flags(t);
+    plan_groups(t);
     b->flags_in = t->insn[0].in != 0;
     b->live_out = t->live_out;
     b->first_map = c->map_count;

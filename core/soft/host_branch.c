@@ -180,11 +180,12 @@ static bool emit_call_insn(struct translator *t, struct guest_insn *n)
 static bool emit_ret(struct translator *t, struct guest_insn *n)
 {
     unsigned bytes = stack_slot_bytes(n), extra = 0;
+    struct mem_form m;
 
     if (!is_slot_size(bytes)) return false;
     if (n->d.raw.imm[0].size) extra = (unsigned)n->d.raw.imm[0].value.u;
-    emit_stack_access(t, 0, bytes, false);
-    emit_load_sized(&t->hot, bytes, S1, mem_at(S1, 0));
+    m = emit_stack_access(t, 0, bytes, false);
+    emit_load_sized(&t->hot, bytes, S1, m);
     emit_stack_adjust(t, (int)(bytes + extra));
     emit_indirect_jump(t);
     return true;

@@ -20,6 +20,7 @@ struct rewrite {
     int reg, rm, opreg; /* host registers; opreg -1: none */
     bool has_modrm, has_memory, has_high;
     uint8_t is4;
+    struct mem_form m;
     struct borrowed b[2];
     unsigned borrowed_count;
 };
@@ -194,6 +195,7 @@ static struct borrowed *borrow(struct rewrite *r, int g, bool is_read)
     b = &r->b[r->borrowed_count];
     *b = (struct borrowed){ g, r->borrowed_count == 0 ? S2 : S1, false, false };
     r->borrowed_count++;
+    if (b->h == S1) r->t->in_s1 = -1;
     return b;
 }
 
@@ -274,11 +276,16 @@ static bool rename_operands(struct rewrite *r)
 static void emit_high_with_memory(struct rewrite *r)
 {
     struct emitter *e = &r->t->hot;
+    struct mem_form m = r->m;
 
     r->c.force_rex = false;
     r->c.w = 0;
     emit_op_rr(e, 0x87, true, H_SI, S1);
-    emit_rm(e, &r->c, r->reg, mem_at(H_SI, 0));
+    m.base = H_SI;
+    if (m.index != H_NONE) emit_lea(e, true, H_SI, m);
+    if (m.index != H_NONE) m = mem_at(H_SI, 0);
+    r->t->in_s1 = -1;
+    emit_rm(e, &r->c, r->reg, m);
     emit_op_rr(e, 0x87, true, H_SI, S1);
 }
 
@@ -295,7 +302,7 @@ static bool emit_rewritten(struct rewrite *r)
     if (r->has_high && r->has_memory) {
         emit_high_with_memory(r);
     } else if (r->has_memory) {
-        emit_rm(e, &r->c, r->reg, mem_at(S1, 0));
+        emit_rm(e, &r->c, r->reg, r->m);
     } else if (r->has_modrm) {
         emit_rr(e, &r->c, r->reg, r->rm);
     } else if (r->opreg >= 0) {
@@ -343,7 +350,7 @@ bool emit_generic(struct translator *t, struct guest_insn *n)
     if (n->mem >= 0) {
         r.has_memory = true;
         if (!access_of(t, n, &n->o[n->mem], &a)) return false;
-        emit_access(t, &a);
+        r.m = emit_operand(t, &a);
     }
     if (!rename_operands(&r) || !emit_rewritten(&r)) return false;
     give_back(&r);

@@ -12,8 +12,8 @@ unsigned stack_asize(const struct translator *t)
     return t->mode.bits & BM_STACK32 ? 4 : 2;
 }
 
-void emit_stack_access(struct translator *t, int offset, unsigned bytes,
-                       bool is_write)
+struct mem_form emit_stack_access(struct translator *t, int offset,
+                                  unsigned bytes, bool is_write)
 {
     struct access a = {
         .base = REG_SP,
@@ -24,8 +24,10 @@ void emit_stack_access(struct translator *t, int offset, unsigned bytes,
         .bytes = bytes,
         .is_write = is_write,
     };
+    struct mem_form m = mem_at(S1, 0);
 
-    emit_access(t, &a);
+    if (!group_access(t, true, &a, &m)) emit_ungrouped_access(t, &a);
+    return m;
 }
 
 /* mov r/m16, r16 */
@@ -92,17 +94,18 @@ void emit_load_sized(struct emitter *e, unsigned bytes, int reg,
     }
 }
 
-static void store_const(struct emitter *e, unsigned bytes, int64_t v)
+static void store_const(struct emitter *e, unsigned bytes, int64_t v,
+                        struct mem_form m)
 {
     struct enc mov = { .op = 0xc7, .w = bytes == 8 };
 
     if (bytes == 8 && v != (int32_t)v) {
         emit_const(e, S2, (uint64_t)v);
-        emit_op_rm(e, 0x89, true, S2, mem_at(S1, 0));
+        emit_op_rm(e, 0x89, true, S2, m);
         return;
     }
     if (bytes == 2) mov.prefix[mov.prefix_count++] = 0x66;
-    emit_rm(e, &mov, 0, mem_at(S1, 0));
+    emit_rm(e, &mov, 0, m);
     if (bytes == 2) {
         emit16(e, (uint16_t)v);
     } else {
@@ -112,8 +115,9 @@ static void store_const(struct emitter *e, unsigned bytes, int64_t v)
 
 void emit_push_const(struct translator *t, unsigned bytes, uint64_t v)
 {
-    emit_stack_access(t, -(int)bytes, bytes, true);
-    store_const(&t->hot, bytes, (int64_t)v);
+    struct mem_form m = emit_stack_access(t, -(int)bytes, bytes, true);
+
+    store_const(&t->hot, bytes, (int64_t)v, m);
     emit_stack_adjust(t, -(int)bytes);
 }
 
@@ -124,14 +128,15 @@ static bool push_memory(struct translator *t, struct guest_insn *n,
 {
     struct emitter *e = &t->hot;
     struct access a;
+    struct mem_form m;
 
     if (!access_of(t, n, &n->o[0], &a) || a.bytes != bytes) return false;
     emit_access(t, &a);
     emit_load_sized(e, bytes, S2, mem_at(S1, 0));
     emit_store(e, S2, (int32_t)temp0);
-    emit_stack_access(t, -(int)bytes, bytes, true);
+    m = emit_stack_access(t, -(int)bytes, bytes, true);
     emit_load(e, S2, (int32_t)temp0);
-    emit_store_sized(e, bytes, S2, mem_at(S1, 0));
+    emit_store_sized(e, bytes, S2, m);
     emit_stack_adjust(t, -(int)bytes);
     return true;
 }
@@ -141,6 +146,7 @@ bool emit_push(struct translator *t, struct guest_insn *n)
     struct emitter *e = &t->hot;
     const ZydisDecodedOperand *o = &n->o[0];
     unsigned bytes = stack_slot_bytes(n);
+    struct mem_form m;
     int g;
 
     if (bytes != 2 && bytes != 4 && bytes != 8) return false;
@@ -154,8 +160,8 @@ bool emit_push(struct translator *t, struct guest_insn *n)
     }
     g = guest_gpr(o->reg.value);
     if (g < 0) return false; /* segment register */
-    emit_stack_access(t, -(int)bytes, bytes, true);
-    emit_store_sized(e, bytes, gpr_in(e, g, S2), mem_at(S1, 0));
+    m = emit_stack_access(t, -(int)bytes, bytes, true);
+    emit_store_sized(e, bytes, gpr_in(e, g, S2), m);
     emit_stack_adjust(t, -(int)bytes);
     return true;
 }
@@ -165,13 +171,14 @@ static bool pop_memory(struct translator *t, struct guest_insn *n,
 {
     struct emitter *e = &t->hot;
     struct access a;
+    struct mem_form m;
 
     if (!access_of(t, n, &n->o[0], &a) || a.bytes != bytes) return false;
     a.is_write = true;
     /* The address is computed with SP behind the popped slot. */
     if (a.base == REG_SP) a.disp += (int)bytes;
-    emit_stack_access(t, 0, bytes, false);
-    emit_load_sized(e, bytes, S2, mem_at(S1, 0));
+    m = emit_stack_access(t, 0, bytes, false);
+    emit_load_sized(e, bytes, S2, m);
     emit_store(e, S2, (int32_t)temp0);
     emit_access(t, &a);
     emit_load(e, S2, (int32_t)temp0);
@@ -185,6 +192,7 @@ bool emit_pop(struct translator *t, struct guest_insn *n)
     struct emitter *e = &t->hot;
     const ZydisDecodedOperand *o = &n->o[0];
     unsigned bytes = stack_slot_bytes(n);
+    struct mem_form m;
     int g, h;
 
     if (bytes != 2 && bytes != 4 && bytes != 8) return false;
@@ -192,20 +200,20 @@ bool emit_pop(struct translator *t, struct guest_insn *n)
     g = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? guest_gpr(o->reg.value) : -1;
     if (g < 0) return false;
     if (g == REG_SP && bytes == 2) return false;
-    emit_stack_access(t, 0, bytes, false);
+    m = emit_stack_access(t, 0, bytes, false);
     h = host_of_gpr(g);
     if (g != REG_SP) {
         if (h == H_NONE) {
-            emit_load_sized(e, bytes, S2, mem_at(S1, 0));
+            emit_load_sized(e, bytes, S2, m);
             emit_store_sized(e, bytes, S2, mem_gs(slot_of_gpr(g)));
         } else if (bytes == 2) {
-            emit_rm(e, &load16, h, mem_at(S1, 0));
+            emit_rm(e, &load16, h, m);
         } else {
-            emit_op_rm(e, 0x8b, bytes == 8, h, mem_at(S1, 0));
+            emit_op_rm(e, 0x8b, bytes == 8, h, m);
         }
         emit_stack_adjust(t, (int)bytes);
     } else {
-        emit_op_rm(e, 0x8b, bytes == 8, H_GUEST_SP, mem_at(S1, 0));
+        emit_op_rm(e, 0x8b, bytes == 8, H_GUEST_SP, m);
     }
     return true;
 }

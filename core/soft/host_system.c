@@ -184,7 +184,7 @@ static bool emit_pushf(struct translator *t, struct guest_insn *n)
 {
     struct emitter *e = &t->hot;
     unsigned bytes = stack_slot_bytes(n);
-    struct mem_form sum = { S2, S1, 0, false, 0 };
+    struct mem_form sum = { S2, S1, 0, false, 0 }, m;
 
     if (bytes != 2 && bytes != 4 && bytes != 8) return false;
     emit8(e, 0x9c); /* pushfq; pop S2 */
@@ -197,9 +197,9 @@ static bool emit_pushf(struct translator *t, struct guest_insn *n)
     emit_op_rm(e, 0x8b, false, S1, mem_gs(FIELD(if_flag)));
     emit_lea(e, true, S2, sum);
     emit_store(e, S2, FIELD(temp));
-    emit_stack_access(t, -(int)bytes, bytes, true);
+    m = emit_stack_access(t, -(int)bytes, bytes, true);
     emit_load(e, S2, FIELD(temp));
-    emit_store_sized(e, bytes, S2, mem_at(S1, 0));
+    emit_store_sized(e, bytes, S2, m);
     emit_stack_adjust(t, -(int)bytes);
     return true;
 }

@@ -35,6 +35,7 @@ static void clear_stack(struct engine *eng, unsigned space)
 {
     eng->stack[space].page = NO_STACK_PAGE;
     eng->stack[space].host = 0;
+    eng->stack[space].delta = -NO_STACK_PAGE;
 }
 
 static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
@@ -250,6 +251,7 @@ void tlb_set_stack(struct engine *eng, uint64_t lin)
     if ((lin ^ t->wtag) >= PAGE_BYTES) return;
     eng->stack[space].page = t->wtag;
     eng->stack[space].host = t->wpage;
+    eng->stack[space].delta = t->wpage - t->wtag;
 }
 
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa)

@@ -18,6 +18,7 @@
  * call to the emulator instead.
  */
 enum { BLOCK_INSNS = 64, BLOCK_FIXUPS = 256 };
+/* Stash slots are GROUP_MAX, too (engine.h). */
 
 enum insn_kind {
     INSN_GENERIC, /* registers renamed, memory operand replaced */
@@ -53,6 +54,10 @@ struct guest_insn {
     uint32_t use, kill, undefined;
     uint32_t in;     /* live before it */
     uint32_t writes; /* guest registers, by number */
+    /* Group of the explicit operand and of the stack slot, -1: none; where
+     * the access is in its group's coordinates. */
+    int8_t group[2];
+    int64_t offset[2];
 };
 
 /* A guest memory access. */
@@ -64,6 +69,18 @@ struct access {
     int seg;       /* enum cpu_seg */
     unsigned bytes;
     bool is_write;
+};
+
+/* Accesses that share a check: host_group.c. */
+struct group {
+    struct access a;   /* registers, is_write */
+    int64_t from, end; /* displacements off the registers at block entry */
+    unsigned first;    /* instruction of the first member */
+    int64_t delta;     /* added to the base before it */
+    unsigned at;       /* the check stands before this instruction */
+    int64_t at_delta;
+    unsigned members; /* 0: not a group */
+    bool is_stack;
 };
 
 /* Out-of-line code to be written when the main path is done. */
@@ -85,7 +102,7 @@ struct fixup {
     bool is_const;
     bool has_saved_flags;
     uint16_t bytes;
-    bool is_write, is_stack;
+    bool is_write, is_stack, is_group;
 };
 
 struct translator {
@@ -105,6 +122,11 @@ struct translator {
     bool is_verified;     /* verify=on: nothing random */
     bool is_crossing;     /* one instruction in two pages */
     uint8_t crossing[32]; /* its bytes */
+    struct group group[GROUP_MAX];
+    unsigned group_count;
+    const struct group *checked_group; /* its check is being emitted */
+    bool has_stack_group;
+    int in_s1; /* group whose address S1 holds, -1 */
     struct emitter hot, cold;
     struct fixup fix[BLOCK_FIXUPS];
     unsigned fix_count;
@@ -143,9 +165,13 @@ bool access_of(const struct translator *t, const struct guest_insn *n,
 /* Effective address (no segment base) into host register to, which may be S1;
  * S2 may be used. */
 void emit_ea(struct translator *t, const struct access *a, int to);
-/* Check the access; host address in S1 afterwards.  Uses S2.  The guest's
- * flags survive. */
+/* Check the access of t->now's explicit operand; returns the host operand,
+ * which lives in S1.  Uses S2.  The guest's flags survive. */
+struct mem_form emit_operand(struct translator *t, const struct access *a);
+/* The same with the host address itself in S1. */
 void emit_access(struct translator *t, const struct access *a);
+/* The same for what is in no group. */
+void emit_ungrouped_access(struct translator *t, const struct access *a);
 /* The same from the point where S1 holds the effective address and the flags
  * are saved. */
 void emit_checked(struct translator *t, const struct access *a);
@@ -153,6 +179,15 @@ struct fixup *add_fixup(struct translator *t, enum fixup_kind kind);
 /* Bracket around code that destroys flags which are live. */
 void save_flags(struct translator *t);
 void restore_flags(struct translator *t);
+
+/* ---- host_group.c */
+
+void plan_groups(struct translator *t);
+/* Checks that stand before n. */
+void emit_group_checks(struct translator *t, struct guest_insn *n);
+/* The host operand, if the access of t->now is in a group. */
+bool group_access(struct translator *t, bool is_slot, const struct access *a,
+                  struct mem_form *m);
 
 /* ---- host_operand.c */
 
@@ -164,9 +199,9 @@ bool emit_lea_insn(struct translator *t, struct guest_insn *n);
 /* ---- host_stack.c */
 
 unsigned stack_asize(const struct translator *t);
-/* Check the slot at SP + offset. */
-void emit_stack_access(struct translator *t, int offset, unsigned bytes,
-                       bool is_write);
+/* Check the slot at SP + offset; as emit_operand. */
+struct mem_form emit_stack_access(struct translator *t, int offset,
+                                  unsigned bytes, bool is_write);
 void emit_stack_adjust(struct translator *t, int delta);
 unsigned stack_slot_bytes(const struct guest_insn *n);
 void emit_push_const(struct translator *t, unsigned bytes, uint64_t v);

@@ -48,7 +48,9 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
 
     __asm__("rdgsbase %0" : "=r"(eng));
     if (is_crossing(lin, site->bytes)) {
-        return site->is_write ? 0 : load_crossing(eng, lin, site->bytes);
+        return site->is_write || site->is_group
+                   ? 0
+                   : load_crossing(eng, lin, site->bytes);
     }
     if (site->is_stack) {
         unsigned space = soft_space(&eng->cpu, 0);
@@ -64,10 +66,18 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
     case PAGE_DIRECT: break;
     case PAGE_CODE:
         if (code_would_drop(eng->soft, r.host, site->bytes)) return 0;
+        code_note_store(eng->soft, r.host);
         break;
     default: return 0;
     }
-    if (site->is_stack) tlb_set_stack(eng, lin);
+    if (site->is_stack) {
+        unsigned space = soft_space(&eng->cpu, 0);
+
+        tlb_set_stack(eng, lin);
+        if (site->is_group && (lin ^ eng->stack[space].page) >= PAGE_BYTES) {
+            return 0;
+        }
+    }
     if (eng->is_verifying && site->is_write) {
         return verify_log_store(eng, r.host, site->bytes);
     }
@@ -246,6 +256,21 @@ void soft_enter_block(struct engine *eng, const uint8_t *code)
     if (eng->is_mode_stale) take_mode(eng);
 }
 
+/* A group's check failed before the instruction at rip: go on without. */
+static bool run_ungrouped(struct engine *eng)
+{
+    const struct slow_site *site = (void *)eng->link;
+    struct block *b;
+
+    if (eng->cause != LEAVE_SLOW || !site->is_group) return false;
+    eng->mode.bits |= BM_UNGROUPED;
+    b = soft_get_block(eng, eng->cpu.rip, NULL);
+    eng->mode.bits &= ~(uint32_t)BM_UNGROUPED;
+    if (!b) return false;
+    soft_enter_block(eng, b->pad);
+    return true;
+}
+
 enum cpu_step soft_run_translated(struct engine *eng)
 {
     struct cpu *c = &eng->cpu;
@@ -263,6 +288,7 @@ enum cpu_step soft_run_translated(struct engine *eng)
             break;
         }
         soft_enter_block(eng, (void *)eng->ibt[space][ibt_slot(c->rip)]);
+        run_ungrouped(eng);
         if (eng->cause == LEAVE_ATTEND) return STEP_OK;
         if (eng->cause != LEAVE_LOOKUP) break;
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {

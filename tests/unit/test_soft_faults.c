@@ -106,6 +106,32 @@ static void a_page_fault_names_its_instruction(void **state)
     expect_fault(code, sizeof(code), &f, check_page_fault);
 }
 
+static void check_group(struct soft_rig *r)
+{
+    assert_int_equal(r->c->cr2, 0x100000000);
+    assert_int_equal(r->c->gpr[REG_BX], 9); /* all before it is done */
+    assert_int_equal(r->c->gpr[REG_DX], 5);
+}
+
+/* The two loads share a check, which fails for the second's sake. */
+static void a_page_fault_of_a_group_is_the_members(void **state)
+{
+    static const uint8_t code[] = {
+        0xbb, 0x07, 0x00, 0x00, 0x00,             /* mov ebx, 7 */
+        0xba, 0x05, 0x00, 0x00, 0x00,             /* mov edx, 5 */
+        0x48, 0xbf, 0xf8, 0xff, 0xff, 0xff, 0x00, /* mov rdi, 0xfffffff8 */
+        0x00, 0x00, 0x00, 0x8b, 0x0f,             /* mov ecx, [rdi] */
+        0xbb, 0x09, 0x00, 0x00, 0x00,             /* mov ebx, 9 */
+        0x48, 0x83, 0xc7, 0x04,                   /* add rdi, 4 */
+        0x8b, 0x57, 0x04,                         /* mov edx, [rdi + 4] */
+        0xba, 0x06, 0x00, 0x00, 0x00,             /* mov edx, 6 */
+    };
+    const struct fault f = { 14, 31, true, 0 };
+
+    (void)state;
+    expect_fault(code, sizeof(code), &f, check_group);
+}
+
 static void check_crossing(struct soft_rig *r)
 {
     assert_int_equal(r->c->cr2, 0x100000000);
@@ -364,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_fault_names_its_instruction),
+        cmocka_unit_test(a_page_fault_of_a_group_is_the_members),
         cmocka_unit_test(a_store_across_pages_faults_before_its_first_byte),
         cmocka_unit_test(a_division_by_zero_is_precise),
         cmocka_unit_test(a_misaligned_sse_operand_is_a_protection_fault),

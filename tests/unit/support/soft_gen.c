@@ -374,12 +374,94 @@ static bool add_one(struct gen *g)
     return true;
 }
 
+/* ---- runs of accesses off one register */
+
+/* op [base + disp8], reg with random width */
+static void put_access(struct gen *g, unsigned base)
+{
+    static const uint8_t ops[] = {
+        0x89, 0x8b, 0x01, 0x03, 0x11, 0x13, 0x19, 0x1b, 0x29,
+        0x33, 0x39, 0x3b, 0x88, 0x8a, 0x00, 0x12, 0x38, 0x8b,
+    };
+    unsigned reg = pick(g, 16), n = 0;
+    uint8_t op = ops[pick(g, sizeof(ops))], b[8];
+
+    if (reg == SP || reg == base) reg = base == 0 ? 3 : 0;
+    if (pick(g, 4) || reg > 7 || base > 7) {
+        b[n++] =
+            (uint8_t)(0x40 | pick(g, 2) << 3 | (reg >> 3) << 2 | base >> 3);
+    } else if (!(op & 1) && (reg & 3) == (base & 3)) {
+        reg ^= 1; /* AH..BH would be the base */
+        if (reg == base) reg = 2;
+    }
+    b[n++] = op;
+    b[n++] = (uint8_t)(0x40 | (reg & 7) << 3 | (base & 7));
+    if ((base & 7) == SP) b[n++] = 0x24;
+    b[n++] = (uint8_t)gen_random(g);
+    put(g, b, n);
+}
+
+/* Something between: flags read, the base moved, a push, a pop. */
+static void put_between(struct gen *g, unsigned base)
+{
+    uint8_t reg = (uint8_t)(pick(g, 2) ? 1 : 2), by = (uint8_t)pick(g, 32);
+
+    if (base == reg) reg = 3;
+    switch (pick(g, base == SP ? 6 : 4)) {
+    case 0: /* setcc reg8 */
+        put(g,
+            (uint8_t[]){ 0x0f, (uint8_t)(0x90 | pick(g, 16)),
+                         (uint8_t)(0xc0 | reg) },
+            3);
+        break;
+    case 1: /* add or sub base, imm8 */
+        put(g,
+            (uint8_t[]){ (uint8_t)(0x48 | base >> 3), 0x83,
+                         (uint8_t)((pick(g, 2) ? 0xc0 : 0xe8) | (base & 7)),
+                         by },
+            4);
+        break;
+    case 2: /* lea base, [base + disp8] */
+        put(g,
+            (uint8_t[]){ (uint8_t)(0x48 | (base >> 3) * 5), 0x8d,
+                         (uint8_t)(0x40 | (base & 7) << 3 | (base & 7)) },
+            3);
+        if ((base & 7) == SP) put(g, "\x24", 1);
+        put(g, &by, 1);
+        break;
+    case 3: /* mov reg, imm: no flags */ put_mov(g, reg, by); break;
+    case 4: put(g, (uint8_t[]){ (uint8_t)(0x50 | pick(g, 8)) }, 1); break;
+    default: put(g, (uint8_t[]){ (uint8_t)(0x58 | reg) }, 1); break;
+    }
+}
+
+static void add_run(struct gen *g)
+{
+    unsigned base = pick(g, 3) ? pick(g, 16) : SP;
+    unsigned room = 1024;
+    uint64_t at = GEN_DATA + room + pick(g, GEN_DATA_BYTES - 2 * room);
+
+    if (pick(g, 2)) { /* around the end of a page */
+        at = GEN_DATA + 0x1000 * (1 + pick(g, 2)) + pick(g, 512) - 256;
+    }
+    put_mov(g, base, at);
+    for (unsigned i = 0; i < 12; i++) {
+        if (pick(g, 3)) {
+            put_access(g, base);
+        } else {
+            put_between(g, base);
+        }
+    }
+    if (base == SP) put_mov(g, SP, GEN_STACK - 64);
+}
+
 void gen_stream(struct gen *g, unsigned count)
 {
     uint32_t at = GEN_EXIT;
 
     g->bytes = 0;
     while (count > 0 && g->bytes < GEN_MAX_BYTES - 256) {
+        if (g->bits == 64 && pick(g, 200) == 0) add_run(g);
         if (add_one(g)) count--;
     }
     switch (g->bits) {
