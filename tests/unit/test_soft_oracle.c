@@ -140,6 +140,38 @@ static void run_native(const struct gen *g, const struct start *s)
     native_go();
 }
 
+/* In the 64-bit guest neighbouring pages of the data are no neighbours in
+ * memory, so an access that runs over the end of a page goes astray. */
+enum { DATA_PAGES = GEN_DATA_BYTES / 4096, DATA_TABLE = 0x12000 };
+
+static uint64_t data_page(const struct gen *g, unsigned page)
+{
+    static const uint8_t order[DATA_PAGES] = { 0, 2, 1 };
+
+    return GEN_DATA + (g->bits == 64 ? order[page] : page) * 4096ull;
+}
+
+static uint64_t *table_entry(struct soft_rig *r, uint64_t table, unsigned i)
+{
+    return (uint64_t *)(void *)(r->ram.host + (table & ~0xfffull) + 8 * i);
+}
+
+static void map_data(struct soft_rig *r, const struct gen *g)
+{
+    uint64_t p = *table_entry(r, RIG_TABLES, 0);
+    uint64_t *pde;
+
+    p = *table_entry(r, p, 0);
+    pde = table_entry(r, p, GEN_DATA >> 21);
+    for (unsigned i = 0; i < 512; i++) {
+        uint64_t at = (GEN_DATA & ~0x1fffffull) + 4096 * i;
+        unsigned page = (unsigned)((at - GEN_DATA) >> 12);
+        if (page < DATA_PAGES) at = data_page(g, page);
+        *table_entry(r, DATA_TABLE, i) = at | 7;
+    }
+    *pde = DATA_TABLE | 7;
+}
+
 static void run_guest(struct soft_rig *r, const struct gen *g,
                       const struct start *s)
 {
@@ -150,7 +182,11 @@ static void run_guest(struct soft_rig *r, const struct gen *g,
 
     rig_mode(r, g->bits, code);
     rig_put(r, code, g->code, g->bytes);
-    memcpy(r->ram.host + data, s->data, sizeof(s->data));
+    if (g->bits == 64) map_data(r, g);
+    for (unsigned i = 0; i < DATA_PAGES; i++) {
+        uint64_t to = g->bits == 16 ? data + 4096 * i : data_page(g, i);
+        memcpy(r->ram.host + to, s->data + 4096 * i, 4096);
+    }
     memset(r->ram.host + GEN_STACK - 0x1000, 0, 0x1000);
     rig_put(r, stub, stop, sizeof(stop));
     memcpy(r->ram.host + GEN_EXIT, &stub, 8);
@@ -185,8 +221,10 @@ static void compare_with_native(struct soft_rig *r, const struct gen *g)
                  (unsigned long long)r->c->gpr[i]);
     }
     assert_int_equal(N->flags & FLAGS_ARITH, r->c->rflags & FLAGS_ARITH);
-    assert_memory_equal((void *)GEN_DATA, r->ram.host + GEN_DATA,
-                        GEN_DATA_BYTES);
+    for (unsigned i = 0; i < DATA_PAGES; i++) {
+        assert_memory_equal((void *)(GEN_DATA + 4096ull * i),
+                            r->ram.host + data_page(g, i), 4096);
+    }
     assert_memory_equal((void *)(GEN_STACK - 0x1000),
                         r->ram.host + GEN_STACK - 0x1000, 0x1000);
     for (int i = 160; i < 416; i++) {
