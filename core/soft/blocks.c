@@ -235,9 +235,11 @@ void code_insert_locked(struct code_cache *c, struct block *b)
 
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
 {
+    bool is_polled = (uint64_t)at & 1;
     struct link *l;
     int32_t old;
 
+    at -= is_polled;
     if (b->is_dead || c->link_count == c->link_max) return;
     old = *(int32_t *)(void *)writable(c, at);
     for (l = b->links; l; l = l->next) {
@@ -248,7 +250,7 @@ void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
     l->stub = at + 4 + old;
     l->next = b->links;
     b->links = l;
-    set_rel32(c, at, b->body);
+    set_rel32(c, at, is_polled ? b->polled : b->body);
     c->stat.links++;
 }
 

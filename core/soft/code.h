@@ -49,8 +49,9 @@ struct block {
     struct block *page_next[2];
     uint64_t lines[2];
     struct link *links;
-    uint8_t *pad;  /* entry that compares R13 with rip; executable address */
-    uint8_t *body; /* entry of direct jumps */
+    uint8_t *pad;    /* entry that compares R13 with rip; executable address */
+    uint8_t *body;   /* entry of direct jumps */
+    uint8_t *polled; /* the same without the look at engine.attn */
     uint8_t *end;
     uint32_t first_map, map_count;
     uint16_t insn_count;
@@ -145,7 +146,8 @@ struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
                                uint64_t lin, const struct mode_key *mode,
                                const uint8_t *next);
 void code_insert_locked(struct code_cache *c, struct block *b);
-/* Make the jump whose rel32 is at the executable address lead to b. */
+/* Make the jump whose rel32 is at the executable address (a multiple of 4;
+ * plus 1: the jump skips the look at engine.attn) lead to b. */
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b);
 /* Drop everything.  Exclusive section. */
 void code_reset(struct soft_vm *s);

@@ -115,6 +115,19 @@ static bool keeps_s1(const struct guest_insn *n)
            n->kind == INSN_PUSH || n->kind == INSN_POP;
 }
 
+/*
+ * Does a jump to rip need no look at engine.attn?  Direct jumps stay in the
+ * page, so those forward end soon in one that looks.  After STI the next block
+ * must.
+ */
+static bool skips_poll(const struct translator *t, uint64_t rip)
+{
+    const struct guest_insn *last = &t->insn[t->count - 1];
+
+    if (t->count > 1 && last[-1].d.mnemonic == ZYDIS_MNEMONIC_STI) return false;
+    return rip > last->rip;
+}
+
 /* The main path. */
 static void emit_body(struct translator *t, struct block *b)
 {
@@ -208,7 +221,8 @@ static void emit_cold(struct translator *t)
         case FIX_LINK:
             emit_call(e, c->entry[CODE_EXIT_LINK]);
             emit64(e, f->rip);
-            emit64(e, (uint64_t)(f->end - 4 + t->hot.exec));
+            emit64(e, (uint64_t)(f->end - 4 + t->hot.exec) |
+                          skips_poll(t, f->rip));
             break;
         case FIX_TABLE: emit_cold_table_jump(t, f->rip); break;
         case FIX_ATTEND:
@@ -317,6 +331,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     emit_pad(t);
     b->body = emit_pc(&t->hot);
     emit_poll(t, b->flags_in);
+    b->polled = emit_pc(&t->hot);
     emit_body(t, b);
     b->end = emit_pc(&t->hot);
     emit_cold(t);
