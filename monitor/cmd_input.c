@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sendkey, mouse_move, mouse_button, screendump. */
+/* sendkey, mouse_move, mouse_button, set_password, screendump. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +101,18 @@ int cmd_mouse_button(struct cmd *c, struct err *e)
                           (b & 4 ? INPUT_BTN_RIGHT : 0);
     input_mouse_locked(vm_input(c->vm), 0, 0, 0, c->s->mouse_buttons);
     return 0;
+}
+
+int cmd_set_password(struct cmd *c, struct err *e)
+{
+    struct display_password *p = vm_service(c->vm, "vnc-password");
+
+    if (strcmp(c->arg[0].text, "vnc") != 0) {
+        return err_set(e, -EINVAL, "protocol '%s': only vnc has a password",
+                       c->arg[0].text);
+    }
+    if (p == NULL) return err_set(e, -ENOENT, "there is no VNC display");
+    return p->set(p->arg, c->arg[1].text, e);
 }
 
 int cmd_screendump(struct cmd *c, struct err *e)

@@ -147,6 +147,7 @@ int cmd_gva2gpa(struct cmd *c, struct err *e);
 int cmd_sendkey(struct cmd *c, struct err *e);
 int cmd_mouse_move(struct cmd *c, struct err *e);
 int cmd_mouse_button(struct cmd *c, struct err *e);
+int cmd_set_password(struct cmd *c, struct err *e);
 int cmd_screendump(struct cmd *c, struct err *e);
 
 int cmd_eject(struct cmd *c, struct err *e);

@@ -30,7 +30,7 @@ enum { TEXT_MAX_COLS = 256, TEXT_MAX_ROWS = 128 };
 struct text_screen { /* what a text mode shows; also first-class for tests */
     bool is_text;    /* false: graphics mode, the rest is void */
     int cols, rows;
-    int cursor_col, cursor_row; /* -1: not visible */
+    int cursor_col, cursor_row;                 /* -1: not visible */
     uint8_t ch[TEXT_MAX_ROWS][TEXT_MAX_COLS];   /* code page 437 */
     uint8_t attr[TEXT_MAX_ROWS][TEXT_MAX_COLS]; /* VGA attribute byte */
     uint32_t palette[16]; /* XRGB of the 16 attribute colours now */
@@ -75,8 +75,15 @@ struct text_screen *display_text(struct display *d);
 void display_refresh_locked(struct display *d);
 
 /* Write the picture to a file as PNG or PPM (P6).  VM lock held. */
-int display_screendump_locked(struct display *d, const char *path,
-                              bool is_png, struct err *e);
+int display_screendump_locked(struct display *d, const char *path, bool is_png,
+                              struct err *e);
+
+/* What lets a monitor set the password of a remote display: service
+ * "vnc-password".  NULL or "" : nobody gets in while one is asked for. */
+struct display_password {
+    int (*set)(void *arg, const char *password, struct err *e);
+    void *arg;
+};
 
 /* Unicode of a code page 437 octet (control codes too, as VGA draws them). */
 uint16_t display_cp437_to_unicode(uint8_t ch);

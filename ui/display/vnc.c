@@ -351,6 +351,11 @@ static void free_display(struct vnc_display *v)
     if (!is_posted) vnc_display_free(v); /* else the posted delivery does */
 }
 
+static int set_password_service(void *arg, const char *password, struct err *e)
+{
+    return vnc_display_set_password(arg, password, e);
+}
+
 int vnc_display_open(struct vm *vm, const struct vnc_options *o,
                      struct vnc_display **out, struct err *e)
 {
@@ -391,6 +396,8 @@ int vnc_display_open(struct vm *vm, const struct vnc_options *o,
     loop_timer_init(&v->watch, vm_loop(vm), watch, v);
     loop_timer_arm_ms(&v->watch, WATCH_MS);
     vm_set_service(vm, "vnc", v);
+    v->password_service = (struct display_password){ set_password_service, v };
+    vm_set_service(vm, "vnc-password", &v->password_service);
     vm_add_info(vm, "vnc", "show the VNC server status", print_info, vm);
     *out = v;
     return 0;
@@ -408,6 +415,7 @@ void vnc_display_close(struct vnc_display *v)
 {
     if (v == NULL) return;
     vm_set_service(v->vm, "vnc", NULL);
+    vm_set_service(v->vm, "vnc-password", NULL);
     loop_timer_disarm(&v->watch);
     display_remove_sink(vm_display(v->vm), v);
     for (unsigned i = 0; i < v->listener_count; i++)

@@ -68,6 +68,7 @@ struct vnc_display {
     unsigned listener_count;
     uint32_t *fb;
     char name[128];
+    struct display_password password_service;
     struct loop_timer watch; /* viewers that never finish the handshake */
 
     _Atomic bool has_tablet; /* as of the last frame */
