@@ -23,6 +23,7 @@
 #include "core/cpu/cpu.h"
 #include "core/cpu/cpuid.h"
 #include "core/host/chardev.h"
+#include "core/host/display.h"
 #include "core/loop/loop.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
@@ -253,6 +254,27 @@ static void a_huge_count_ends(void **state)
     assert_true(strlen(got) < (9 << 20));
     assert_non_null(strstr(got, "... cut here\n"));
     free(got);
+}
+
+static int keep_password(void *arg, const char *password, struct err *e)
+{
+    (void)e;
+    strcpy(arg, password);
+    return 0;
+}
+
+static void a_password_goes_to_the_display_that_asks(void **state)
+{
+    struct rig *r = *state;
+    char got[32] = "";
+    struct display_password p = { keep_password, got };
+
+    expect(r, "set_password spice x",
+           "protocol 'spice': only vnc has a password\n");
+    expect(r, "set_password vnc x", "there is no VNC display\n");
+    vm_set_service(r->vm, "vnc-password", &p);
+    expect(r, "set_password vnc geheim", "");
+    assert_string_equal(got, "geheim");
 }
 
 static void memory_is_summed_and_saved(void **state)
@@ -734,6 +756,7 @@ int main(void)
         TEST(linear_addresses_go_through_the_page_tables),
         TEST(instructions_are_disassembled_for_the_mode),
         TEST(a_huge_count_ends),
+        TEST(a_password_goes_to_the_display_that_asks),
         TEST(memory_is_summed_and_saved),
         TEST(expressions_compute),
         TEST(bad_lines_get_qemus_answers),
