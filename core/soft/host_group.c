@@ -230,8 +230,8 @@ void plan_groups(struct translator *t)
     for (unsigned i = 0; i < t->count; i++) {
         t->insn[i].group[0] = t->insn[i].group[1] = -1;
     }
-    if (!(t->mode.bits & BM_CODE64) || (t->mode.bits & BM_UNGROUPED) ||
-        t->is_verified) {
+    if (!t->eng->soft->options.is_grouped || !(t->mode.bits & BM_CODE64) ||
+        (t->mode.bits & BM_UNGROUPED) || t->is_verified) {
         return;
     }
     for (unsigned i = 0; i < t->count; i++) {

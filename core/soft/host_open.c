@@ -49,6 +49,9 @@ static int parse_one(struct soft_options *o, const char *name,
     if (strcmp(name, "verify") == 0) {
         return parse_switch(name, value, &o->is_verified, e);
     }
+    if (strcmp(name, "group") == 0) {
+        return parse_switch(name, value, &o->is_grouped, e);
+    }
     if (strcmp(name, "tb-size") == 0) {
         char *end;
         unsigned long v = strtoul(value, &end, 10);
