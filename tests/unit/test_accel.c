@@ -85,7 +85,7 @@ static void on_event(void *arg, enum vm_event ev)
     if (ev == VM_EVENT_RESET) ((struct rig *)arg)->resets++;
 }
 
-/* NULL after skip(): this host cannot. */
+/* Skips the test, with the reason, where this host cannot. */
 static struct rig *rig_new(const char *accel)
 {
     struct rig *r = calloc(1, sizeof(*r));
@@ -102,7 +102,7 @@ static struct rig *rig_new(const char *accel)
         vm_destroy(r->vm);
         loop_destroy(r->loop);
         free(r);
-        return NULL;
+        skip(); /* what ran before, under the software CPU, has passed */
     }
     mem_init_alias(&r->low, "low", vm_ram(r->vm), 0, RAM_BYTES);
     assert_int_equal(mem_init_rom(&r->rom, "rom", 4096, &e), 0);
