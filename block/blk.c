@@ -129,7 +129,8 @@ int blk_open(struct loop *l, const char *file, const struct blk_options *o,
     if (b == NULL) return err_set(e, -ENOMEM, "out of memory");
     rc = set_cache(b, o->cache, e);
     if (rc == 0)
-        rc = node_open_image(file, o->format, o->is_snapshot, &no, &b->root, e);
+        rc = node_open_image(file, o->format, true, o->is_snapshot, &no,
+                             &b->root, e);
     if (rc < 0) {
         free(b);
         return rc;
@@ -170,7 +171,7 @@ void blk_close(struct blk *b)
     for (unsigned i = 0; i < b->threads; i++)
         pthread_join(b->thread[i], NULL);
     if (!b->is_unsafe && !b->root->is_readonly) node_flush(b->root);
-    node_close(b->root);
+    node_unref(b->root);
     b->root = NULL;
     pthread_mutex_lock(&b->lock);
     unref_locked(b);
@@ -210,7 +211,7 @@ const char *blk_warning(const struct blk *b)
 
 static int serve_write(struct blk *b, const struct blk_req *r)
 {
-    int rc = node_write(b->root, r->offset, r->iov, r->iovcnt);
+    int rc = node_write(b->root, r->offset, r->iov, r->iovcnt, 0);
 
     if (rc == 0 && !b->is_unsafe && (r->is_fua || b->is_writethrough))
         rc = node_flush(b->root);
@@ -424,7 +425,7 @@ int blk_pwrite(struct blk *b, uint64_t offset, const void *buf, size_t bytes)
 {
     struct blk_req r = { .op = BLK_WRITE, .offset = offset };
     struct iovec iov = { (void *)(uintptr_t)buf, bytes };
-    int rc = node_write(b->root, r.offset, &iov, 1);
+    int rc = node_write(b->root, r.offset, &iov, 1, 0);
 
     if (rc == 0 && b->is_writethrough) rc = node_flush(b->root);
     return rc;

@@ -146,10 +146,24 @@ static int file_readv(struct node *n, uint64_t offset, const struct iovec *iov,
     return transfer(n, offset, iov, iovcnt, bytes, false);
 }
 
-static int file_writev(struct node *n, uint64_t offset, const struct iovec *iov,
-                       int iovcnt, size_t bytes)
+/* The file reaches at least to end now. */
+static void grow_to(struct node *n, uint64_t end)
 {
-    return transfer(n, offset, iov, iovcnt, bytes, true);
+    uint64_t old = n->size_bytes;
+
+    while (old < end &&
+           !atomic_compare_exchange_weak(&n->size_bytes, &old, end))
+        continue;
+}
+
+static int file_writev(struct node *n, uint64_t offset, const struct iovec *iov,
+                       int iovcnt, size_t bytes, unsigned flags)
+{
+    int rc = transfer(n, offset, iov, iovcnt, bytes, true);
+
+    (void)flags;
+    if (rc == 0) grow_to(n, offset + bytes);
+    return rc;
 }
 
 static int file_flush(struct node *n)
@@ -190,6 +204,8 @@ static void file_close(struct node *n)
 
 const struct block_driver block_file = {
     .name = "file",
+    .title = "a file or block device of the host",
+    .is_protocol = true,
     .open = file_open,
     .readv = file_readv,
     .writev = file_writev,

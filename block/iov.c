@@ -45,3 +45,53 @@ void iov_zero(const struct iovec *iov, int iovcnt)
         if (iov[i].iov_len > 0) memset(iov[i].iov_base, 0, iov[i].iov_len);
     }
 }
+
+void iov_to_buf(const struct iovec *iov, int iovcnt, size_t skip, void *buf,
+                size_t bytes)
+{
+    uint8_t *at = buf;
+
+    for (int i = 0; i < iovcnt && bytes > 0; i++) {
+        size_t here = iov[i].iov_len;
+
+        if (skip >= here) {
+            skip -= here;
+            continue;
+        }
+        here -= skip;
+        if (here > bytes) here = bytes;
+        memcpy(at, (const uint8_t *)iov[i].iov_base + skip, here);
+        at += here;
+        bytes -= here;
+        skip = 0;
+    }
+}
+
+void iov_from_buf(const struct iovec *iov, int iovcnt, size_t skip,
+                  const void *buf, size_t bytes)
+{
+    const uint8_t *at = buf;
+
+    for (int i = 0; i < iovcnt && bytes > 0; i++) {
+        size_t here = iov[i].iov_len;
+
+        if (skip >= here) {
+            skip -= here;
+            continue;
+        }
+        here -= skip;
+        if (here > bytes) here = bytes;
+        memcpy((uint8_t *)iov[i].iov_base + skip, at, here);
+        at += here;
+        bytes -= here;
+        skip = 0;
+    }
+}
+
+bool buf_is_zero(const void *buf, size_t bytes)
+{
+    const uint8_t *p = buf;
+
+    /* An octet that is zero, and each one equal to the one before it. */
+    return bytes == 0 || (p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0);
+}

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Nodes: the driver table, probing, and range-checked access. */
+/* Nodes: the driver table, probing, opening, and the chain of backing files.
+ */
 #include "block/block_int.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/size.h"
 
 const struct block_driver *const block_drivers[] = {
+    &block_file,
     &block_raw,
     NULL,
 };
@@ -43,6 +49,41 @@ const char *block_foreign_format(const uint8_t *head, size_t bytes)
     return NULL;
 }
 
+const struct block_driver *block_driver_find(const char *name)
+{
+    for (unsigned i = 0; block_drivers[i] != NULL; i++) {
+        if (strcmp(block_drivers[i]->name, name) == 0) return block_drivers[i];
+    }
+    return NULL;
+}
+
+struct node *node_ref(struct node *n)
+{
+    n->refs++;
+    return n;
+}
+
+static void node_free(struct node *n)
+{
+    free(n->backing_format);
+    free(n->backing_file);
+    free(n->node_name);
+    free(n->name);
+    free(n);
+}
+
+void node_unref(struct node *n)
+{
+    while (n != NULL && --n->refs == 0) {
+        struct node *child = n->child;
+
+        n->drv->close(n);
+        node_unref(n->backing);
+        node_free(n);
+        n = child;
+    }
+}
+
 int node_open(const struct block_driver *drv, const char *name,
               struct node *child, const struct node_options *o,
               struct node **out, struct err *e)
@@ -52,59 +93,94 @@ int node_open(const struct block_driver *drv, const char *name,
 
     if (n != NULL) n->name = strdup(name);
     if (n == NULL || n->name == NULL) {
-        rc = err_set(e, -ENOMEM, "out of memory");
-        goto free_node;
+        free(n);
+        node_unref(child);
+        return err_set(e, -ENOMEM, "out of memory");
     }
     n->drv = drv;
     n->child = child;
+    n->refs = 1;
     rc = drv->open(n, o, e);
-    if (rc < 0) goto free_node;
+    if (rc < 0) {
+        node_free(n);
+        node_unref(child);
+        return rc;
+    }
     *out = n;
     return 0;
-free_node:
-    if (n != NULL) free(n->name);
-    free(n);
-    node_close(child);
-    return rc;
 }
 
-void node_close(struct node *n)
-{
-    while (n != NULL) {
-        struct node *child = n->child;
+/* ------------------------------------------------------------- options */
 
-        n->drv->close(n);
-        free(n->name);
-        free(n);
-        n = child;
-    }
-}
-
-static const struct block_driver *driver_by_name(const char *name)
+const char *node_option(const struct node_options *o, const char *key)
 {
-    for (unsigned i = 0; block_drivers[i] != NULL; i++) {
-        if (strcmp(block_drivers[i]->name, name) == 0) return block_drivers[i];
+    for (unsigned i = 0; i < o->kv_count; i++) {
+        if (strcmp(o->kv[i].key, key) != 0) continue;
+        o->kv[i].is_taken = true;
+        return o->kv[i].value;
     }
     return NULL;
 }
+
+int node_option_size(const struct node_options *o, const char *key,
+                     uint64_t min, uint64_t max, uint64_t *value, struct err *e)
+{
+    const char *text = node_option(o, key);
+    uint64_t v;
+    int rc;
+
+    if (text == NULL) return 0;
+    rc = size_parse(text, 1, &v);
+    if (rc < 0) return err_set(e, rc, "%s=%s: no size", key, text);
+    if (v < min || v > max)
+        return err_set(e, -ERANGE, "%s=%s: outside %llu..%llu", key, text,
+                       (unsigned long long)min, (unsigned long long)max);
+    *value = v;
+    return 0;
+}
+
+int node_option_bool(const struct node_options *o, const char *key, bool *value,
+                     struct err *e)
+{
+    const char *text = node_option(o, key);
+
+    if (text == NULL) return 0;
+    if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0)
+        return err_set(e, -EINVAL, "%s=%s: on or off", key, text);
+    *value = strcmp(text, "on") == 0;
+    return 0;
+}
+
+static int refuse_untaken(const struct node_options *o, const char *format,
+                          struct err *e)
+{
+    for (unsigned i = 0; i < o->kv_count; i++) {
+        if (!o->kv[i].is_taken)
+            return err_set(e, -EINVAL, "format %s has no option '%s'", format,
+                           o->kv[i].key);
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------- opening */
 
 static int probe(struct node *file, const struct block_driver **out,
                  struct err *e)
 {
     uint8_t head[BLOCK_PROBE_BYTES] = { 0 };
-    struct iovec iov = { head, sizeof(head) };
+    size_t bytes = sizeof(head);
     const char *foreign;
     int rc, best = 0;
 
-    if (file->size_bytes < sizeof(head)) iov.iov_len = file->size_bytes;
-    rc = node_read(file, 0, &iov, 1);
+    if (file->size_bytes < bytes) bytes = (size_t)file->size_bytes;
+    rc = node_pread(file, 0, head, bytes);
     if (rc < 0)
         return err_set(e, rc, "%s: cannot be read: %s", file->name,
                        strerror(-rc));
     *out = NULL;
     for (unsigned i = 0; block_drivers[i] != NULL; i++) {
         const struct block_driver *d = block_drivers[i];
-        int score = d->probe != NULL ? d->probe(head, iov.iov_len) : 0;
+        int score = d->probe != NULL ? d->probe(head, bytes) : 0;
 
         if (score > best) {
             best = score;
@@ -112,7 +188,7 @@ static int probe(struct node *file, const struct block_driver **out,
         }
     }
     if (*out != NULL) return 0;
-    foreign = block_foreign_format(head, iov.iov_len);
+    foreign = block_foreign_format(head, bytes);
     return err_set(e, -ENOTSUP,
                    "%s: image format '%s' is not supported; convert it to "
                    "raw, or say format=raw if it is the disk itself",
@@ -124,78 +200,129 @@ static int check_format(const char *format, const struct block_driver **drv,
 {
     *drv = NULL;
     if (format == NULL) return 0;
-    *drv = driver_by_name(format);
-    if (*drv != NULL) return 0;
+    *drv = block_driver_find(format);
+    if (*drv != NULL && !(*drv)->is_protocol) return 0;
     return err_set(e, -EINVAL, "unknown image format '%s'", format);
 }
 
-int node_open_image(const char *file, const char *format, bool is_snapshot,
-                    struct node_options *o, struct node **out, struct err *e)
+/* Protocol and format, without what lies below. */
+static int open_layer(const char *file, const char *format,
+                      const struct node_options *o, struct node **out,
+                      struct err *e)
 {
     const struct block_driver *drv;
-    struct node_options below = *o;
+    struct node_options here = *o;
     struct node *n;
     int rc = check_format(format, &drv, e);
 
     if (rc < 0) return rc;
-    if (is_snapshot) below.is_readonly = true;
-    rc = node_open(&block_file, file, NULL, &below, &n, e);
+    rc = node_open(&block_file, file, NULL, &here, &n, e);
     if (rc < 0) return rc;
     if (drv == NULL) {
         rc = probe(n, &drv, e);
         if (rc < 0) {
-            node_close(n);
+            node_unref(n);
             return rc;
         }
-        below.is_probed = true;
+        here.is_probed = true;
     }
-    rc = node_open(drv, file, n, &below, &n, e);
+    rc = node_open(drv, file, n, &here, &n, e);
     if (rc < 0) return rc;
+    rc = refuse_untaken(o, drv->name, e);
+    if (rc < 0) {
+        node_unref(n);
+        return rc;
+    }
+    *out = n;
+    return 0;
+}
+
+char *node_backing_path(const struct node *n)
+{
+    const char *file = n->backing_file, *slash;
+    char *path;
+    size_t folder;
+
+    if (strncmp(file, "file:", 5) == 0) file += 5;
+    slash = strrchr(n->name, '/');
+    if (file[0] == '/' || slash == NULL) return strdup(file);
+    folder = (size_t)(slash - n->name) + 1;
+    path = malloc(folder + strlen(file) + 1);
+    if (path == NULL) return NULL;
+    memcpy(path, n->name, folder);
+    strcpy(path + folder, file);
+    return path;
+}
+
+/* The file is already in the chain: a loop. */
+static bool is_same_file(const struct node *a, const char *path)
+{
+    struct stat x, y;
+
+    return stat(a->name, &x) == 0 && stat(path, &y) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static int check_loop(const struct node *top, const char *path, struct err *e)
+{
+    unsigned depth = 0;
+
+    for (const struct node *n = top; n != NULL; n = n->backing, depth++) {
+        if (is_same_file(n, path))
+            return err_set(e, -ELOOP,
+                           "%s: the backing file chain comes back to it", path);
+    }
+    if (depth >= BLOCK_MAX_CHAIN)
+        return err_set(e, -ELOOP, "%s: more than %d backing files", top->name,
+                       BLOCK_MAX_CHAIN);
+    return 0;
+}
+
+/* Open what top's header names, and what that names, down to the end. */
+static int open_backing(struct node *top, const struct node_options *o,
+                        struct err *e)
+{
+    struct node_options below = { .is_readonly = true,
+                                  .is_direct = o->is_direct,
+                                  .is_unlocked = o->is_unlocked,
+                                  .secrets = o->secrets };
+
+    for (struct node *n = top; n->backing_file != NULL; n = n->backing) {
+        char *path = node_backing_path(n);
+        int rc;
+
+        if (path == NULL) return err_set(e, -ENOMEM, "out of memory");
+        rc = check_loop(top, path, e);
+        if (rc == 0)
+            rc = open_layer(path, n->backing_format, &below, &n->backing, e);
+        free(path);
+        if (rc < 0) {
+            err_prefix(e, "%s: backing file", n->name);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int node_open_image(const char *file, const char *format, bool is_user_name,
+                    bool is_snapshot, const struct node_options *o,
+                    struct node **out, struct err *e)
+{
+    struct node_options top = *o;
+    struct node *n;
+    int rc;
+
+    (void)is_user_name;
+    if (is_snapshot) top.is_readonly = true;
+    rc = open_layer(file, format, &top, &n, e);
+    if (rc < 0) return rc;
+    if (!o->is_no_backing) rc = open_backing(n, o, e);
+    if (rc < 0) {
+        node_unref(n);
+        return rc;
+    }
     if (is_snapshot && !o->is_readonly)
         rc = node_open(&block_overlay, file, n, o, &n, e);
     if (rc == 0) *out = n;
     return rc;
-}
-
-/* Total of iov if the range lies on the disk, else -EIO. */
-static int64_t check_range(const struct node *n, uint64_t offset,
-                           const struct iovec *iov, int iovcnt)
-{
-    int64_t bytes = iov_bytes(iov, iovcnt);
-
-    if (bytes < 0) return bytes;
-    if (offset > n->size_bytes || (uint64_t)bytes > n->size_bytes - offset)
-        return -EIO;
-    return bytes;
-}
-
-int node_read(struct node *n, uint64_t offset, const struct iovec *iov,
-              int iovcnt)
-{
-    int64_t bytes = check_range(n, offset, iov, iovcnt);
-
-    if (bytes <= 0) return (int)bytes;
-    return n->drv->readv(n, offset, iov, iovcnt, (size_t)bytes);
-}
-
-int node_write(struct node *n, uint64_t offset, const struct iovec *iov,
-               int iovcnt)
-{
-    int64_t bytes = check_range(n, offset, iov, iovcnt);
-
-    if (bytes <= 0) return (int)bytes;
-    if (n->is_readonly) return -EROFS;
-    return n->drv->writev(n, offset, iov, iovcnt, (size_t)bytes);
-}
-
-int node_flush(struct node *n)
-{
-    return n->drv->flush(n);
-}
-
-int node_discard(struct node *n, uint64_t offset, uint64_t bytes)
-{
-    if (offset > n->size_bytes || bytes > n->size_bytes - offset) return -EIO;
-    if (n->is_readonly) return -EROFS;
-    return bytes == 0 ? 0 : n->drv->discard(n, offset, bytes);
 }

@@ -178,13 +178,15 @@ static int write_cluster(struct node *n, uint64_t offset,
 }
 
 static int overlay_writev(struct node *n, uint64_t offset,
-                          const struct iovec *iov, int iovcnt, size_t bytes)
+                          const struct iovec *iov, int iovcnt, size_t bytes,
+                          unsigned flags)
 {
     struct overlay *v = n->s;
     struct iovec part[BLOCK_MAX_IOV];
     size_t done = 0;
     int rc = 0;
 
+    (void)flags;
     pthread_rwlock_wrlock(&v->lock);
     while (rc == 0 && done < bytes) {
         uint64_t at = offset + done;
@@ -205,12 +207,6 @@ static int overlay_flush(struct node *n)
     return 0;
 }
 
-static int overlay_discard(struct node *n, uint64_t offset, uint64_t bytes)
-{
-    (void)n, (void)offset, (void)bytes;
-    return 0;
-}
-
 static void overlay_close(struct node *n)
 {
     struct overlay *v = n->s;
@@ -224,10 +220,11 @@ static void overlay_close(struct node *n)
 
 const struct block_driver block_overlay = {
     .name = "overlay",
+    .title = "snapshot=on: writes to a temporary file",
     .open = overlay_open,
     .readv = overlay_readv,
     .writev = overlay_writev,
     .flush = overlay_flush,
-    .discard = overlay_discard,
+    .is_filter = true,
     .close = overlay_close,
 };

@@ -87,7 +87,7 @@ static int check_first_sector(struct node *n, uint64_t offset,
 }
 
 static int raw_writev(struct node *n, uint64_t offset, const struct iovec *iov,
-                      int iovcnt, size_t bytes)
+                      int iovcnt, size_t bytes, unsigned flags)
 {
     struct raw *r = n->s;
     struct node *c = n->child;
@@ -96,7 +96,7 @@ static int raw_writev(struct node *n, uint64_t offset, const struct iovec *iov,
         int rc = check_first_sector(n, offset, iov, iovcnt, bytes);
         if (rc < 0) return rc;
     }
-    return c->drv->writev(c, offset, iov, iovcnt, bytes);
+    return c->drv->writev(c, offset, iov, iovcnt, bytes, flags);
 }
 
 static int raw_flush(struct node *n)
@@ -120,6 +120,7 @@ static void raw_close(struct node *n)
 
 const struct block_driver block_raw = {
     .name = "raw",
+    .title = "the file is the disk",
     .probe = raw_probe,
     .open = raw_open,
     .readv = raw_readv,
