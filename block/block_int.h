@@ -241,6 +241,9 @@ void iov_from_buf(const struct iovec *iov, int iovcnt, size_t skip,
                   const void *buf, size_t bytes);
 bool buf_is_zero(const void *buf, size_t bytes);
 
+/* Make an empty file if there is none (0644 less umask). */
+int file_make(const char *file, struct err *e);
+
 /* Image locks (lock.c) on an open descriptor. */
 int image_lock(int fd, const char *name, bool is_writer, struct err *e);
 

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/image.h"
+
 struct raw {
     bool is_probed;
 };
@@ -113,6 +115,86 @@ static int raw_discard(struct node *n, uint64_t offset, uint64_t bytes)
     return node_discard(c, offset, bytes);
 }
 
+static int raw_zero(struct node *n, uint64_t offset, uint64_t bytes,
+                    unsigned flags)
+{
+    /* Zeros are no image header, but the way to one is checked as a whole. */
+    const struct raw *r = n->s;
+
+    if (r->is_probed && offset < BLOCK_SECTOR_BYTES) return -ENOTSUP;
+    return node_zero(n->child, offset, bytes, flags);
+}
+
+static int raw_status(struct node *n, uint64_t offset, uint64_t bytes,
+                      struct node_extent *out)
+{
+    struct node *c = n->child;
+
+    if (offset < c->size_bytes) return node_status(c, offset, bytes, out);
+    *out = (struct node_extent){ .bytes = bytes,
+                                 .flags = EXTENT_ZERO | EXTENT_ALLOCATED };
+    return 0;
+}
+
+static int raw_run(struct node *n, uint64_t offset, uint64_t bytes,
+                   bool is_write, struct node_run *out)
+{
+    const struct raw *r = n->s;
+    struct node *c = n->child;
+
+    if (is_write && r->is_probed && offset < BLOCK_SECTOR_BYTES) return -EAGAIN;
+    if (offset + bytes > c->size_bytes) return -EAGAIN;
+    return node_run(c, offset, bytes, is_write, out);
+}
+
+static int raw_truncate(struct node *n, uint64_t size_bytes, const char *how,
+                        bool may_shrink, struct err *e)
+{
+    const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
+    int rc = node_truncate(n->child, (size_bytes + mask) & ~mask, how,
+                           may_shrink, e);
+
+    if (rc == 0) n->size_bytes = n->child->size_bytes;
+    return rc;
+}
+
+static const char *const raw_preallocation[] = { "off", "falloc", "full",
+                                                 NULL };
+static const struct image_create_opt raw_create_opts[] = {
+    { .key = "preallocation",
+      .type = IMAGE_TEXT,
+      .help = "Preallocation mode (allowed values: off, falloc, full)",
+      .words = raw_preallocation },
+    { .key = "size", .type = IMAGE_SIZE, .help = "Virtual disk size" },
+    { .key = NULL },
+};
+
+static int raw_create(const struct image_create *c, struct err *e)
+{
+    const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
+    const char *how = image_opt_text(c, "preallocation");
+    struct node *file;
+    int rc = image_create_file(c->file, &file, e);
+
+    if (rc < 0) return rc;
+    rc = node_truncate(file, (c->size_bytes + mask) & ~mask,
+                       how == NULL ? "off" : how, true, e);
+    node_unref(file);
+    return rc;
+}
+
+static int raw_measure(const struct image_create *c, struct node *source,
+                       uint64_t *required, uint64_t *fully_allocated,
+                       struct err *e)
+{
+    const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
+    uint64_t bytes = source != NULL ? source->size_bytes : c->size_bytes;
+
+    (void)e;
+    *required = *fully_allocated = (bytes + mask) & ~mask;
+    return 0;
+}
+
 static void raw_close(struct node *n)
 {
     free(n->s);
@@ -127,5 +209,12 @@ const struct block_driver block_raw = {
     .writev = raw_writev,
     .flush = raw_flush,
     .discard = raw_discard,
+    .zero = raw_zero,
+    .status = raw_status,
+    .run = raw_run,
+    .truncate = raw_truncate,
+    .create_opts = raw_create_opts,
+    .create = raw_create,
+    .measure = raw_measure,
     .close = raw_close,
 };
