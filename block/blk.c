@@ -1,88 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * struct blk: the asynchronous root of a graph of nodes.
- *
- * Requests are served by a few threads of the image's own, started with the
- * first request.  A thread puts what it finished on the done list and posts
- * one function to the loop, which calls the callbacks.  The struct is counted:
- * a posted function keeps it alive after blk_close.
+ * struct blk: the asynchronous root of a graph of nodes.  Opening, closing,
+ * what it is; blk_req.c serves requests.
  */
-#include "block/block.h"
+#include "block/blk_priv.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-#include "block/block_int.h"
 #include "core/base/log.h"
 #include "core/loop/loop.h"
-
-enum { BLK_THREADS = 2 };
-
-enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD };
-
-struct blk_req {
-    int64_t id;
-    enum blk_op op;
-    uint64_t offset, bytes;
-    bool is_fua;
-    int rc;
-    blk_done done;
-    void *arg;
-    struct blk_req *next;
-    int iovcnt;
-    struct iovec iov[];
-};
-
-struct blk_queue {
-    struct blk_req *first, **tail;
-};
-
-struct blk {
-    struct loop *loop;
-    struct node *root;
-    bool is_writethrough; /* flush after every write */
-    bool is_unsafe;       /* ignore flushes */
-
-    pthread_mutex_t lock; /* everything below */
-    pthread_cond_t work, finished;
-    struct blk_queue todo, done;
-    unsigned in_flight; /* submitted, callback not yet called */
-    unsigned refs;
-    bool is_posted, is_closing, has_warned;
-    int64_t next_id;
-    unsigned threads;
-    pthread_t thread[BLK_THREADS];
-};
-
-static void queue_init(struct blk_queue *q)
-{
-    q->first = NULL;
-    q->tail = &q->first;
-}
-
-static void queue_put(struct blk_queue *q, struct blk_req *r)
-{
-    r->next = NULL;
-    *q->tail = r;
-    q->tail = &r->next;
-}
-
-static struct blk_req *queue_get(struct blk_queue *q)
-{
-    struct blk_req *r = q->first;
-
-    if (r == NULL) return NULL;
-    q->first = r->next;
-    if (q->first == NULL) q->tail = &q->first;
-    return r;
-}
 
 const char *blk_cache_text(const struct blk *b)
 {
     if (b->is_unsafe) return "writeback, ignore flushes";
+    if (b->is_direct)
+        return b->is_writethrough ? "writethrough, direct"
+                                  : "writeback, direct";
     return b->is_writethrough ? "writethrough" : "writeback";
 }
 
@@ -90,14 +27,14 @@ const char *blk_cache_text(const struct blk *b)
 
 static const struct cache_mode {
     const char *name;
-    bool is_writethrough, is_unsafe;
+    bool is_writethrough, is_unsafe, is_direct;
 } cache_modes[] = {
     /* clang-format off */
-    { "writeback",    false, false },
-    { "none",         false, false },
-    { "writethrough", true,  false },
-    { "directsync",   true,  false },
-    { "unsafe",       false, true  },
+    { "writeback",    false, false, false },
+    { "none",         false, false, true  },
+    { "writethrough", true,  false, false },
+    { "directsync",   true,  false, true  },
+    { "unsafe",       false, true,  false },
     /* clang-format on */
 };
 
@@ -110,6 +47,7 @@ static int set_cache(struct blk *b, const char *cache, struct err *e)
         if (strcmp(m->name, cache) != 0) continue;
         b->is_writethrough = m->is_writethrough;
         b->is_unsafe = m->is_unsafe;
+        b->is_direct = m->is_direct;
         return 0;
     }
     return err_set(e, -EINVAL,
@@ -118,63 +56,119 @@ static int set_cache(struct blk *b, const char *cache, struct err *e)
                    cache);
 }
 
-int blk_open(struct loop *l, const char *file, const struct blk_options *o,
-             struct blk **out, struct err *e)
+static int open_events(struct blk *b, bool with_ring, struct err *e)
 {
-    struct node_options no = { .is_readonly = o->is_readonly,
-                               .is_auto_readonly = o->is_auto_readonly };
-    struct blk *b = calloc(1, sizeof(*b));
     int rc;
 
-    if (b == NULL) return err_set(e, -ENOMEM, "out of memory");
-    rc = set_cache(b, o->cache, e);
-    if (rc == 0)
-        rc = node_open_image(file, o->format, true, o->is_snapshot, &no,
-                             &b->root, e);
+    b->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (b->event_fd < 0)
+        return err_set(e, -errno, "eventfd: %s", strerror(errno));
+    rc = loop_add_fd(b->loop, b->event_fd, LOOP_READ, blk_on_event, b, e);
     if (rc < 0) {
-        free(b);
+        close(b->event_fd);
         return rc;
     }
-    b->loop = l;
-    b->refs = 1;
-    queue_init(&b->todo);
-    queue_init(&b->done);
-    pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->work, NULL);
-    pthread_cond_init(&b->finished, NULL);
-    if (blk_warning(b) != NULL) log_warn("%s: %s", file, blk_warning(b));
-    *out = b;
+    if (with_ring) b->ring = blk_ring_open(b->event_fd);
     return 0;
 }
 
-/* Called with the lock held; gives it back. */
-static void unref_locked(struct blk *b)
+static struct blk *blk_new(struct loop *l, const struct blk_options *o)
 {
-    bool is_last = --b->refs == 0;
+    struct blk *b = calloc(1, sizeof(*b));
 
-    pthread_mutex_unlock(&b->lock);
-    if (!is_last) return;
-    pthread_cond_destroy(&b->finished);
+    if (b == NULL) return NULL;
+    b->loop = l;
+    b->refs = 1;
+    b->detect = o->detect;
+    b->passes_discard = o->passes_discard;
+    b->on_read_error = o->on_read_error;
+    b->on_write_error = o->on_write_error;
+    blk_queue_init(&b->todo);
+    blk_queue_init(&b->done);
+    blk_queue_init(&b->held);
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->work, NULL);
+    return b;
+}
+
+static void blk_free(struct blk *b)
+{
     pthread_cond_destroy(&b->work);
     pthread_mutex_destroy(&b->lock);
     free(b);
 }
 
+int blk_open(struct loop *l, const char *file, const struct blk_options *o,
+             struct blk **out, struct err *e)
+{
+    struct node_options no = { .is_readonly = o->is_readonly,
+                               .is_auto_readonly = o->is_auto_readonly,
+                               .is_discard = o->passes_discard,
+                               .secrets = o->secrets };
+    struct node_kv kv[BLK_MAX_EXTRA];
+    struct blk *b = blk_new(l, o);
+    int rc;
+
+    if (b == NULL) return err_set(e, -ENOMEM, "out of memory");
+    for (unsigned i = 0; i < o->extra_count; i++)
+        kv[i] = (struct node_kv){ o->extra[i].key, o->extra[i].value, false };
+    no.kv = kv;
+    no.kv_count = o->extra_count;
+    rc = set_cache(b, o->cache, e);
+    if (rc < 0) goto free_blk;
+    no.is_direct = b->is_direct;
+    rc = node_open_image(file, o->format, true, o->is_snapshot, &no, &b->root,
+                         e);
+    if (rc < 0) goto free_blk;
+    rc = open_events(b, !o->is_threads, e);
+    if (rc < 0) goto close_root;
+    if (blk_warning(b) != NULL) log_warn("%s: %s", file, blk_warning(b));
+    *out = b;
+    return 0;
+close_root:
+    node_unref(b->root);
+free_blk:
+    blk_free(b);
+    return rc;
+}
+
+void blk_unref(struct blk *b)
+{
+    bool is_last;
+
+    pthread_mutex_lock(&b->lock);
+    is_last = --b->refs == 0;
+    pthread_mutex_unlock(&b->lock);
+    if (is_last) blk_free(b);
+}
+
+/* What waits for `cont` gets its error now. */
+static void give_up_held(struct blk *b)
+{
+    struct blk_req *r;
+
+    pthread_mutex_lock(&b->lock);
+    while ((r = blk_queue_get(&b->held)) != NULL) {
+        b->held_count--;
+        b->in_flight++;
+        blk_finish_locked(b, r, -ECANCELED);
+    }
+    pthread_mutex_unlock(&b->lock);
+}
+
 void blk_close(struct blk *b)
 {
     if (b == NULL) return;
+    give_up_held(b);
     blk_drain(b);
-    pthread_mutex_lock(&b->lock);
-    b->is_closing = true;
-    pthread_cond_broadcast(&b->work);
-    pthread_mutex_unlock(&b->lock);
-    for (unsigned i = 0; i < b->threads; i++)
-        pthread_join(b->thread[i], NULL);
+    blk_stop_threads(b);
+    loop_del_fd(b->loop, b->event_fd);
+    blk_ring_close(b->ring);
+    close(b->event_fd);
     if (!b->is_unsafe && !b->root->is_readonly) node_flush(b->root);
     node_unref(b->root);
     b->root = NULL;
-    pthread_mutex_lock(&b->lock);
-    unref_locked(b);
+    blk_unref(b);
 }
 
 uint64_t blk_size_bytes(const struct blk *b)
@@ -207,211 +201,29 @@ const char *blk_warning(const struct blk *b)
     return NULL;
 }
 
-/* ------------------------------------------------------------- serving */
-
-static int serve_write(struct blk *b, const struct blk_req *r)
+void blk_get_stats(struct blk *b, struct blk_stats *out)
 {
-    int rc = node_write(b->root, r->offset, r->iov, r->iovcnt, 0);
-
-    if (rc == 0 && !b->is_unsafe && (r->is_fua || b->is_writethrough))
-        rc = node_flush(b->root);
-    return rc;
-}
-
-static int serve(struct blk *b, const struct blk_req *r)
-{
-    switch (r->op) {
-    case BLK_READ: return node_read(b->root, r->offset, r->iov, r->iovcnt);
-    case BLK_WRITE: return serve_write(b, r);
-    case BLK_FLUSH: return b->is_unsafe ? 0 : node_flush(b->root);
-    case BLK_DISCARD: return node_discard(b->root, r->offset, r->bytes);
-    }
-    return -EINVAL;
-}
-
-/* Call the callbacks of what is done.  Lock held, released meanwhile. */
-static void complete_locked(struct blk *b)
-{
-    struct blk_req *r;
-
-    while ((r = queue_get(&b->done)) != NULL) {
-        b->in_flight--;
-        pthread_mutex_unlock(&b->lock);
-        r->done(r->arg, r->rc);
-        free(r);
-        pthread_mutex_lock(&b->lock);
-    }
-}
-
-static void run_done(void *arg)
-{
-    struct blk *b = arg;
-
     pthread_mutex_lock(&b->lock);
-    b->is_posted = false;
-    complete_locked(b);
-    unref_locked(b);
-}
-
-/* The guest gets an error status; tell the user too, once. */
-static void warn_locked(struct blk *b, const struct blk_req *r, int rc)
-{
-    static const char *const what[] = { [BLK_READ] = "read",
-                                        [BLK_WRITE] = "write",
-                                        [BLK_FLUSH] = "flush",
-                                        [BLK_DISCARD] = "discard" };
-
-    if (rc >= 0 || rc == -ECANCELED || rc == -EROFS || b->has_warned) return;
-    b->has_warned = true;
-    log_warn("%s: %s failed: %s", b->root->name, what[r->op], strerror(-rc));
-}
-
-static void finish_locked(struct blk *b, struct blk_req *r, int rc)
-{
-    r->rc = rc;
-    warn_locked(b, r, rc);
-    queue_put(&b->done, r);
-    pthread_cond_broadcast(&b->finished);
-    if (b->is_posted) return;
-    b->is_posted = true;
-    b->refs++;
-    loop_post(b->loop, run_done, b);
-}
-
-static void *worker(void *arg)
-{
-    struct blk *b = arg;
-
-    pthread_mutex_lock(&b->lock);
-    for (;;) {
-        struct blk_req *r = queue_get(&b->todo);
-        int rc;
-
-        if (r == NULL && b->is_closing) break;
-        if (r == NULL) {
-            pthread_cond_wait(&b->work, &b->lock);
-            continue;
-        }
-        pthread_mutex_unlock(&b->lock);
-        rc = serve(b, r);
-        pthread_mutex_lock(&b->lock);
-        finish_locked(b, r, rc);
-    }
-    pthread_mutex_unlock(&b->lock);
-    return NULL;
-}
-
-/* Signals are for other threads. */
-static void start_threads_locked(struct blk *b)
-{
-    sigset_t all, old;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    while (b->threads < BLK_THREADS &&
-           pthread_create(&b->thread[b->threads], NULL, worker, b) == 0)
-        b->threads++;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-static int64_t submit(struct blk *b, struct blk_req *r)
-{
-    int64_t id;
-
-    pthread_mutex_lock(&b->lock);
-    if (b->threads == 0) start_threads_locked(b);
-    id = r->id = ++b->next_id;
-    b->in_flight++;
-    if (b->threads == 0) { /* the host has no thread for us */
-        finish_locked(b, r, serve(b, r));
-    } else {
-        queue_put(&b->todo, r);
-        pthread_cond_signal(&b->work);
-    }
-    pthread_mutex_unlock(&b->lock);
-    return id;
-}
-
-static int64_t start(struct blk *b, const struct blk_req *what,
-                     const struct iovec *iov, int iovcnt)
-{
-    struct blk_req *r;
-
-    if (iov_bytes(iov, iovcnt) < 0) return -EINVAL;
-    r = malloc(sizeof(*r) + sizeof(r->iov[0]) * (size_t)iovcnt);
-    if (r == NULL) return -ENOMEM;
-    *r = *what;
-    r->iovcnt = iovcnt;
-    if (iovcnt > 0) memcpy(r->iov, iov, sizeof(*iov) * (size_t)iovcnt);
-    return submit(b, r);
-}
-
-int64_t blk_read(struct blk *b, uint64_t offset, const struct iovec *iov,
-                 int iovcnt, blk_done done, void *arg)
-{
-    struct blk_req r = {
-        .op = BLK_READ, .offset = offset, .done = done, .arg = arg
-    };
-
-    return start(b, &r, iov, iovcnt);
-}
-
-int64_t blk_write(struct blk *b, uint64_t offset, const struct iovec *iov,
-                  int iovcnt, bool is_fua, blk_done done, void *arg)
-{
-    struct blk_req r = { .op = BLK_WRITE,
-                         .offset = offset,
-                         .is_fua = is_fua,
-                         .done = done,
-                         .arg = arg };
-
-    return start(b, &r, iov, iovcnt);
-}
-
-int64_t blk_flush(struct blk *b, blk_done done, void *arg)
-{
-    struct blk_req r = { .op = BLK_FLUSH, .done = done, .arg = arg };
-
-    return start(b, &r, NULL, 0);
-}
-
-int64_t blk_discard(struct blk *b, uint64_t offset, uint64_t bytes,
-                    blk_done done, void *arg)
-{
-    struct blk_req r = { .op = BLK_DISCARD,
-                         .offset = offset,
-                         .bytes = bytes,
-                         .done = done,
-                         .arg = arg };
-
-    return start(b, &r, NULL, 0);
-}
-
-void blk_cancel(struct blk *b, int64_t id)
-{
-    struct blk_req **at;
-
-    pthread_mutex_lock(&b->lock);
-    for (at = &b->todo.first; *at != NULL; at = &(*at)->next) {
-        struct blk_req *r = *at;
-
-        if (r->id != id) continue;
-        *at = r->next;
-        if (*at == NULL) b->todo.tail = at;
-        finish_locked(b, r, -ECANCELED);
-        break;
-    }
+    *out = b->stats;
     pthread_mutex_unlock(&b->lock);
 }
 
-void blk_drain(struct blk *b)
+void blk_set_stop(struct blk *b, blk_stop_fn stop, void *arg)
 {
     pthread_mutex_lock(&b->lock);
-    while (b->in_flight > 0) {
-        if (b->done.first == NULL) pthread_cond_wait(&b->finished, &b->lock);
-        complete_locked(b);
-    }
+    b->stop = stop;
+    b->stop_arg = arg;
     pthread_mutex_unlock(&b->lock);
+}
+
+struct node *blk_root(struct blk *b)
+{
+    return b->root;
+}
+
+void blk_set_root(struct blk *b, struct node *root)
+{
+    b->root = root;
 }
 
 int blk_pread(struct blk *b, uint64_t offset, void *buf, size_t bytes)

@@ -17,14 +17,41 @@
  */
 struct loop;
 struct blk;
+struct node;
+struct secret_table;
 
+/* detect-zeroes= */
+enum blk_detect { BLK_DETECT_OFF, BLK_DETECT_ON, BLK_DETECT_UNMAP };
+/* rerror=, werror=; enospc stops when the host's disk is full, else reports */
+enum blk_on_error { BLK_REPORT, BLK_IGNORE, BLK_STOP, BLK_ENOSPC };
+
+enum { BLK_MAX_EXTRA = 6, BLK_EXTRA_KEY = 48, BLK_EXTRA_VALUE = 208 };
+
+/* Start with blk_options_init; all zero is right for tests and tools. */
 struct blk_options {
     const char *format; /* NULL: probe (raw if nothing matches) */
     bool is_readonly;
     bool is_snapshot;      /* writes to an unlinked temporary overlay */
     bool is_auto_readonly; /* fall back to read-only if not writable */
+    bool passes_discard;   /* discard=unmap */
+    bool is_threads;       /* aio=threads: no io_uring */
     const char *cache;     /* QEMU's cache= names, NULL = writeback */
+    enum blk_detect detect;
+    enum blk_on_error on_read_error, on_write_error;
+    const struct secret_table *secrets; /* for encrypted images, or NULL */
+    struct blk_extra { /* for the format's driver: encrypt.key-secret, ... */
+        char key[BLK_EXTRA_KEY], value[BLK_EXTRA_VALUE];
+    } extra[BLK_MAX_EXTRA];
+    unsigned extra_count;
 };
+void blk_options_init(struct blk_options *o); /* as -drive without any */
+/* One option as -drive spells it (cache, aio, discard, detect-zeroes, rerror,
+ * werror and those of the formats): 1 taken, 0 not one of these, or an error.
+ */
+int blk_option_set(struct blk_options *o, const char *key, const char *value,
+                   struct err *e);
+/* All of "key=value,key=value". */
+int blk_options_parse(struct blk_options *o, const char *text, struct err *e);
 
 /* Open file.  Refuses what is not a regular file or block device within a
  * second; one clear line.  Takes the image locks. */
@@ -56,16 +83,55 @@ int64_t blk_read(struct blk *b, uint64_t offset, const struct iovec *iov,
                  int iovcnt, blk_done done, void *arg);
 int64_t blk_write(struct blk *b, uint64_t offset, const struct iovec *iov,
                   int iovcnt, bool is_fua, blk_done done, void *arg);
+int64_t blk_write_zeros(struct blk *b, uint64_t offset, uint64_t bytes,
+                        bool may_unmap, blk_done done, void *arg);
 int64_t blk_flush(struct blk *b, blk_done done, void *arg);
 int64_t blk_discard(struct blk *b, uint64_t offset, uint64_t bytes,
                     blk_done done, void *arg);
-/* A request that no thread has begun completes with -ECANCELED; one that is
- * being served completes as it does.  An unknown id is ignored. */
+/* A request that nothing has begun, or that is held after an error, completes
+ * with -ECANCELED; one that is being served completes as it does.  An unknown
+ * id is ignored. */
 void blk_cancel(struct blk *b, int64_t id);
-/* Wait until no request is in flight.  Loop thread; callbacks of completed
- * requests run inside.  VM lock not held, or all callbacks cope with that
+/* Wait until no request is in flight (held ones are not).  Loop thread;
+ * callbacks of completed requests run inside.  VM lock not held, or all callbacks cope with that
  * (vm_is_locked). */
 void blk_drain(struct blk *b);
+
+/*
+ * Errors that stop the machine (werror=stop, enospc): the request is held and
+ * its done not called; stop runs on the loop thread, without locks.  blk_retry
+ * starts all held requests again.  Without a stop function such errors are
+ * reported to the device.  Any thread.
+ */
+struct blk_error {
+    bool is_read;
+    int rc; /* -errno */
+    uint64_t offset, bytes;
+};
+typedef void (*blk_stop_fn)(void *arg, struct blk *b,
+                            const struct blk_error *error);
+void blk_set_stop(struct blk *b, blk_stop_fn stop, void *arg);
+void blk_retry(struct blk *b);
+unsigned blk_held(struct blk *b);
+
+/* New requests wait, begun ones are over when quiesce returns (their callbacks
+ * come as ever); nests.  Any thread but a worker's. */
+void blk_quiesce(struct blk *b);
+void blk_resume(struct blk *b);
+
+struct blk_op_stats {
+    uint64_t operations, bytes, failed, total_ns;
+};
+struct blk_stats {
+    struct blk_op_stats read, write, flush, discard;
+};
+void blk_get_stats(struct blk *b, struct blk_stats *out);
+
+/* For block/ itself (jobs): the graph below.  Change it only while quiesced;
+ * no reference is given or taken. */
+struct node *blk_root(struct blk *b);
+void blk_set_root(struct blk *b, struct node *root);
+void blk_unref(struct blk *b);
 
 /* Synchronous, for loaders and the image tool. */
 int blk_pread(struct blk *b, uint64_t offset, void *buf, size_t bytes);
@@ -85,6 +151,11 @@ struct drive_table; /* all drives of a VM; service "drives" */
 
 int drive_table_create(struct loop *l, struct drive_table **out);
 void drive_table_destroy(struct drive_table *t);
+/* For every medium, also later ones: what happens on an error that stops the
+ * machine, and the retry when it goes on. */
+void drive_table_set_stop(struct drive_table *t, blk_stop_fn stop, void *arg);
+void drive_table_retry(struct drive_table *t);
+struct drive *drive_of_blk(struct drive_table *t, const struct blk *b);
 /* id e.g. "ide1-cd0"; b may be NULL (empty, removable only). */
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 struct drive {
+    struct drive_table *table;
     char *id;
     bool is_removable, is_cdrom;
     struct blk *blk; /* owned; NULL: no medium */
@@ -18,6 +19,8 @@ struct drive {
 struct drive_table {
     struct loop *loop;
     struct drive *first;
+    blk_stop_fn stop;
+    void *stop_arg;
 };
 
 int drive_table_create(struct loop *l, struct drive_table **out)
@@ -44,6 +47,31 @@ void drive_table_destroy(struct drive_table *t)
     free(t);
 }
 
+void drive_table_set_stop(struct drive_table *t, blk_stop_fn stop, void *arg)
+{
+    t->stop = stop;
+    t->stop_arg = arg;
+    for (struct drive *d = t->first; d != NULL; d = d->next) {
+        if (d->blk != NULL) blk_set_stop(d->blk, stop, arg);
+    }
+}
+
+void drive_table_retry(struct drive_table *t)
+{
+    for (struct drive *d = t->first; d != NULL; d = d->next) {
+        if (d->blk != NULL) blk_retry(d->blk);
+    }
+}
+
+struct drive *drive_of_blk(struct drive_table *t, const struct blk *b)
+{
+    struct drive *d = t->first;
+
+    while (d != NULL && d->blk != b)
+        d = d->next;
+    return d;
+}
+
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e)
 {
@@ -61,7 +89,9 @@ int drive_add(struct drive_table *t, const char *id, bool is_removable,
     }
     d->is_removable = is_removable;
     d->is_cdrom = is_cdrom;
+    d->table = t;
     d->blk = b;
+    if (b != NULL && t->stop != NULL) blk_set_stop(b, t->stop, t->stop_arg);
     for (at = &t->first; *at != NULL; at = &(*at)->next)
         continue;
     *at = d;
@@ -144,6 +174,8 @@ int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
     }
     if (old != NULL) blk_drain(old);
     d->blk = b;
+    if (b != NULL && d->table->stop != NULL)
+        blk_set_stop(b, d->table->stop, d->table->stop_arg);
     if (ops->medium_changed != NULL) ops->medium_changed(ops->arg);
     blk_close(old);
     return 0;

@@ -10,7 +10,7 @@
  * else through the page cache: no page is ever written by both ways at once,
  * unless the writes themselves overlap.
  */
-#include "block/block_int.h"
+#include "block/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "block/file.h"
 #include "core/base/log.h"
 
 enum { DIRECT_ALIGN = 4096 };

@@ -35,9 +35,7 @@ static void free_config(struct vm_config *c)
         free(d->id);
         free(d->file);
         free(d->format);
-        free(d->cache);
-        free(d->werror);
-        free(d->rerror);
+        free(d->block_options);
     }
 }
 

@@ -2,8 +2,11 @@
 #include "ui/options_int.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "block/block.h"
 
 /* How many drives each interface takes and how QEMU names them. */
 static const struct iface {
@@ -111,30 +114,31 @@ static int drive_iface(struct drive_config *d, const char *v, struct err *e)
     return err_set(e, -EINVAL, "if=%s: ide, floppy, virtio or none", v);
 }
 
-static int drive_one_of(char **where, const struct keyval *kv,
-                        const char *const *words, struct err *e)
+/* What the block layer knows is checked now and kept as it was given. */
+static int block_option(struct drive_config *d, const struct keyval *kv,
+                        struct err *e)
 {
-    char list[200] = "";
+    static const char *const ignored[] = { "copy-on-read" };
+    struct blk_options scratch;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f;
+    int rc;
 
-    for (; *words != NULL; words++) {
-        if (strcmp(*words, kv->value) == 0)
-            return value_text(where, kv->value, e);
-        if (list[0] != '\0') strcat(list, ", ");
-        strcat(list, *words);
-    }
-    return err_set(e, -EINVAL, "%s=%s: one of %s", kv->key, kv->value, list);
-}
-
-/* Values that only tune QEMU's block layer and change nothing a guest sees. */
-static bool is_tuning(const char *key)
-{
-    static const char *const words[] = { "aio", "discard", "detect-zeroes",
-                                         "copy-on-read" };
-
-    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcmp(words[i], key) == 0) return true;
-    }
-    return false;
+    if (strcmp(kv->key, ignored[0]) == 0) return 1;
+    blk_options_init(&scratch);
+    rc = blk_option_set(&scratch, kv->key, kv->value, e);
+    if (rc <= 0) return rc;
+    f = open_memstream(&text, &size);
+    if (f == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (d->block_options != NULL) fprintf(f, "%s,", d->block_options);
+    fprintf(f, "%s=", kv->key);
+    for (const char *v = kv->value; *v != '\0'; v++)
+        fprintf(f, *v == ',' ? ",," : "%c", *v);
+    if (fclose(f) != 0) return err_set(e, -ENOMEM, "out of memory");
+    free(d->block_options);
+    d->block_options = text;
+    return 1;
 }
 
 static int drive_number(struct drive_words *w, const struct keyval *kv,
@@ -156,12 +160,8 @@ static int drive_item(struct options *o, struct drive_config *d,
                       struct drive_words *w, const struct keyval *kv,
                       struct err *e)
 {
-    static const char *const caches[] = { "none",         "writeback",
-                                          "unsafe",       "directsync",
-                                          "writethrough", NULL };
-    /* The guest is told of an error; pausing it instead is not there yet. */
-    static const char *const errors[] = { "report", NULL };
     const char *k = kv->key;
+    int rc;
 
     if (strcmp(k, "file") == 0) return value_text(&d->file, kv->value, e);
     if (strcmp(k, "if") == 0) return drive_iface(d, kv->value, e);
@@ -173,11 +173,6 @@ static int drive_item(struct options *o, struct drive_config *d,
         if (value_is_help(kv->value)) o->help = HELP_DRIVE_FORMAT;
         return value_text(&d->format, kv->value, e);
     }
-    if (strcmp(k, "cache") == 0) return drive_one_of(&d->cache, kv, caches, e);
-    if (strcmp(k, "werror") == 0)
-        return drive_one_of(&d->werror, kv, errors, e);
-    if (strcmp(k, "rerror") == 0)
-        return drive_one_of(&d->rerror, kv, errors, e);
     if (strcmp(k, "readonly") == 0 || strcmp(k, "read-only") == 0)
         return value_bool(kv, &d->is_readonly, e);
     if (strcmp(k, "snapshot") == 0) return value_bool(kv, &d->is_snapshot, e);
@@ -186,10 +181,12 @@ static int drive_item(struct options *o, struct drive_config *d,
             return err_set(e, -EINVAL, "id=%s: 1 to 40 characters", kv->value);
         return value_text(&d->id, kv->value, e);
     }
-    if (is_tuning(k)) return 0;
+    rc = block_option(d, kv, e);
+    if (rc != 0) return rc < 0 ? rc : 0;
     return keyval_unknown(kv,
                           "file, if, index, bus, unit, media, format, "
-                          "cache, readonly, snapshot, id, werror, rerror",
+                          "readonly, snapshot, id, cache, aio, discard, "
+                          "detect-zeroes, werror, rerror",
                           e);
 }
 

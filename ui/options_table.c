@@ -64,7 +64,9 @@ const struct option_row option_table[] = {
     CALL("drive", NULL,
          "[file=FILE][,if=ide|floppy|virtio|none][,index=N][,bus=N,unit=N]"
          "[,media=disk|cdrom][,format=F][,cache=C][,readonly=on|off]"
-         "[,snapshot=on|off][,id=ID][,werror=report][,rerror=report]", option_drive,
+         "[,snapshot=on|off][,id=ID][,discard=ignore|unmap]"
+         "[,detect-zeroes=on|off|unmap][,aio=threads|io_uring]"
+         "[,werror=report|ignore|stop|enospc][,rerror=report|ignore|stop]", option_drive,
          "a drive in detail; a comma in a file name is written twice"),
     FLAG("snapshot", is_snapshot_all,
          "write to temporary files; the images stay as they are"),

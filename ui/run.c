@@ -71,26 +71,52 @@ const char *run_choose_display(const struct options *o)
 static int open_drive(struct run *r, const struct drive_config *d,
                       struct err *e)
 {
-    struct blk_options bo = { .format = d->format,
-                              .is_readonly = d->is_readonly,
-                              .is_snapshot = d->is_snapshot,
-                              .is_auto_readonly = d->iface == DRIVE_FLOPPY,
-                              .cache = d->cache };
+    struct blk_options bo;
     bool is_removable = d->is_cdrom || d->iface == DRIVE_FLOPPY;
     struct drive *drive = NULL;
     struct blk *b = NULL;
     int rc = 0;
 
-    if (d->file != NULL) {
+    blk_options_init(&bo);
+    bo.format = d->format;
+    bo.is_readonly = d->is_readonly;
+    bo.is_snapshot = d->is_snapshot;
+    bo.is_auto_readonly = d->iface == DRIVE_FLOPPY;
+    rc = blk_options_parse(&bo, d->block_options, e);
+    if (rc == 0 && d->file != NULL) {
         rc = blk_open(r->loop, d->file, &bo, &b, e);
         if (rc < 0) { /* the text names the file */
             err_prefix(e, "%s", run_drive_option(d));
             return rc;
         }
     }
+    if (rc < 0) return rc;
     rc = drive_add(r->drives, d->id, is_removable, d->is_cdrom, b, &drive, e);
     if (rc < 0 && b != NULL) blk_close(b);
     return rc;
+}
+
+/* werror=, rerror=: the machine waits until the user has seen to it. */
+static void on_disk_error(void *arg, struct blk *b,
+                          const struct blk_error *error)
+{
+    struct run *r = arg;
+    struct drive *d = drive_of_blk(r->drives, b);
+
+    vm_lock(r->vm);
+    vm_stop_locked(r->vm, RUN_IO_ERROR);
+    vm_unlock(r->vm);
+    log_warn("%s (%s): %s failed: %s; the machine is paused, `cont' tries "
+             "again",
+             d != NULL ? drive_id(d) : "disk", blk_file(b),
+             error->is_read ? "read" : "write", strerror(-error->rc));
+}
+
+static void on_run_event(void *arg, enum vm_event ev)
+{
+    struct run *r = arg;
+
+    if (ev == VM_EVENT_RESUME) drive_table_retry(r->drives);
 }
 
 static int open_drives(struct run *r, struct err *e)
@@ -99,6 +125,8 @@ static int open_drives(struct run *r, struct err *e)
     int rc = drive_table_create(r->loop, &r->drives);
 
     if (rc < 0) return err_set(e, rc, "out of memory");
+    drive_table_set_stop(r->drives, on_disk_error, r);
+    vm_add_listener(r->vm, on_run_event, r);
     vm_set_service(r->vm, "drives", r->drives);
     for (unsigned i = 0; i < c->drive_count && rc == 0; i++)
         rc = open_drive(r, &c->drive[i], e);

@@ -27,8 +27,7 @@ struct drive_config {
     char *id;         /* backend name, e.g. "ide1-cd0" */
     char *file;       /* NULL: empty removable drive */
     char *format;     /* "raw", ...; NULL = probe */
-    char *cache;      /* cache= as given */
-    char *werror, *rerror;
+    char *block_options; /* what the block layer checked, "k=v,k=v" */
 };
 
 struct vm_config {

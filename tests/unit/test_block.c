@@ -445,7 +445,9 @@ static void an_odd_size_is_filled_up_with_zeros(void **state)
 static void discard_frees_space_and_reads_zeros(void **state)
 {
     struct env *x = *state;
-    struct blk *b = open_ok(x, &raw_rw);
+    const struct blk_options unmap = { .format = "raw",
+                                       .passes_discard = true };
+    struct blk *b = open_ok(x, &unmap);
     struct stat before, after;
     uint8_t buf[512];
 

@@ -143,7 +143,8 @@ static void bad_lines_name_option_and_value(void **unused)
         { "-drive if=ide", "-drive if=ide: no file=" },
         { "-drive file=a,index=4", "a: index=4: ide has 0..3" },
         { "-drive file=a,cache=x", "-drive file=a,cache=x: cache=x: one of" },
-        { "-drive file=a,werror=stop", "-drive file=a,werror=stop: werror" },
+        { "-drive file=a,werror=x", "-drive file=a,werror=x: werror=x: one" },
+        { "-drive file=a,discard=x", "-drive file=a,discard=x: discard=x: " },
         { "-drive file=a,media=tape", "-drive file=a,media=tape: media" },
         { "-drive file=a,index=1,unit=0", "-drive file=a,index=1,unit=0: " },
         { "-drive file=a,foo=b", "-drive file=a,foo=b: no parameter 'foo'" },
@@ -260,9 +261,8 @@ static void drive_values_reach_the_configuration(void **unused)
     d = drive(&o, "ide0-hd0");
     assert_string_equal(d->file, "a,b.img");
     assert_string_equal(d->format, "raw");
-    assert_string_equal(d->cache, "none");
-    assert_string_equal(d->werror, "report");
-    assert_string_equal(d->rerror, "report");
+    assert_string_equal(d->block_options, "cache=none,werror=report,"
+                                          "rerror=report,aio=native");
     assert_true(d->is_readonly);
     assert_true(d->is_snapshot);
     options_free(&o);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_BLOCK_BLK_PRIV_H
+#define ORRERY_BLOCK_BLK_PRIV_H
+
+#include <pthread.h>
+
+#include "block/block.h"
+#include "block/block_int.h"
+
+/*
+ * Inside of struct blk: blk.c opens and closes, blk_req.c serves requests,
+ * blk_ring.c is the io_uring.
+ *
+ * A request whose octets lie in a host file at a known place (node_run) goes
+ * to the ring from the thread that started it; everything else is served by
+ * node functions on a few worker threads.  Both put what is finished on the
+ * done queue and signal event_fd, which the loop watches.
+ */
+enum { BLK_MAX_THREADS = 16, BLK_RING_ENTRIES = 256 };
+
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO, BLK_OPS };
+
+struct blk_req {
+    int64_t id;
+    enum blk_op op;
+    uint64_t offset, bytes;
+    bool is_fua, may_unmap;
+    int rc;
+    uint64_t start_ns;
+    blk_done done;
+    void *arg;
+    struct node_run run; /* while it is in the ring */
+    struct blk_req *next;
+    int iovcnt;
+    struct iovec iov[];
+};
+
+struct blk_queue {
+    struct blk_req *first, **tail;
+};
+void blk_queue_init(struct blk_queue *q);
+void blk_queue_put(struct blk_queue *q, struct blk_req *r);
+struct blk_req *blk_queue_get(struct blk_queue *q);
+
+struct blk_ring; /* NULL: the host has no io_uring, or aio=threads */
+
+struct blk {
+    struct loop *loop;
+    struct node *root;
+    bool is_writethrough; /* flush after every write */
+    bool is_unsafe;       /* ignore flushes */
+    bool is_direct;
+    bool passes_discard;
+    enum blk_detect detect;
+    enum blk_on_error on_read_error, on_write_error;
+    blk_stop_fn stop;
+    void *stop_arg;
+    int event_fd;
+
+    pthread_mutex_t lock; /* everything below */
+    pthread_cond_t work;
+    struct blk_queue todo, done, held;
+    unsigned in_flight; /* submitted, callback not yet called; not the held */
+    unsigned held_count;
+    unsigned quiesced; /* > 0: requests wait in todo */
+    unsigned refs;
+    bool is_signalled, is_closing, has_warned;
+    int64_t next_id;
+    unsigned threads, idle_threads, busy; /* busy: worker or ring has it */
+    pthread_t thread[BLK_MAX_THREADS];
+    struct blk_ring *ring;
+    struct blk_stats stats;
+};
+
+/* All: lock held. */
+void blk_finish_locked(struct blk *b, struct blk_req *r, int rc);
+void blk_to_worker_locked(struct blk *b, struct blk_req *r);
+void blk_signal_locked(struct blk *b);
+
+/* blk_ring.c; lock held but for open and close. */
+struct blk_ring *blk_ring_open(int event_fd);
+void blk_ring_close(struct blk_ring *g);
+/* false: the ring is full or the request does not fit it. */
+bool blk_ring_submit_locked(struct blk_ring *g, struct blk_req *r);
+/* What the ring has finished, one at a time; *result: octets or -errno. */
+struct blk_req *blk_ring_reap_locked(struct blk_ring *g, int *result);
+
+/* blk_req.c: event_fd is readable. */
+void blk_on_event(void *arg, unsigned ready);
+void blk_stop_threads(struct blk *b);
+
+#endif
