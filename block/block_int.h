@@ -51,6 +51,7 @@ struct node_options {
     struct node_kv *kv;
     unsigned kv_count;
     const struct secret_table *secrets;
+    const char *faults, *log_writes; /* tests: filters above the file */
 };
 
 /* Flags of writes and zeroes. */
@@ -92,6 +93,7 @@ struct block_driver {
     const char *title;       /* one line for help */
     bool is_protocol;        /* stands on a name, not on a child */
     bool has_backing;        /* can have a backing file */
+    bool can_grow;           /* a write past the end makes it longer */
     bool is_filter;          /* passes through; not named in format lists */
     const char *const *keys; /* open options it takes (NULL end), or NULL */
     /* How sure the driver is (0 not mine .. 100) from the first octets of the
@@ -175,6 +177,8 @@ extern const struct block_driver *const block_drivers[];
 extern const struct block_driver block_file;
 extern const struct block_driver block_raw;
 extern const struct block_driver block_overlay;
+extern const struct block_driver block_faulty;    /* tests */
+extern const struct block_driver block_logwrites; /* tests */
 const struct block_driver *block_driver_find(const char *name);
 
 /* Open drv on child (reference taken over, also on failure; NULL for

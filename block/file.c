@@ -307,6 +307,7 @@ const struct block_driver block_file = {
     .name = "file",
     .title = "a file or block device of the host",
     .is_protocol = true,
+    .can_grow = true,
     .open = file_open,
     .close = file_close,
     .readv = file_readv,

@@ -205,6 +205,19 @@ static int check_format(const char *format, const struct block_driver **drv,
     return err_set(e, -EINVAL, "unknown image format '%s'", format);
 }
 
+/* The protocol, and what tests put above it. */
+static int open_file(const char *file, const struct node_options *o,
+                     struct node **out, struct err *e)
+{
+    int rc = node_open(&block_file, file, NULL, o, out, e);
+
+    if (rc == 0 && o->faults != NULL)
+        rc = node_open(&block_faulty, file, *out, o, out, e);
+    if (rc == 0 && o->log_writes != NULL)
+        rc = node_open(&block_logwrites, file, *out, o, out, e);
+    return rc;
+}
+
 /* Protocol and format, without what lies below. */
 static int open_layer(const char *file, const char *format,
                       const struct node_options *o, struct node **out,
@@ -216,7 +229,7 @@ static int open_layer(const char *file, const char *format,
     int rc = check_format(format, &drv, e);
 
     if (rc < 0) return rc;
-    rc = node_open(&block_file, file, NULL, &here, &n, e);
+    rc = open_file(file, o, &n, e);
     if (rc < 0) return rc;
     if (drv == NULL) {
         rc = probe(n, &drv, e);

@@ -21,7 +21,7 @@ static int64_t check_range(const struct node *n, uint64_t offset,
 
 static int check_bytes(const struct node *n, uint64_t offset, uint64_t bytes)
 {
-    uint64_t limit = n->drv->is_protocol ? INT64_MAX : n->size_bytes;
+    uint64_t limit = n->drv->can_grow ? INT64_MAX : n->size_bytes;
 
     return offset > limit || bytes > limit - offset ? -EIO : 0;
 }
@@ -38,7 +38,7 @@ int node_read(struct node *n, uint64_t offset, const struct iovec *iov,
 int node_write(struct node *n, uint64_t offset, const struct iovec *iov,
                int iovcnt, unsigned flags)
 {
-    int64_t bytes = check_range(n, offset, iov, iovcnt, n->drv->is_protocol);
+    int64_t bytes = check_range(n, offset, iov, iovcnt, n->drv->can_grow);
 
     if (bytes <= 0) return (int)bytes;
     if (n->is_readonly || n->drv->writev == NULL) return -EROFS;
