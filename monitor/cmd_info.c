@@ -1,199 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Pages of info that come from the machine as a whole. */
-#include <dirent.h>
+/* help, info. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "core/cpu/cpu.h"
-#include "core/host/chardev.h"
 #include "core/vm/vm.h"
-#include "monitor/command.h"
+#include "monitor/commands.h"
 
-int info_status(struct cmd *c, struct err *e)
+enum { SCREEN_COLUMNS = 79 };
+
+/* One line, or two where one would not fit a terminal. */
+void command_print_help(const struct command *p, const char *prefix, FILE *out)
 {
-    enum run_state s = vm_run_state(c->vm);
+    char head[256] = "";
+    FILE *f = fmemopen(head, sizeof(head), "w");
 
-    (void)e;
-    if (s == RUN_RUNNING) {
-        fputs("VM status: running\n", c->out);
-    } else if (s == RUN_PAUSED) {
-        fputs("VM status: paused\n", c->out);
+    if (f == NULL) return;
+    fprintf(f, "%s%s", prefix, p->name);
+    command_print_params(p, f);
+    fclose(f);
+    if (strlen(head) + strlen(p->help) + 5 > SCREEN_COLUMNS) {
+        fprintf(out, "%s\n    -- %s\n", head, p->help);
     } else {
-        fprintf(c->out, "VM status: paused (%s)\n", run_state_name(s));
+        fprintf(out, "%s %s-- %s\n", head, strchr(head, ' ') ? "" : " ",
+                p->help);
     }
-    return 0;
 }
-
-int info_version(struct cmd *c, struct err *e)
-{
-    (void)e;
-    fprintf(c->out, "%s (Orrery)\n", ORRERY_VERSION);
-    return 0;
-}
-
-int info_name(struct cmd *c, struct err *e)
-{
-    const struct vm_config *cfg = vm_config(c->vm);
-
-    (void)e;
-    if (cfg->name != NULL) fprintf(c->out, "%s\n", cfg->name);
-    return 0;
-}
-
-int info_uuid(struct cmd *c, struct err *e)
-{
-    const uint8_t *u = vm_config(c->vm)->uuid;
-
-    (void)e;
-    for (unsigned i = 0; i < 16; i++)
-        fprintf(c->out, "%s%02x",
-                i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", u[i]);
-    fputc('\n', c->out);
-    return 0;
-}
-
-static bool is_kvm(struct vm *vm)
-{
-    const char *name = vm_accel_name(vm);
-
-    return name != NULL && strcmp(name, "kvm") == 0;
-}
-
-int info_kvm(struct cmd *c, struct err *e)
-{
-    (void)e;
-    fprintf(c->out, "kvm support: %s\n",
-            is_kvm(c->vm) ? "enabled" : "disabled");
-    return 0;
-}
-
-int info_accel(struct cmd *c, struct err *e)
-{
-    const char *why = vm_service(c->vm, "accel-why");
-    const char *name = vm_accel_name(c->vm);
-
-    (void)e;
-    if (name == NULL) name = "none";
-    fprintf(c->out, "accelerator: %s\n", why != NULL ? why : name);
-    return 0;
-}
-
-int info_jit(struct cmd *c, struct err *e)
-{
-    const struct vm_accel_ops *ops = vm_accel(c->vm, NULL);
-
-    if (ops == NULL || ops->print_stats == NULL)
-        return err_set(e, -ENOTSUP,
-                       "JIT information is only available with accel=soft");
-    ops->print_stats(c->vm, c->out);
-    return 0;
-}
-
-/* Kernel's number of the thread called "CPU n" (vcpu.c names them), as a
- * script needs it for taskset; -1 if it cannot be found. */
-static int thread_id(unsigned n)
-{
-    DIR *dir = opendir("/proc/self/task");
-    struct dirent *d;
-    char want[32], path[300], name[32];
-    int id = -1;
-
-    snprintf(want, sizeof(want), "CPU %u\n", n);
-    while (dir != NULL && id < 0 && (d = readdir(dir)) != NULL) {
-        FILE *f;
-
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", d->d_name);
-        f = fopen(path, "re");
-        if (f == NULL) continue;
-        if (fgets(name, sizeof(name), f) != NULL && strcmp(name, want) == 0)
-            id = atoi(d->d_name);
-        fclose(f);
-    }
-    if (dir != NULL) closedir(dir);
-    return id;
-}
-
-int info_cpus(struct cmd *c, struct err *e)
-{
-    (void)e;
-    for (unsigned i = 0; i < vm_vcpu_count(c->vm); i++) {
-        struct vcpu *v = vm_vcpu(c->vm, i);
-
-        fprintf(c->out, "%c CPU #%u: thread_id=%d%s\n",
-                i == c->s->cpu ? '*' : ' ', i, thread_id(i),
-                atomic_load(&v->is_halted) ? " (halted)" : "");
-    }
-    return 0;
-}
-
-int info_chardev(struct cmd *c, struct err *e)
-{
-    struct chardev *d = NULL;
-
-    (void)e;
-    while ((d = chardev_next(c->vm, d)) != NULL)
-        fprintf(c->out, "%s: filename=%s\n", chardev_name(d), chardev_spec(d));
-    return 0;
-}
-
-static int print_cpu(struct cmd *c, unsigned i, struct err *e)
-{
-    struct vcpu *v = vm_vcpu(c->vm, i);
-    struct cpu *cpu;
-
-    if (v == NULL) return err_set(e, -EINVAL, "CPU#%u not available", i);
-    cpu = monitor_cpu_begin(c->s, i);
-    if (cpu == NULL) return err_set(e, -ENODEV, "No CPU available");
-    fprintf(c->out, "\nCPU#%u\n", i);
-    cpu_print_registers(
-        cpu, cpu->activity != CPU_ACTIVE || atomic_load(&v->is_halted),
-        mem_a20(c->vm), c->out);
-    monitor_cpu_end(c->s);
-    return 0;
-}
-
-int info_registers(struct cmd *c, struct err *e)
-{
-    uint64_t i = c->s->cpu;
-    int rc = 0;
-
-    if (c->arg[0].is_given) {
-        for (unsigned n = 0; n < vm_vcpu_count(c->vm) && rc == 0; n++)
-            rc = print_cpu(c, n, e);
-        return rc;
-    }
-    if (c->arg[1].is_given) i = (uint64_t)c->arg[1].number;
-    if (i >= VM_MAX_CPUS)
-        return err_set(e, -EINVAL, "CPU#%llu not available",
-                       (unsigned long long)i);
-    return print_cpu(c, (unsigned)i, e);
-}
-
-struct page_search {
-    const char *name;
-    size_t len;
-    bool is_found;
-    FILE *out;
-};
 
 static void print_page(void *arg, const char *name, const char *help)
 {
-    fprintf(((struct page_search *)arg)->out, "info %s  -- %s\n", name, help);
+    if (command_find(info_table, name, strlen(name)) == NULL)
+        fprintf(arg, "info %s  -- %s\n", name, help);
 }
 
 /* `info` alone: what there is. */
 static void list_pages(struct cmd *c)
 {
-    struct page_search s = { .out = c->out };
-
-    for (const struct command *p = info_table; p->name != NULL; p++) {
-        fprintf(c->out, "info %s", p->name);
-        command_print_params(p, c->out);
-        fprintf(c->out, " %s-- %s\n", p->params[0] ? "" : " ", p->help);
-    }
-    vm_for_each_info(c->vm, print_page, &s);
+    for (const struct command *p = info_table; p->name != NULL; p++)
+        command_print_help(p, "info ", c->out);
+    vm_for_each_info(c->vm, print_page, c->out);
 }
 
 int cmd_info(struct cmd *c, struct err *e)
@@ -218,4 +62,31 @@ int cmd_info(struct cmd *c, struct err *e)
     snprintf(name, sizeof(name), "%.*s", (int)len, line);
     if (vm_print_info_locked(c->vm, name, c->out) == 0) return 0;
     return err_set(e, -ENOENT, "unknown command: 'info %s'", name);
+}
+
+int cmd_help(struct cmd *c, struct err *e)
+{
+    const struct command *p;
+    const char *name = c->arg[0].text, *page = c->arg[1].text;
+
+    if (!c->arg[0].is_given) {
+        for (p = command_table; p->name != NULL; p++)
+            command_print_help(p, "", c->out);
+        return 0;
+    }
+    p = command_find(command_table, name, strlen(name));
+    if (p == NULL) return err_set(e, -ENOENT, "unknown command: '%s'", name);
+    if (strcmp(p->name, "info") != 0) {
+        command_print_help(p, "", c->out);
+        return 0;
+    }
+    if (!c->arg[1].is_given) {
+        list_pages(c);
+        return 0;
+    }
+    p = command_find(info_table, page, strlen(page));
+    if (p == NULL)
+        return err_set(e, -ENOENT, "unknown command: 'info %s'", page);
+    command_print_help(p, "info ", c->out);
+    return 0;
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sendkey, mouse_move, mouse_button, set_password, screendump. */
+/* sendkey, mouse_move, mouse_button, input-send-event. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/size.h"
-#include "core/host/display.h"
 #include "core/host/input.h"
 #include "core/vm/vm.h"
-#include "monitor/command.h"
+#include "monitor/commands.h"
 
 enum { KEYS_MAX = 16, HOLD_DEFAULT_MS = 100, HOLD_MAX_MS = 60000 };
 
@@ -31,14 +30,26 @@ static unsigned key_by_word(const char *word)
     return 0;
 }
 
-int cmd_sendkey(struct cmd *c, struct err *e)
-{
-    unsigned keys[KEYS_MAX], count = 0, hold_ms = HOLD_DEFAULT_MS;
-    const char *p = c->arg[0].text;
+struct key_list {
+    unsigned code[KEYS_MAX], count;
+};
 
+static int add_key(struct key_list *k, unsigned code, struct err *e)
+{
+    if (k->count == KEYS_MAX)
+        return err_set(e, -E2BIG, "too many keys: more than %d", KEYS_MAX);
+    k->code[k->count++] = code;
+    return 0;
+}
+
+/* "ctrl-alt-delete" */
+static int keys_of_text(struct key_list *k, const char *p, struct err *e)
+{
     do {
         char word[32];
         size_t n = strcspn(p, "-");
+        unsigned code;
+        int rc;
 
         if (p[0] == '-' && p[1] == '\0') n = 1; /* the key itself */
         if (n == 1 && p[0] == '<') {            /* as QEMU: the 102nd key */
@@ -46,20 +57,75 @@ int cmd_sendkey(struct cmd *c, struct err *e)
         } else {
             snprintf(word, sizeof(word), "%.*s", (int)n, p);
         }
-        if (count == KEYS_MAX)
-            return err_set(e, -E2BIG, "too many keys: %s", c->arg[0].text);
-        keys[count] = key_by_word(word);
-        if (keys[count++] == 0)
+        code = key_by_word(word);
+        if (code == 0)
             return err_set(e, -EINVAL, "invalid parameter: %s", word);
+        rc = add_key(k, code, e);
+        if (rc < 0) return rc;
         p += n;
     } while (*p++ == '-');
+    return 0;
+}
+
+/* KeyValue: {"type": "qcode", "data": "a"} or {"type": "number", "data": 30},
+ * a scan code of set 1, 0x80 more for the extended keys. */
+static int key_of_json(const struct json *j, unsigned *code, struct err *e)
+{
+    const struct json *type = json_get(j, "type"), *data = json_get(j, "data");
+    char word[32];
+
+    if (type == NULL || type->type != JSON_STRING)
+        return err_set(e, -EINVAL, "Parameter 'type' is missing");
+    if (data == NULL) return err_set(e, -EINVAL, "Parameter 'data' is missing");
+    if (strcmp(type->text, "qcode") == 0 && data->type == JSON_STRING) {
+        *code = input_key_by_name(data->text);
+        if (*code != 0) return 0;
+        return err_set(e, -EINVAL,
+                       "Parameter 'data' does not accept value '%s'",
+                       data->text);
+    }
+    if (strcmp(type->text, "number") == 0 && data->type == JSON_INT) {
+        snprintf(word, sizeof(word), "0x%llx", (unsigned long long)data->i);
+        *code = key_by_word(word);
+        if (*code != 0) return 0;
+        return err_set(e, -EINVAL, "no key has the scan code %lld",
+                       (long long)data->i);
+    }
+    return err_set(e, -EINVAL, "Parameter 'type' does not accept value '%s'",
+                   type->text);
+}
+
+static int keys_of_json(struct key_list *k, const struct json *j, struct err *e)
+{
+    if (j->type != JSON_ARRAY)
+        return err_set(e, -EINVAL,
+                       "Invalid parameter type for 'keys', expected: array");
+    for (j = j->first; j != NULL; j = j->next) {
+        unsigned code = 0;
+        int rc = key_of_json(j, &code, e);
+
+        if (rc == 0) rc = add_key(k, code, e);
+        if (rc < 0) return rc;
+    }
+    return 0;
+}
+
+int cmd_sendkey(struct cmd *c, struct err *e)
+{
+    struct key_list k = { .count = 0 };
+    unsigned hold_ms = HOLD_DEFAULT_MS;
+    int rc = c->arg[0].json != NULL ? keys_of_json(&k, c->arg[0].json, e)
+                                    : keys_of_text(&k, c->arg[0].text, e);
+
+    if (rc < 0) return rc;
     if (c->arg[1].is_given) {
         if (c->arg[1].number < 0 || c->arg[1].number > HOLD_MAX_MS)
             return err_set(e, -ERANGE, "hold time outside 0..%d ms",
                            HOLD_MAX_MS);
         hold_ms = (unsigned)c->arg[1].number;
     }
-    input_send_keys_locked(vm_input(c->vm), keys, count, hold_ms);
+    if (k.count > 0)
+        input_send_keys_locked(vm_input(c->vm), k.code, k.count, hold_ms);
     return 0;
 }
 
@@ -103,31 +169,146 @@ int cmd_mouse_button(struct cmd *c, struct err *e)
     return 0;
 }
 
-int cmd_set_password(struct cmd *c, struct err *e)
-{
-    struct display_password *p = vm_service(c->vm, "vnc-password");
+/* ---- input-send-event ---- */
 
-    if (strcmp(c->arg[0].text, "vnc") != 0) {
-        return err_set(e, -EINVAL, "protocol '%s': only vnc has a password",
-                       c->arg[0].text);
-    }
-    if (p == NULL) return err_set(e, -ENOENT, "there is no VNC display");
-    return p->set(p->arg, c->arg[1].text, e);
+struct motion { /* of one request, applied at its end */
+    int dx, dy, dz, x, y;
+    bool has_moved, has_position;
+};
+
+static int bool_member(const struct json *j, const char *name, bool *out,
+                       struct err *e)
+{
+    const struct json *m = json_get(j, name);
+
+    if (m == NULL)
+        return err_set(e, -EINVAL, "Parameter '%s' is missing", name);
+    if (m->type != JSON_BOOL)
+        return err_set(e, -EINVAL,
+                       "Invalid parameter type for '%s', expected: boolean",
+                       name);
+    *out = m->is_true;
+    return 0;
 }
 
-int cmd_screendump(struct cmd *c, struct err *e)
+/* {"axis": "x", "value": 5} */
+static int axis_event(struct motion *m, const struct json *data, bool is_abs,
+                      struct err *e)
 {
-    const char *path = c->arg[0].text, *dot = strrchr(path, '.');
-    struct display *d = vm_display(c->vm);
-    bool is_png = dot != NULL && strcasecmp(dot, ".png") == 0;
+    const struct json *axis = json_get(data, "axis");
+    const struct json *value = json_get(data, "value");
+    bool is_x;
 
-    if (c->arg[1].is_given) {
-        is_png = strcmp(c->arg[1].text, "png") == 0;
-        if (!is_png && strcmp(c->arg[1].text, "ppm") != 0)
-            return err_set(e, -EINVAL, "format '%s': png or ppm",
-                           c->arg[1].text);
+    if (axis == NULL || axis->type != JSON_STRING || value == NULL ||
+        value->type != JSON_INT)
+        return err_set(e, -EINVAL, "a motion needs axis and value");
+    is_x = strcmp(axis->text, "x") == 0;
+    if (!is_x && strcmp(axis->text, "y") != 0)
+        return err_set(e, -EINVAL,
+                       "Parameter 'axis' does not accept value '%s'",
+                       axis->text);
+    if (value->i < (is_abs ? 0 : -32768) || value->i > 32767)
+        return err_set(e, -ERANGE, "value %lld is outside %d..32767",
+                       (long long)value->i, is_abs ? 0 : -32768);
+    if (is_abs) {
+        *(is_x ? &m->x : &m->y) = (int)value->i;
+        m->has_position = true;
+    } else {
+        *(is_x ? &m->dx : &m->dy) = (int)value->i;
     }
-    if (d == NULL) return err_set(e, -ENODEV, "there is no screen to dump");
-    display_refresh_locked(d);
-    return display_screendump_locked(d, path, is_png, e);
+    m->has_moved = true;
+    return 0;
+}
+
+/* {"down": true, "button": "left"} */
+static int button_event(struct motion *m, unsigned *buttons,
+                        const struct json *data, struct err *e)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+        int dz;
+    } rows[] = { { "left", INPUT_BTN_LEFT, 0 },
+                 { "middle", INPUT_BTN_MIDDLE, 0 },
+                 { "right", INPUT_BTN_RIGHT, 0 },
+                 { "wheel-up", 0, -1 },
+                 { "wheel-down", 0, 1 } };
+    const struct json *b = json_get(data, "button");
+    bool is_down = false;
+    int rc = bool_member(data, "down", &is_down, e);
+
+    if (rc < 0) return rc;
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (b == NULL || b->type != JSON_STRING ||
+            strcmp(rows[i].name, b->text) != 0)
+            continue;
+        *buttons = is_down ? *buttons | rows[i].bit : *buttons & ~rows[i].bit;
+        if (is_down) m->dz += rows[i].dz;
+        m->has_moved = true;
+        return 0;
+    }
+    return err_set(e, -EINVAL, "Parameter 'button' does not accept value '%s'",
+                   b != NULL && b->type == JSON_STRING ? b->text : "");
+}
+
+/* One event: checked, and with is_dry nothing else. */
+static int one_event(struct cmd *c, const struct json *j, struct motion *m,
+                     unsigned *buttons, bool is_dry, struct err *e)
+{
+    const struct json *type = json_get(j, "type"), *data = json_get(j, "data");
+    const struct json *key = json_get(data, "key");
+    unsigned code = 0;
+    bool is_down = false;
+    int rc;
+
+    if (type == NULL || type->type != JSON_STRING)
+        return err_set(e, -EINVAL, "Parameter 'type' is missing");
+    if (data == NULL) return err_set(e, -EINVAL, "Parameter 'data' is missing");
+    if (strcmp(type->text, "rel") == 0) return axis_event(m, data, false, e);
+    if (strcmp(type->text, "abs") == 0) return axis_event(m, data, true, e);
+    if (strcmp(type->text, "btn") == 0)
+        return button_event(m, buttons, data, e);
+    if (strcmp(type->text, "key") != 0)
+        return err_set(e, -EINVAL,
+                       "Parameter 'type' does not accept value '%s'",
+                       type->text);
+    if (key == NULL) return err_set(e, -EINVAL, "Parameter 'key' is missing");
+    rc = bool_member(data, "down", &is_down, e);
+    if (rc == 0) rc = key_of_json(key, &code, e);
+    if (rc == 0 && !is_dry) input_key_locked(vm_input(c->vm), code, is_down);
+    return rc;
+}
+
+/* All events are checked before the first has an effect. */
+int json_send_events(struct cmd *c, struct err *e)
+{
+    const struct json *list = c->arg[2].json;
+    struct input *in = vm_input(c->vm);
+    unsigned *buttons = &c->s->mouse_buttons;
+    struct motion m = { .dx = 0 };
+
+    if (list->type != JSON_ARRAY)
+        return err_set(e, -EINVAL,
+                       "Invalid parameter type for 'events', expected: array");
+    for (unsigned pass = 0; pass < 2; pass++) {
+        unsigned held = *buttons;
+
+        m = (struct motion){ .x = c->s->tablet_x, .y = c->s->tablet_y };
+        for (const struct json *j = list->first; j != NULL; j = j->next) {
+            int rc = one_event(c, j, &m, &held, pass == 0, e);
+
+            if (rc < 0) return rc;
+        }
+        if (pass == 1) *buttons = held;
+    }
+    c->s->tablet_x = m.x;
+    c->s->tablet_y = m.y;
+    if (m.has_position) {
+        input_tablet_locked(in, m.x, m.y, m.dz, *buttons);
+    } else if (m.has_moved) {
+        input_mouse_locked(in, m.dx, m.dy, m.dz, *buttons);
+    }
+    json_open(c->json, NULL, '{');
+    json_close(c->json, '}');
+    return 0;
 }

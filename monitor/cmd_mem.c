@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* x, xp, i, o, sum, memsave, pmemsave, gva2gpa. */
+/* x, xp, print, i, o, sum. */
 #include <Zydis/Zydis.h>
 #include <ctype.h>
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include "core/cpu/cpu.h"
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
-#include "monitor/command.h"
+#include "monitor/commands.h"
 
 static unsigned size_bytes(char size)
 {
@@ -297,65 +297,5 @@ int cmd_sum(struct cmd *c, struct err *e)
         sum = (uint16_t)((sum >> 1 | sum << 15) + b);
     }
     fprintf(c->out, "%05d\n", sum);
-    return 0;
-}
-
-static int save(struct cmd *c, bool is_linear, struct err *e)
-{
-    uint64_t at = (uint64_t)c->arg[0].number;
-    uint64_t left = (uint64_t)c->arg[1].number;
-    struct cpu *cpu = is_linear ? monitor_cpu_begin(c->s, c->s->cpu) : NULL;
-    struct source s = { .vm = c->vm, .c = cpu };
-    uint8_t buf[4096];
-    FILE *f;
-    int rc = 0;
-
-    if (is_linear && cpu == NULL) return err_set(e, -ENODEV, "No CPU");
-    f = fopen(c->arg[2].text, "wb");
-    if (f == NULL)
-        rc = err_set(e, -errno, "Could not open '%s': %s", c->arg[2].text,
-                     strerror(errno));
-    while (rc == 0 && left > 0) {
-        size_t n = left < sizeof(buf) ? left : sizeof(buf);
-
-        rc = source_read(&s, at, buf, n);
-        if (rc < 0) {
-            err_set(e, rc, "Invalid addr 0x%016llx/size %llu specified",
-                    (unsigned long long)c->arg[0].number,
-                    (unsigned long long)c->arg[1].number);
-        } else if (fwrite(buf, 1, n, f) != n) {
-            rc = err_set(e, -errno, "%s: %s", c->arg[2].text, strerror(errno));
-        }
-        at += n;
-        left -= n;
-    }
-    if (f != NULL && fclose(f) != 0 && rc == 0)
-        rc = err_set(e, -errno, "%s: %s", c->arg[2].text, strerror(errno));
-    if (cpu != NULL) monitor_cpu_end(c->s);
-    return rc;
-}
-
-int cmd_memsave(struct cmd *c, struct err *e)
-{
-    return save(c, true, e);
-}
-
-int cmd_pmemsave(struct cmd *c, struct err *e)
-{
-    return save(c, false, e);
-}
-
-int cmd_gva2gpa(struct cmd *c, struct err *e)
-{
-    struct cpu *cpu = monitor_cpu_begin(c->s, c->s->cpu);
-    uint64_t gpa = 0;
-
-    if (cpu == NULL) return err_set(e, -ENODEV, "No CPU");
-    if (monitor_walk(c->vm, cpu, (uint64_t)c->arg[0].number, &gpa) < 0) {
-        fputs("Unmapped\n", c->out);
-    } else {
-        fprintf(c->out, "gpa: %#llx\n", (unsigned long long)gpa);
-    }
-    monitor_cpu_end(c->s);
     return 0;
 }

@@ -9,7 +9,7 @@
 
 #include "core/cpu/cpu.h"
 #include "core/vm/vm.h"
-#include "monitor/command.h"
+#include "monitor/commands.h"
 
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PS = 128 };
 

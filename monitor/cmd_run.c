@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/base/log.h"
 #include "core/vm/boot.h"
 #include "core/vm/vm.h"
-#include "monitor/command.h"
+#include "monitor/commands.h"
+#include "monitor/hub.h"
 
 int cmd_stop(struct cmd *c, struct err *e)
 {
@@ -28,6 +28,7 @@ int cmd_quit(struct cmd *c, struct err *e)
 {
     (void)e;
     c->s->is_quitting = true;
+    hub_caused_locked(c->vm, HUB_QUIT);
     vm_request(c->vm, VM_REQ_QUIT);
     return 0;
 }
@@ -35,6 +36,7 @@ int cmd_quit(struct cmd *c, struct err *e)
 int cmd_reset(struct cmd *c, struct err *e)
 {
     (void)e;
+    hub_caused_locked(c->vm, HUB_RESET);
     vm_request(c->vm, VM_REQ_RESET);
     return 0;
 }
@@ -44,6 +46,13 @@ int cmd_powerdown(struct cmd *c, struct err *e)
     (void)e;
     vm_request(c->vm, VM_REQ_POWERDOWN);
     return 0;
+}
+
+int cmd_wakeup(struct cmd *c, struct err *e)
+{
+    (void)c;
+    return err_set(e, -EPERM,
+                   "Unable to wake up: guest is not in suspended state");
 }
 
 int cmd_cpu(struct cmd *c, struct err *e)
@@ -80,56 +89,5 @@ int cmd_boot_set(struct cmd *c, struct err *e)
     rc = boot->set(boot->arg, c->arg[0].text, e);
     if (rc == 0)
         fprintf(c->out, "boot device list now set to %s\n", c->arg[0].text);
-    return rc;
-}
-
-static const struct {
-    const char *name;
-    unsigned item;
-    const char *help;
-} log_names[] = {
-    { "guest_errors", LOG_GUEST_ERRORS,
-      "what the guest does that hardware does not like" },
-    { "int", LOG_INT, "interrupts and exceptions" },
-    { "cpu_reset", LOG_CPU_RESET, "CPU state at resets" },
-    { "unimp", LOG_UNIMP, "functions that are not there" },
-    { "trace", LOG_TRACE, "trace lines of devices" },
-};
-enum { LOG_NAMES = sizeof(log_names) / sizeof(log_names[0]) };
-
-int cmd_log(struct cmd *c, struct err *e)
-{
-    const char *p = c->arg[0].text;
-    unsigned items = 0;
-
-    if (strcmp(p, "help") == 0) {
-        fputs("Log items (comma separated):\n"
-              "none            remove all logs\n",
-              c->out);
-        for (unsigned i = 0; i < LOG_NAMES; i++)
-            fprintf(c->out, "%-15s %s\n", log_names[i].name, log_names[i].help);
-        return 0;
-    }
-    while (*p != '\0' && strcmp(p, "none") != 0) {
-        size_t n = strcspn(p, ",");
-        unsigned i = 0;
-
-        while (i < LOG_NAMES && (strlen(log_names[i].name) != n ||
-                                 strncmp(log_names[i].name, p, n) != 0))
-            i++;
-        if (i == LOG_NAMES)
-            return err_set(e, -EINVAL, "no log item '%.*s'", (int)n, p);
-        items |= log_names[i].item;
-        p += n + (p[n] == ',');
-    }
-    log_set_items(items);
-    return 0;
-}
-
-int cmd_logfile(struct cmd *c, struct err *e)
-{
-    int rc = log_open(c->arg[0].text);
-
-    if (rc < 0) err_set(e, rc, "%s: %s", c->arg[0].text, strerror(-rc));
     return rc;
 }

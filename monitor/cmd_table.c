@@ -1,126 +1,93 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <string.h>
-
-#include "monitor/command.h"
+#include "monitor/commands.h"
 
 const struct command command_table[] = {
     { "help|?", "[name:cmd] [page:rest]", "list the commands, or explain one",
-      cmd_help, true },
+      cmd_help, .has_plain_errors = true },
     { "boot_set", "bootdevice:str",
       "boot from these devices, in order, from the next reset on", cmd_boot_set,
-      true },
+      .has_plain_errors = true },
     { "change",
-      "[-f] device:blk filename:file [format:str] [read-only-mode:str]",
-      "put another image into a drive", cmd_change, false },
-    { "cont|c", "", "let the machine go on", cmd_cont, false },
+      "[-f=force] device?:blk filename:file [format:str] "
+      "[read-only-mode:str] {id:str}",
+      "put another image into a drive; change vnc password TEXT", cmd_change,
+      .json = "blockdev-change-medium" },
+    { "cont|c", "", "let the machine go on", cmd_cont, .json = "cont" },
     { "cpu", "index:int", "choose the CPU that x, print and info look at",
-      cmd_cpu, true },
-    { "eject", "[-f] device:blk",
+      cmd_cpu, .has_plain_errors = true },
+    { "device_add", "driver:rest", "add a device, as -device does",
+      cmd_device_add, .json = "device_add", .takes_any = true },
+    { "device_del", "id:dev", "remove a device", cmd_device_del,
+      .json = "device_del" },
+    { "eject", "[-f=force] device?:blk {id:str}",
       "take the medium out (-f: even if the guest locked it)", cmd_eject,
-      false },
+      .json = "eject" },
+    { "gpa2hpa", "addr:int",
+      "where guest-physical memory is in the host's physical memory",
+      cmd_gpa2hpa, .json = NULL },
+    { "gpa2hva", "addr:int", "where guest-physical memory is in this process",
+      cmd_gpa2hva, .json = NULL },
     { "gva2gpa", "addr:int",
       "where a linear address is in guest-physical memory", cmd_gva2gpa,
-      false },
+      .json = NULL },
     { "i", "/fmt:fmt addr:int [index:int]", "read an I/O port", cmd_port_in,
-      false },
+      .json = NULL },
     { "info", "[subcommand:rest]",
-      "show a page about the machine (info alone lists them)", cmd_info, true },
+      "show a page about the machine (info alone lists them)", cmd_info,
+      .has_plain_errors = true },
     { "log", "items:str",
       "log these items, comma between them (log help lists them)", cmd_log,
-      true },
+      .has_plain_errors = true },
     { "logfile", "filename:file", "write log lines to a file", cmd_logfile,
-      false },
-    { "memsave", "addr:int size:int file:file",
+      .json = NULL },
+    { "memsave", "addr=val:int size:int file=filename:file {cpu-index:int}",
       "write memory to a file, by the CPU's linear address", cmd_memsave,
-      false },
+      .json = "memsave" },
     { "mouse_button", "state:int",
       "press and release mouse buttons (1 left, 2 middle, 4 right)",
-      cmd_mouse_button, true },
+      cmd_mouse_button, .has_plain_errors = true },
     { "mouse_move", "dx:int dy:int [dz:int]",
-      "move the mouse, turn its wheel by dz", cmd_mouse_move, true },
-    { "nmi", "", "send every CPU a non-maskable interrupt", cmd_nmi, false },
+      "move the mouse, turn its wheel by dz", cmd_mouse_move,
+      .has_plain_errors = true },
+    { "nmi", "", "send every CPU a non-maskable interrupt", cmd_nmi,
+      .json = "inject-nmi" },
     { "o", "/fmt:fmt addr:int value:int", "write an I/O port", cmd_port_out,
-      false },
-    { "pmemsave", "addr:int size:int file:file",
-      "write guest-physical memory to a file", cmd_pmemsave, false },
+      .json = NULL },
+    { "pmemsave", "addr=val:int size:int file=filename:file",
+      "write guest-physical memory to a file", cmd_pmemsave,
+      .json = "pmemsave" },
     { "print|p", "/fmt:fmt expr:int",
-      "value of an expression; $eax and the like are registers", cmd_print,
-      true },
-    { "quit|q", "", "end the machine", cmd_quit, false },
-    { "screendump", "filename:file [-f:str]",
+      "value of an expression; $rax and the like are registers", cmd_print,
+      .has_plain_errors = true },
+    { "qom-get", "path:str property:str", "show a property of an object",
+      cmd_qom_get, .json = "qom-get", .answer = json_qom_get },
+    { "qom-list", "[path:str]", "list an object's properties and children",
+      cmd_qom_list, .json = "qom-list", .answer = json_qom_list },
+    { "quit|q", "", "end the machine", cmd_quit, .json = "quit" },
+    { "screendump", "filename:file [-f=format:str] [device:str] [head:int]",
       "write the guest's screen to a file (-f png or ppm; else by suffix)",
-      cmd_screendump, false },
-    { "sendkey", "keys:keys [hold_ms:int]",
-      "press keys together, as in ctrl-alt-delete (hold time 100 ms unless given)",
-      cmd_sendkey, true },
-    { "set_password", "protocol:str password:rest",
+      cmd_screendump, .json = "screendump" },
+    { "sendkey", "keys:keys [hold_ms=hold-time:int]",
+      "press keys together, ctrl-alt-delete (held 100 ms unless given)",
+      cmd_sendkey, .json = "send-key", .has_plain_errors = true },
+    { "set_password",
+      "protocol:str password:str [-d=display:str] "
+      "[action-if-connected=connected:str]",
       "set the password of the VNC display (protocol vnc)", cmd_set_password,
-      true },
-    { "stop|s", "", "pause the machine", cmd_stop, false },
+      .json = "set_password", .has_plain_errors = true },
+    { "stop|s", "", "pause the machine", cmd_stop, .json = "stop" },
     { "sum", "addr:int size:int", "checksum of guest-physical memory", cmd_sum,
-      false },
-    { "system_powerdown", "", "press the power button", cmd_powerdown, false },
-    { "system_reset", "", "press the reset button", cmd_reset, false },
+      .json = NULL },
+    { "system_powerdown", "", "press the power button", cmd_powerdown,
+      .json = "system_powerdown" },
+    { "system_reset", "", "press the reset button", cmd_reset,
+      .json = "system_reset" },
+    { "system_wakeup", "", "wake the guest from sleep", cmd_wakeup,
+      .json = "system_wakeup" },
     { "x", "/fmt:fmt addr:int",
-      "show memory at a linear address (/16xb, /4i ...)", cmd_x, true },
+      "show memory at a linear address (/16xb, /4i, /s ...)", cmd_x,
+      .has_plain_errors = true },
     { "xp", "/fmt:fmt addr:int", "show memory at a guest-physical address",
-      cmd_xp, true },
-    { NULL, NULL, NULL, NULL, false },
+      cmd_xp, .has_plain_errors = true },
+    { .name = NULL },
 };
-
-const struct command info_table[] = {
-    { "accel", "", "what runs the CPUs, and why that", info_accel, false },
-    { "block", "[device:blk]", "drives and the images in them", info_block,
-      false },
-    { "chardev", "", "character devices", info_chardev, false },
-    { "cpus", "", "CPUs of the machine", info_cpus, false },
-    { "jit", "", "figures of the software CPU", info_jit, false },
-    { "kvm", "", "whether KVM runs this machine", info_kvm, false },
-    { "mem", "", "linear memory that is mapped, and how", info_mem, false },
-    { "mtree", "[-f]", "memory map as a tree (-f: as the CPU sees it)",
-      info_mtree, false },
-    { "name", "", "name of the machine", info_name, false },
-    { "qtree", "", "devices and their properties", info_qtree, false },
-    { "registers", "[-a] [vcpu:int]", "registers of a CPU (-a: of all)",
-      info_registers, false },
-    { "status", "", "running or paused, and why", info_status, false },
-    { "tlb", "", "every page that is mapped", info_tlb, false },
-    { "uuid", "", "UUID of the machine", info_uuid, false },
-    { "version", "", "version of this program", info_version, false },
-    { NULL, NULL, NULL, NULL, false },
-};
-
-static void print_help(const struct command *p, const char *prefix, FILE *out)
-{
-    fprintf(out, "%s%s", prefix, p->name);
-    command_print_params(p, out);
-    fprintf(out, " %s-- %s\n", p->params[0] ? "" : " ", p->help);
-}
-
-int cmd_help(struct cmd *c, struct err *e)
-{
-    const struct command *p;
-    const char *name = c->arg[0].text, *page = c->arg[1].text;
-
-    if (!c->arg[0].is_given) {
-        for (p = command_table; p->name != NULL; p++)
-            print_help(p, "", c->out);
-        return 0;
-    }
-    p = command_find(command_table, name, strlen(name));
-    if (p == NULL) return err_set(e, -ENOENT, "unknown command: '%s'", name);
-    if (strcmp(p->name, "info") != 0) {
-        print_help(p, "", c->out);
-        return 0;
-    }
-    if (!c->arg[1].is_given) {
-        struct cmd info = { .s = c->s, .vm = c->vm, .out = c->out };
-        return cmd_info(&info, e);
-    }
-    p = command_find(info_table, page, strlen(page));
-    if (p == NULL)
-        return err_set(e, -ENOENT, "unknown command: 'info %s'", page);
-    print_help(p, "info ", c->out);
-    return 0;
-}

@@ -5,7 +5,7 @@
 
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
-#include "monitor/command.h"
+#include "monitor/commands.h"
 
 static const char *kind_name(const struct mem_region *r)
 {

@@ -7,17 +7,25 @@
 #include <stdio.h>
 
 #include "core/base/err.h"
+#include "core/base/json.h"
 #include "monitor/monitor.h"
 
 /*
- * One record per command.  params declares the arguments, in order, separated
- * by spaces: "name:type", "[name:type]" optional, "[-f]" a flag, "[-f:type]" a
- * flag with a value.  Types:
+ * One record per command, for lines (HMP) and for JSON (QMP).  params declares
+ * the arguments, in order, separated by spaces: "name:type", "[name:type]"
+ * optional, "[-f]" a flag, "[-f:type]" a flag with a value.  Types:
  *   str   a word, or "quoted with \" and \\"     rest  all that follows
  *   file  the same, completed as a path          int   an expression
  *   blk   a drive's name                         keys  key names, ctrl-alt-f1
  *   cmd   a command's name                       info  a page of info
  *   fmt   /FMT right after the command           chardev, words as they say
+ *   dev   a device's name                        any   JSON of any type
+ *   bool  on or off
+ * In JSON an argument has the same name unless "name=other:type" says so
+ * ("[-f=force]"; "name=:type" keeps it out), a flag is a boolean, an int an
+ * integer, all others strings.  "name?:type" is optional there although a
+ * line must have it; "{name:type}" exists there alone and is optional,
+ * "{name!:type}" has to be given.
  * Parsing, help and completion all come from it.
  */
 enum param_type {
@@ -26,20 +34,27 @@ enum param_type {
     PARAM_STR,
     PARAM_FILE,
     PARAM_BLK,
+    PARAM_DEV,
+    PARAM_CHARDEV,
     PARAM_KEYS,
     PARAM_CMD,
     PARAM_INFO,
     PARAM_INT,
+    PARAM_BOOL,
     PARAM_REST,
     PARAM_FMT,
+    PARAM_ANY,
 };
 
-enum { COMMAND_MAX_PARAMS = 8, COMMAND_MAX_LINE = 4096 };
+enum { COMMAND_MAX_PARAMS = 10, COMMAND_MAX_LINE = 4096 };
 
 struct param {
     char name[24];
+    char json[24];        /* "" : lines alone */
     enum param_type type; /* of a flag's value, or PARAM_FLAG for none */
     bool is_optional;
+    bool is_json_optional;
+    bool is_json_only;
     char flag; /* its letter, 0 if the parameter is no flag */
 };
 
@@ -47,36 +62,47 @@ struct param {
 struct cmd_format {
     bool is_given;
     uint64_t count;
-    char format; /* x d u o c i, 0 not given */
+    char format; /* x d u o c i s, 0 not given */
     char size;   /* b h w g, 0 not given */
 };
 
 struct cmd_arg {
     bool is_given;
-    int64_t number;
+    int64_t number; /* int; bool and flag in JSON: 0 or 1 */
     char *text;
+    const struct json *json; /* keys, any: as it came */
 };
 
-/* A line taken apart; index as in params. */
+/* A request taken apart; index as in params. */
 struct cmd {
     struct monitor_session *s;
     struct vm *vm;
-    FILE *out;
+    FILE *out;             /* answer of a line */
+    struct json_out *json; /* answer of a JSON request, else NULL */
     const struct command *c;
     struct cmd_format format;
     struct cmd_arg arg[COMMAND_MAX_PARAMS];
+    const struct json *all;  /* every argument of a JSON request */
+    const char *error_class; /* QMP's; NULL: GenericError */
+    struct qmp *qmp;         /* the connection it came from, or NULL */
 };
 
 struct command {
-    const char *name; /* "stop|s" */
+    const char *name; /* "stop|s"; a page's name in info_table */
     const char *params;
     const char *help;
-    /* VM lock held.  0, or -errno with a text that is printed. */
+    /* VM lock held.  0, or -errno with a text that is printed.  NULL: JSON
+     * alone. */
     int (*run)(struct cmd *c, struct err *e);
-    bool has_plain_errors; /* printed without "Error: " before them */
+    const char *json; /* QMP's name, NULL: lines alone */
+    /* Writes exactly one value to c->json; NULL: run, and {} is the answer. */
+    int (*answer)(struct cmd *c, struct err *e);
+    bool has_plain_errors; /* a line's error is printed without "Error: " */
+    bool takes_any;        /* JSON: unknown arguments are not refused */
 };
 extern const struct command command_table[]; /* ends with name NULL */
 extern const struct command info_table[];
+extern const struct command json_table[]; /* JSON alone */
 
 /* parse.c */
 int params_parse(const char *params, struct param out[COMMAND_MAX_PARAMS + 1]);
@@ -91,6 +117,16 @@ void command_free(struct cmd *c);
 int word_next(const char **at, char *out, size_t cap, struct err *e);
 /* "[-f] name [hold]" for help. */
 void command_print_params(const struct command *c, FILE *out);
+/* cmd_info.c: what help prints, at most 79 columns wide. */
+void command_print_help(const struct command *p, const char *prefix, FILE *out);
+
+/* parse_json.c */
+const struct command *command_find_json(const char *name);
+/* Next record that has a QMP name, in the order of the tables; NULL: first
+ * and end. */
+const struct command *command_next_json(const struct command *c);
+/* Members of c->all into c->arg. */
+int command_parse_json(struct cmd *c, struct err *e);
 
 /*
  * expr.c: numbers, 'c', $register, + - * / % & | ^ ~ ( ).  *at moves to the
@@ -112,6 +148,8 @@ int monitor_walk(struct vm *vm, struct cpu *c, uint64_t lin, uint64_t *gpa);
 /* Octets at a linear address of the CPU: 0, or -EFAULT. */
 int cpu_read_linear(struct vm *vm, struct cpu *c, uint64_t lin, void *buf,
                     size_t bytes);
+/* Kernel's number of vCPU n's thread, -1 unknown (cmd_info.c). */
+int cpu_thread_id(unsigned n);
 
 /* registers.c */
 void cpu_print_registers(const struct cpu *c, bool is_halted, bool has_a20,
@@ -120,54 +158,10 @@ void cpu_print_registers(const struct cpu *c, bool is_halted, bool has_a20,
 /* Answers longer than this are cut. */
 enum { ANSWER_MAX_BYTES = 8 << 20 };
 
-/* Commands, cmd_*.c */
-int cmd_help(struct cmd *c, struct err *e);
-int cmd_info(struct cmd *c, struct err *e);
-int cmd_stop(struct cmd *c, struct err *e);
-int cmd_cont(struct cmd *c, struct err *e);
-int cmd_quit(struct cmd *c, struct err *e);
-int cmd_reset(struct cmd *c, struct err *e);
-int cmd_powerdown(struct cmd *c, struct err *e);
-int cmd_cpu(struct cmd *c, struct err *e);
-int cmd_nmi(struct cmd *c, struct err *e);
-int cmd_boot_set(struct cmd *c, struct err *e);
-int cmd_log(struct cmd *c, struct err *e);
-int cmd_logfile(struct cmd *c, struct err *e);
-int cmd_print(struct cmd *c, struct err *e);
-
-int cmd_x(struct cmd *c, struct err *e);
-int cmd_xp(struct cmd *c, struct err *e);
-int cmd_port_in(struct cmd *c, struct err *e);
-int cmd_port_out(struct cmd *c, struct err *e);
-int cmd_memsave(struct cmd *c, struct err *e);
-int cmd_pmemsave(struct cmd *c, struct err *e);
-int cmd_sum(struct cmd *c, struct err *e);
-int cmd_gva2gpa(struct cmd *c, struct err *e);
-
-int cmd_sendkey(struct cmd *c, struct err *e);
-int cmd_mouse_move(struct cmd *c, struct err *e);
-int cmd_mouse_button(struct cmd *c, struct err *e);
-int cmd_set_password(struct cmd *c, struct err *e);
-int cmd_screendump(struct cmd *c, struct err *e);
-
-int cmd_eject(struct cmd *c, struct err *e);
-int cmd_change(struct cmd *c, struct err *e);
-int info_block(struct cmd *c, struct err *e);
-
-int info_status(struct cmd *c, struct err *e);
-int info_version(struct cmd *c, struct err *e);
-int info_name(struct cmd *c, struct err *e);
-int info_uuid(struct cmd *c, struct err *e);
-int info_kvm(struct cmd *c, struct err *e);
-int info_accel(struct cmd *c, struct err *e);
-int info_jit(struct cmd *c, struct err *e);
-int info_cpus(struct cmd *c, struct err *e);
-int info_chardev(struct cmd *c, struct err *e);
-int info_registers(struct cmd *c, struct err *e);
-int info_mem(struct cmd *c, struct err *e);
-int info_tlb(struct cmd *c, struct err *e);
-int info_mtree(struct cmd *c, struct err *e);
-int info_qtree(struct cmd *c, struct err *e);
+/* cmd_block.c: -ENODEV with QMP's class and "Device 'id' not found". */
+struct drive;
+struct drive *cmd_drive(struct cmd *c, const char *id, struct err *e);
+int cmd_no_device(struct cmd *c, const char *id, struct err *e);
 
 /* Value of one item for x, xp, p, i (format, size b h w g). */
 void print_value(FILE *out, uint64_t v, char format, unsigned bytes,

@@ -26,6 +26,7 @@ struct monitor {
     struct monitor_session session;
     struct chardev *chardev;
     struct readline *readline;
+    struct qmp *qmp; /* JSON: instead of readline */
     bool has_greeted;
 };
 
@@ -96,20 +97,25 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
     command_free(&c);
 }
 
-void monitor_run(struct monitor_session *s, const char *line, FILE *out)
+void monitor_run_locked(struct monitor_session *s, const char *line, FILE *out)
 {
     char *text = NULL;
     size_t bytes = 0;
     FILE *f = open_memstream(&text, &bytes);
 
     if (f == NULL) return;
-    vm_lock(s->vm);
     run_locked(s, line, f);
-    vm_unlock(s->vm);
     fclose(f);
     filter(text, bytes);
     fwrite(text, 1, bytes, out);
     free(text);
+}
+
+void monitor_run(struct monitor_session *s, const char *line, FILE *out)
+{
+    vm_lock(s->vm);
+    monitor_run_locked(s, line, out);
+    vm_unlock(s->vm);
 }
 
 /* ---- on a character device ---- */
@@ -231,6 +237,7 @@ int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
         return err_set(e, -ENOMEM, "out of memory");
     }
     m->session.vm = vm;
+    m->session.readline = m->readline;
     m->chardev = c;
     chardev_set_monitor(c, &front);
     if (!chardev_is_mux(c) && chardev_is_open(c)) greet(m);
@@ -238,9 +245,61 @@ int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
     return 0;
 }
 
+/* ---- JSON ---- */
+
+static size_t json_pending(void *arg)
+{
+    struct monitor *m = arg;
+
+    return chardev_pending(m->chardev);
+}
+
+static void json_receive(void *arg, const uint8_t *buf, size_t bytes)
+{
+    struct monitor *m = arg;
+
+    qmp_input(m->qmp, buf, bytes);
+}
+
+static void json_opened(void *arg, bool is_open)
+{
+    struct monitor *m = arg;
+
+    qmp_connected(m->qmp, is_open);
+}
+
+int monitor_create_json(struct vm *vm, struct chardev *c, bool is_pretty,
+                        struct monitor **out, struct err *e)
+{
+    struct monitor *m = calloc(1, sizeof(*m));
+    struct qmp_options o = { .is_pretty = is_pretty,
+                             .write = out_write,
+                             .pending = json_pending,
+                             .arg = m };
+    struct chardev_front front = { .can_receive = can_receive,
+                                   .receive = json_receive,
+                                   .opened = json_opened,
+                                   .arg = m };
+    int rc;
+
+    if (m == NULL) return err_set(e, -ENOMEM, "out of memory");
+    m->session.vm = vm;
+    m->chardev = c;
+    rc = qmp_open(vm, &o, &m->qmp, e);
+    if (rc < 0) {
+        free(m);
+        return rc;
+    }
+    chardev_set_monitor(c, &front);
+    if (chardev_is_open(c)) qmp_connected(m->qmp, true);
+    *out = m;
+    return 0;
+}
+
 void monitor_destroy(struct monitor *m)
 {
     if (m == NULL) return;
+    qmp_close(m->qmp);
     chardev_set_monitor(m->chardev, NULL);
     readline_free(m->readline);
     free(m);

@@ -18,9 +18,13 @@ static enum param_type type_of(const char *t, size_t n)
         const char *name;
         enum param_type type;
     } types[] = {
-        { "str", PARAM_STR },   { "file", PARAM_FILE }, { "blk", PARAM_BLK },
-        { "keys", PARAM_KEYS }, { "cmd", PARAM_CMD },   { "info", PARAM_INFO },
-        { "int", PARAM_INT },   { "rest", PARAM_REST }, { "fmt", PARAM_FMT },
+        { "str", PARAM_STR },         { "file", PARAM_FILE },
+        { "blk", PARAM_BLK },         { "keys", PARAM_KEYS },
+        { "cmd", PARAM_CMD },         { "info", PARAM_INFO },
+        { "int", PARAM_INT },         { "rest", PARAM_REST },
+        { "fmt", PARAM_FMT },         { "dev", PARAM_DEV },
+        { "bool", PARAM_BOOL },       { "any", PARAM_ANY },
+        { "chardev", PARAM_CHARDEV },
     };
 
     for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -30,37 +34,73 @@ static enum param_type type_of(const char *t, size_t n)
     return PARAM_END;
 }
 
+/* A copy of at most cap - 1 octets; false if it is longer. */
+static bool copy(char *to, size_t cap, const char *from, size_t n)
+{
+    if (n >= cap) return false;
+    memcpy(to, from, n);
+    to[n] = '\0';
+    return true;
+}
+
+/* "name=json?:type" without its brackets. */
+static int parse_param(struct param *p, const char *word, size_t len)
+{
+    size_t name_len = 0, json_len;
+    const char *json;
+
+    if (len > 1 && word[0] == '-') p->flag = word[1];
+    while (name_len < len && strchr("=?!:", word[name_len]) == NULL)
+        name_len++;
+    if (!copy(p->name, sizeof(p->name), word, name_len)) return -EINVAL;
+    json = word;
+    json_len = name_len;
+    if (p->flag) json_len = 0;
+    word += name_len;
+    len -= name_len;
+    if (len > 0 && *word == '=') {
+        json = ++word;
+        len--;
+        json_len = 0;
+        while (json_len < len && strchr("?!:", word[json_len]) == NULL)
+            json_len++;
+        word += json_len;
+        len -= json_len;
+    }
+    if (!copy(p->json, sizeof(p->json), json, json_len)) return -EINVAL;
+    p->is_json_optional = p->is_optional;
+    if (len > 0 && (*word == '?' || *word == '!')) {
+        p->is_json_optional = *word == '?';
+        word++;
+        len--;
+    }
+    if (len == 0) return p->flag ? 0 : -EINVAL;
+    p->type = type_of(word + 1, len - 1);
+    return p->type == PARAM_END ? -EINVAL : 0;
+}
+
 int params_parse(const char *params, struct param out[COMMAND_MAX_PARAMS + 1])
 {
     unsigned n = 0;
 
     while (*params != '\0' && n < COMMAND_MAX_PARAMS) {
         struct param *p = &out[n];
-        size_t len = strcspn(params, " "), name_len;
-        const char *word = params, *colon;
+        size_t len = strcspn(params, " ");
+        const char *word = params;
+        int rc;
 
         *p = (struct param){ .type = PARAM_FLAG };
-        if (*word == '[') {
-            p->is_optional = true;
-            word++;
-        }
-        if (*word == '-') p->flag = word[1];
-        colon = memchr(word, ':', len);
-        name_len = strcspn(word, p->flag ? "] " : ":] ");
-        if (colon != NULL && colon < params + len) {
-            size_t type_len = strcspn(colon + 1, "] ");
-
-            name_len = (size_t)(colon - word);
-            p->type = type_of(colon + 1, type_len);
-            if (p->type == PARAM_END) return -EINVAL;
-        } else if (!p->flag) {
-            return -EINVAL;
-        }
-        if (name_len >= sizeof(p->name)) return -EINVAL;
-        memcpy(p->name, word, name_len);
-        n++;
         params += len;
         params += strspn(params, " ");
+        if (*word == '[' || *word == '{') {
+            p->is_optional = true;
+            p->is_json_only = *word == '{';
+            word++;
+            len -= 2;
+        }
+        rc = parse_param(p, word, len);
+        if (rc < 0) return rc;
+        n++;
     }
     out[n] = (struct param){ .type = PARAM_END };
     return *params == '\0' ? (int)n : -E2BIG;
@@ -70,6 +110,7 @@ bool command_is_called(const struct command *c, const char *name, size_t len)
 {
     const char *p = c->name;
 
+    if (c->run == NULL) return false;
     while (*p != '\0') {
         size_t n = strcspn(p, "|");
 
@@ -149,7 +190,7 @@ static int parse_format(struct cmd_format *f, const char **at, struct err *e)
         f->count = f->count * 10 + (unsigned)(*p - '0');
     }
     for (; *p != '\0' && !isspace((unsigned char)*p); p++) {
-        if (strchr("xduoci", *p) != NULL) {
+        if (strchr("xduocis", *p) != NULL) {
             f->format = *p;
         } else if (strchr("bhwg", *p) != NULL) {
             f->size = *p;
@@ -222,6 +263,10 @@ static int parse_value(struct cmd *c, const struct param *p, bool is_last,
         a->text = strdup(word);
         if (a->text == NULL) return err_set(e, -ENOMEM, "out of memory");
         a->is_given = true;
+        a->number = strcmp(word, "on") == 0;
+        if (p->type == PARAM_BOOL && !a->number && strcmp(word, "off") != 0)
+            return err_set(e, -EINVAL, "%s: %s is on or off, not '%s'",
+                           c->c->name, p->name, word);
     }
     if (a->is_given || p->is_optional) return 0;
     return err_set(e, -EINVAL, "%s: %s expected", c->c->name,
@@ -263,7 +308,7 @@ int command_parse(struct cmd *c, const char *line, struct err *e)
 
     if (rc < 0) return err_set(e, rc, "%s: bad record", c->c->name);
     for (unsigned i = 0; params[i].type != PARAM_END; i++) {
-        if (!params[i].flag) last = i;
+        if (!params[i].flag && !params[i].is_json_only) last = i;
     }
     for (unsigned i = 0; params[i].type != PARAM_END; i++) {
         if (params[i].type == PARAM_FMT) {
@@ -273,7 +318,7 @@ int command_parse(struct cmd *c, const char *line, struct err *e)
             continue;
         }
         rc = parse_flags(c, params, &line, e);
-        if (rc == 0 && !params[i].flag)
+        if (rc == 0 && !params[i].flag && !params[i].is_json_only)
             rc = parse_value(c, &params[i], i == last, &c->arg[i], &line, e);
         if (rc < 0) return rc;
     }
@@ -301,6 +346,7 @@ void command_print_params(const struct command *c, FILE *out)
         const char *open = p[i].is_optional ? "[" : "";
         const char *close = p[i].is_optional ? "]" : "";
 
+        if (p[i].is_json_only) continue;
         if (p[i].type == PARAM_FMT) {
             fputs(" /fmt", out);
         } else if (p[i].flag && p[i].type != PARAM_FLAG) {

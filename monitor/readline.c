@@ -170,6 +170,11 @@ static void remember(struct readline *r)
     r->history_at = r->history_count;
 }
 
+const char *readline_history(const struct readline *r, unsigned i)
+{
+    return i < r->history_count ? r->history[i] : NULL;
+}
+
 static void look_back(struct readline *r)
 {
     if (r->history_at == 0) return;

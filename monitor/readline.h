@@ -33,5 +33,7 @@ void readline_input(struct readline *r, const uint8_t *buf, size_t bytes);
 void readline_show_prompt(struct readline *r); /* and what is typed so far */
 void readline_clear(struct readline *r);       /* forget it */
 void readline_offer(struct readline *r, const char *word);
+/* i-th line of the history, oldest first; NULL at the end. */
+const char *readline_history(const struct readline *r, unsigned i);
 
 #endif

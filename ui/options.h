@@ -17,7 +17,7 @@
  */
 enum {
     OPTIONS_MAX_CHARDEVS = 16,
-    OPTIONS_MAX_MONITORS = 4,
+    OPTIONS_MAX_MONITORS = 8,
     OPTIONS_MAX_ACCELS = 4,
 };
 
@@ -44,6 +44,8 @@ enum help_topic {
     HELP_DRIVE_FORMAT,
 };
 
+enum monitor_mode { MONITOR_LINES, MONITOR_JSON, MONITOR_JSON_PRETTY };
+
 struct options {
     struct vm_config cfg;
     enum help_topic help;
@@ -53,6 +55,7 @@ struct options {
     unsigned chardev_count;
     unsigned serial_count;
     char *monitor[OPTIONS_MAX_MONITORS]; /* chardev names */
+    enum monitor_mode monitor_mode[OPTIONS_MAX_MONITORS];
     unsigned monitor_count;
     char *accel[OPTIONS_MAX_ACCELS]; /* tried in order; none: "auto" */
     unsigned accel_count;

@@ -63,11 +63,13 @@ static int add_chardev(struct options *o, const char *name, const char *spec,
     return rc;
 }
 
-static int add_monitor(struct options *o, const char *chardev, struct err *e)
+static int add_monitor(struct options *o, const char *chardev,
+                       enum monitor_mode mode, struct err *e)
 {
     if (o->monitor_count == OPTIONS_MAX_MONITORS)
         return err_set(e, -E2BIG, "more than %d monitors",
                        OPTIONS_MAX_MONITORS);
+    o->monitor_mode[o->monitor_count] = mode;
     return value_text(&o->monitor[o->monitor_count++], chardev, e);
 }
 
@@ -84,7 +86,7 @@ static int use_chardev(struct options *o, char **where, const char *name,
     rc = value_text(where, name, e);
     if (rc == 0 && strncmp(spec, "mon:", 4) == 0) {
         o->has_monitor = true;
-        rc = add_monitor(o, name, e);
+        rc = add_monitor(o, name, MONITOR_LINES, e);
     }
     return rc;
 }
@@ -114,7 +116,8 @@ int option_parallel(struct options *o, const char *v, struct err *e)
     return use_chardev(o, &o->cfg.parallel, "parallel0", v, e);
 }
 
-int option_monitor(struct options *o, const char *v, struct err *e)
+static int monitor_on(struct options *o, const char *v, enum monitor_mode mode,
+                      struct err *e)
 {
     char name[32], *chardev = NULL;
     int rc;
@@ -124,9 +127,24 @@ int option_monitor(struct options *o, const char *v, struct err *e)
     if (strncmp(v, "mon:", 4) == 0) v += 4;
     snprintf(name, sizeof(name), "compat_monitor%u", o->monitor_count);
     rc = use_chardev(o, &chardev, name, v, e);
-    if (rc == 0) rc = add_monitor(o, chardev, e);
+    if (rc == 0) rc = add_monitor(o, chardev, mode, e);
     free(chardev);
     return rc;
+}
+
+int option_monitor(struct options *o, const char *v, struct err *e)
+{
+    return monitor_on(o, v, MONITOR_LINES, e);
+}
+
+int option_qmp(struct options *o, const char *v, struct err *e)
+{
+    return monitor_on(o, v, MONITOR_JSON, e);
+}
+
+int option_qmp_pretty(struct options *o, const char *v, struct err *e)
+{
+    return monitor_on(o, v, MONITOR_JSON_PRETTY, e);
 }
 
 int option_debugcon(struct options *o, const char *v, struct err *e)
@@ -244,6 +262,7 @@ int option_mon(struct options *o, const char *v, struct err *e)
 {
     struct keyval kv;
     char name[48] = "";
+    bool is_json = false, is_pretty = false;
     int rc;
 
     for (bool first = true;
@@ -252,18 +271,28 @@ int option_mon(struct options *o, const char *v, struct err *e)
             rc = copy_word(name, sizeof(name), &kv, e);
             if (rc < 0) return rc;
         } else if (strcmp(kv.key, "mode") == 0) {
-            if (strcmp(kv.value, "readline") != 0)
-                return err_set(e, -ENOTSUP,
-                               "mode=%s: this version has readline alone",
+            is_json = strcmp(kv.value, "control") == 0;
+            if (!is_json && strcmp(kv.value, "readline") != 0)
+                return err_set(e, -EINVAL,
+                               "mode=%s: there are readline and control",
                                kv.value);
+        } else if (strcmp(kv.key, "pretty") == 0) {
+            rc = value_bool(&kv, &is_pretty, e);
+            if (rc < 0) return rc;
         } else {
-            return keyval_unknown(&kv, "chardev, mode", e);
+            return keyval_unknown(&kv, "chardev, mode, pretty", e);
         }
     }
     if (rc < 0) return rc;
     if (name[0] == '\0') return err_set(e, -EINVAL, "no chardev=");
+    if (is_pretty && !is_json)
+        return err_set(e, -EINVAL, "pretty=on needs mode=control");
     o->has_monitor = true;
-    return add_monitor(o, name, e);
+    return add_monitor(o, name,
+                       is_pretty ? MONITOR_JSON_PRETTY
+                       : is_json ? MONITOR_JSON
+                                 : MONITOR_LINES,
+                       e);
 }
 
 /* Consoles nobody spoke about, as QEMU has them. */

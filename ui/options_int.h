@@ -66,6 +66,8 @@ int drives_finish(struct options *o, struct err *e);
 int option_serial(struct options *o, const char *v, struct err *e);
 int option_parallel(struct options *o, const char *v, struct err *e);
 int option_monitor(struct options *o, const char *v, struct err *e);
+int option_qmp(struct options *o, const char *v, struct err *e);
+int option_qmp_pretty(struct options *o, const char *v, struct err *e);
 int option_debugcon(struct options *o, const char *v, struct err *e);
 int option_chardev(struct options *o, const char *v, struct err *e);
 int option_mon(struct options *o, const char *v, struct err *e);

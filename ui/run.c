@@ -27,6 +27,7 @@
 #include "core/host/display.h"
 #include "core/loop/loop.h"
 #include "core/vm/vm.h"
+#include "hw/devices.h"
 #include "hw/machine.h"
 #include "monitor/monitor.h"
 #include "ui/run_parts.h"
@@ -41,6 +42,7 @@ struct run {
     struct run_views views;
     struct monitor *monitor[OPTIONS_MAX_MONITORS];
     struct monitor_session session; /* of the display and control socket */
+    struct monitor_catalog catalog;
     int signal_fd;
     sigset_t old_signals;
     char accel_why[300];
@@ -197,6 +199,19 @@ static void run_monitor_line(void *arg, const char *line, FILE *out)
     monitor_run(arg, line, out);
 }
 
+/* For the monitor, which may not include hw. */
+static bool machine_at(unsigned n, const char **name, const char **alias,
+                       const char **title)
+{
+    for (unsigned i = 0; i <= n; i++) {
+        if (machine_table[i].name == NULL) return false;
+    }
+    *name = machine_table[n].name;
+    *alias = machine_table[n].alias;
+    *title = machine_table[n].title;
+    return true;
+}
+
 static int open_views(struct run *r, struct err *e)
 {
     const struct options *o = r->o;
@@ -209,6 +224,12 @@ static int open_views(struct run *r, struct err *e)
                                   .arg = &r->session };
 
     r->session.vm = r->vm;
+    r->catalog =
+        (struct monitor_catalog){ .machine = machine_at,
+                                  .default_machine = machine_find(NULL)->name,
+                                  .classes = dev_classes };
+    vm_set_service(r->vm, "monitor-catalog", &r->catalog);
+    vm_set_service(r->vm, "display-type", (char *)v.display);
     return run_views_open(&r->views, r->vm, &v, e);
 }
 
@@ -217,9 +238,17 @@ static int open_monitors(struct run *r, struct err *e)
     const struct options *o = r->o;
     int rc = 0;
 
-    for (unsigned i = 0; i < o->monitor_count && rc == 0; i++)
-        rc = monitor_create(r->vm, chardev_find(r->vm, o->monitor[i]),
-                            &r->monitor[i], e);
+    for (unsigned i = 0; i < o->monitor_count && rc == 0; i++) {
+        struct chardev *c = chardev_find(r->vm, o->monitor[i]);
+
+        if (o->monitor_mode[i] == MONITOR_LINES) {
+            rc = monitor_create(r->vm, c, &r->monitor[i], e);
+        } else {
+            rc = monitor_create_json(r->vm, c,
+                                     o->monitor_mode[i] == MONITOR_JSON_PRETTY,
+                                     &r->monitor[i], e);
+        }
+    }
     return rc;
 }
 

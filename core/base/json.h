@@ -77,9 +77,11 @@ void json_stream_clear(struct json_stream *s); /* forget; frees */
 struct json_out {
     FILE *f;
     bool is_pretty;
-    bool needs_comma;
+    bool needs_comma, has_key;
     unsigned depth;
 };
+/* A member's name; the value follows with key NULL. */
+void json_key(struct json_out *o, const char *key);
 void json_open(struct json_out *o, const char *key, char bracket); /* { [ */
 void json_close(struct json_out *o, char bracket);                 /* } ] */
 void json_str(struct json_out *o, const char *key, const char *text);

@@ -67,6 +67,10 @@ static void put_string(FILE *f, const char *text)
 
 static void begin(struct json_out *o, const char *key)
 {
+    if (o->has_key) {
+        o->has_key = false;
+        return;
+    }
     if (o->needs_comma) fputs(o->is_pretty ? "," : ", ", o->f);
     if (o->depth > 0) indent(o);
     if (key != NULL) {
@@ -74,6 +78,12 @@ static void begin(struct json_out *o, const char *key)
         fputs(": ", o->f);
     }
     o->needs_comma = true;
+}
+
+void json_key(struct json_out *o, const char *key)
+{
+    begin(o, key);
+    o->has_key = true;
 }
 
 void json_open(struct json_out *o, const char *key, char bracket)

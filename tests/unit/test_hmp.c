@@ -575,7 +575,7 @@ static void parameters_are_taken_apart(void **state)
     assert_int_equal(params_parse("dev:what", p), -EINVAL);
     assert_int_equal(params_parse("dev", p), -EINVAL);
     assert_int_equal(params_parse("a:int b:int c:int d:int e:int f:int g:int "
-                                  "h:int i:int",
+                                  "h:int i:int j:int k:int",
                                   p),
                      -E2BIG);
 }
@@ -674,7 +674,7 @@ static void words_are_completed_by_what_is_declared(void **state)
     assert_int_equal(drive_add(t, "ide1-cd0", true, true, NULL, &d, &e), 0);
     assert_int_equal(drive_add(t, "floppy0", true, false, NULL, &d, &e), 0);
     vm_set_service(r->vm, "drives", t);
-    expect_words(r, "system_", 0, "system_powerdown system_reset ");
+    expect_words(r, "system_", 0, "system_powerdown system_reset system_wakeup ");
     expect_words(r, "cont", 0, "cont ");
     expect_words(r, "info sta", 5, "status ");
     expect_words(r, "help scr", 5, "screendump ");

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_MONITOR_COMMANDS_H
+#define ORRERY_MONITOR_COMMANDS_H
+
+#include "monitor/command.h"
+
+/* What the records of cmd_table.c, info_table.c and json_table.c name.
+ * cmd_: a line's command, info_: a page, query_ and json_: a JSON answer. */
+typedef int command_fn(struct cmd *c, struct err *e);
+
+/* cmd_help.c, cmd_info.c */
+command_fn cmd_help, cmd_info;
+/* cmd_run.c */
+command_fn cmd_stop, cmd_cont, cmd_quit, cmd_reset, cmd_powerdown, cmd_wakeup,
+    cmd_cpu, cmd_nmi, cmd_boot_set;
+/* cmd_log.c */
+command_fn cmd_log, cmd_logfile;
+/* cmd_mem.c */
+command_fn cmd_print, cmd_x, cmd_xp, cmd_port_in, cmd_port_out, cmd_sum;
+/* cmd_save.c */
+command_fn cmd_memsave, cmd_pmemsave, cmd_gva2gpa, cmd_gpa2hva, cmd_gpa2hpa;
+/* cmd_input.c */
+command_fn cmd_sendkey, cmd_mouse_move, cmd_mouse_button, json_send_events;
+/* cmd_screen.c */
+command_fn cmd_set_password, cmd_screendump;
+/* cmd_block.c */
+command_fn cmd_eject, cmd_change, info_block;
+/* cmd_device.c */
+command_fn cmd_device_add, cmd_device_del, info_qdm, json_list_properties;
+/* cmd_qom.c */
+command_fn cmd_qom_list, cmd_qom_get, json_qom_list, json_qom_get,
+    info_qom_tree;
+/* cmd_qmp.c */
+command_fn json_capabilities, json_commands, json_events, json_version,
+    json_line, json_view;
+
+/* info_vm.c */
+command_fn info_status, info_version, info_name, info_uuid, info_kvm,
+    info_accel, info_jit, info_cpus, info_chardev, info_history, info_mice,
+    info_memory_size, info_hotpluggable, info_numa, info_vnc, info_balloon,
+    info_nothing, info_generation_id;
+command_fn info_registers;
+/* cmd_paging.c, cmd_tree.c, cmd_roms.c */
+command_fn info_mem, info_tlb, info_mtree, info_qtree, info_roms, info_ramblock;
+
+/* query_vm.c */
+command_fn query_status, query_name, query_uuid, query_kvm, query_cpus,
+    query_chardev, query_mice, query_memory_size, query_hotpluggable,
+    query_machines, query_cpu_models, query_target, query_current_machine,
+    query_empty, query_chardev_kinds, query_vnc, query_vnc_servers, query_pci,
+    query_display, query_memdev;
+/* query_block.c */
+command_fn query_block;
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Events: made wherever something happens, with the time it happened, queued
+ * under the VM lock and handed to the peers on the loop thread, so that a
+ * transport needs no lock of its own.
+ */
+#include "monitor/hub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/base/json.h"
+#include "core/loop/loop.h"
+#include "core/vm/report.h"
+#include "core/vm/vm.h"
+
+enum { MAX_QUEUED = 1024 };
+
+struct event {
+    struct event *next;
+    char *text;
+};
+
+struct hub {
+    struct vm *vm;
+    struct vm_report_sink sink;
+    struct qmp *peer[HUB_MAX_PEERS];
+    struct event *first, **last;
+    unsigned queued;
+    struct loop_timer timer;
+    bool is_reset_ours, is_quit_ours, has_shut_down;
+};
+
+static struct hub *hub_of(struct vm *vm)
+{
+    return vm_service(vm, "monitor-hub");
+}
+
+static void queue_locked(void *arg, const char *name, const char *data)
+{
+    struct hub *h = arg;
+    struct event *ev = calloc(1, sizeof(*ev));
+    size_t bytes = 0;
+    struct timespec t;
+    struct json_out o = { .f = NULL };
+
+    if (ev == NULL || h->queued >= MAX_QUEUED) {
+        free(ev);
+        return;
+    }
+    o.f = open_memstream(&ev->text, &bytes);
+    if (o.f == NULL) {
+        free(ev);
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &t);
+    json_open(&o, NULL, '{');
+    json_open(&o, "timestamp", '{');
+    json_int(&o, "seconds", t.tv_sec);
+    json_int(&o, "microseconds", t.tv_nsec / 1000);
+    json_close(&o, '}');
+    json_str(&o, "event", name);
+    if (data != NULL) json_raw(&o, "data", data);
+    json_close(&o, '}');
+    fputs("\r\n", o.f);
+    fclose(o.f);
+    *h->last = ev;
+    h->last = &ev->next;
+    h->queued++;
+    loop_timer_arm_ms(&h->timer, 0);
+}
+
+static void shut_down_locked(struct hub *h, bool is_guest)
+{
+    const char *data = is_guest ? "{\"guest\": true, \"reason\": "
+                                  "\"guest-shutdown\"}"
+                       : h->is_quit_ours
+                           ? "{\"guest\": false, \"reason\": "
+                             "\"host-qmp-quit\"}"
+                           : "{\"guest\": false, \"reason\": \"host-signal\"}";
+
+    if (h->has_shut_down) return;
+    h->has_shut_down = true;
+    queue_locked(h, "SHUTDOWN", data);
+}
+
+static void on_vm_event(void *arg, enum vm_event ev)
+{
+    struct hub *h = arg;
+    bool is_end = vm_run_state(h->vm) == RUN_SHUTDOWN &&
+                  !(h->has_shut_down && vm_config(h->vm)->has_no_shutdown);
+
+    switch (ev) {
+    case VM_EVENT_STOP:
+        if (is_end) {
+            shut_down_locked(h, false);
+        } else {
+            queue_locked(h, "STOP", NULL);
+        }
+        break;
+    case VM_EVENT_RESUME:
+        h->has_shut_down = false;
+        queue_locked(h, "RESUME", NULL);
+        break;
+    case VM_EVENT_RESET:
+        queue_locked(h, "RESET",
+                     h->is_reset_ours
+                         ? "{\"guest\": false, \"reason\": "
+                           "\"host-qmp-system-reset\"}"
+                         : "{\"guest\": true, \"reason\": \"guest-reset\"}");
+        h->is_reset_ours = false;
+        h->has_shut_down = false;
+        break;
+    case VM_EVENT_SHUTDOWN: shut_down_locked(h, true); break;
+    case VM_EVENT_POWERDOWN: queue_locked(h, "POWERDOWN", NULL); break;
+    }
+}
+
+static void flush(struct hub *h)
+{
+    struct event *ev;
+
+    vm_lock(h->vm);
+    ev = h->first;
+    h->first = NULL;
+    h->last = &h->first;
+    h->queued = 0;
+    vm_unlock(h->vm);
+    while (ev != NULL) {
+        struct event *next = ev->next;
+
+        for (unsigned i = 0; i < HUB_MAX_PEERS; i++) {
+            if (h->peer[i] != NULL) qmp_event(h->peer[i], ev->text);
+        }
+        free(ev->text);
+        free(ev);
+        ev = next;
+    }
+}
+
+static void on_timer(void *arg)
+{
+    flush(arg);
+}
+
+void hub_flush(struct vm *vm)
+{
+    struct hub *h = hub_of(vm);
+
+    if (h != NULL) flush(h);
+}
+
+static struct hub *hub_new(struct vm *vm)
+{
+    struct hub *h = calloc(1, sizeof(*h));
+
+    if (h == NULL) return NULL;
+    h->vm = vm;
+    h->last = &h->first;
+    h->sink = (struct vm_report_sink){ .report = queue_locked, .arg = h };
+    loop_timer_init(&h->timer, vm_loop(vm), on_timer, h);
+    vm_lock(vm);
+    vm_add_listener(vm, on_vm_event, h);
+    vm_set_service(vm, "report", &h->sink);
+    vm_set_service(vm, "monitor-hub", h);
+    vm_unlock(vm);
+    return h;
+}
+
+int hub_join(struct vm *vm, struct qmp *q, struct err *e)
+{
+    struct hub *h = hub_of(vm);
+
+    if (h == NULL) h = hub_new(vm);
+    if (h == NULL) return err_set(e, -ENOMEM, "out of memory");
+    for (unsigned i = 0; i < HUB_MAX_PEERS; i++) {
+        if (h->peer[i] != NULL) continue;
+        h->peer[i] = q;
+        return 0;
+    }
+    return err_set(e, -E2BIG, "more than %d JSON monitors", HUB_MAX_PEERS);
+}
+
+void hub_leave(struct vm *vm, struct qmp *q)
+{
+    struct hub *h = hub_of(vm);
+    unsigned left = 0;
+
+    if (h == NULL) return;
+    for (unsigned i = 0; i < HUB_MAX_PEERS; i++)
+        left += h->peer[i] != NULL && h->peer[i] != q;
+    vm_lock(vm); /* the machine ends, nobody said so yet */
+    if (vm_run_state(vm) == RUN_SHUTDOWN) shut_down_locked(h, false);
+    vm_unlock(vm);
+    flush(h);
+    for (unsigned i = 0; i < HUB_MAX_PEERS; i++) {
+        if (h->peer[i] == q) h->peer[i] = NULL;
+    }
+    if (left > 0) return;
+    vm_lock(vm);
+    vm_remove_listener(vm, h);
+    vm_set_service(vm, "report", NULL);
+    vm_set_service(vm, "monitor-hub", NULL);
+    vm_unlock(vm);
+    flush(h);
+    loop_timer_disarm(&h->timer);
+    free(h);
+}
+
+void hub_caused_locked(struct vm *vm, enum hub_cause c)
+{
+    struct hub *h = hub_of(vm);
+
+    if (h == NULL) return;
+    if (c == HUB_RESET) h->is_reset_ours = true;
+    if (c == HUB_QUIT) h->is_quit_ours = true;
+}
