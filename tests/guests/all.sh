@@ -12,6 +12,7 @@
 #   boottest   multiboot.elf, pvh.elf: ours, tell what the boot protocol gave
 #   amd64      amd64/{vmlinuz,initrd.gz}: Debian's kernel and busybox
 #   live       live.iso: the same with isolinux's menu
+#   install    install.iso: installs a small Linux on a disk, with dialogs
 #   i386       i386/{vmlinuz,initrd.gz}, live-i386.iso: 32 bits, no PAE
 #   cloud      cloud/{vmlinuz,initrd.gz}: the small kernel of cloud images
 #   installer  installer/{text,gtk}/{linux,initrd.gz}: Debian installer
@@ -61,6 +62,12 @@ one() {
         one amd64
         build live 'live.sh amd64 live.iso' live.sh initrd.sh init rcS inittab udhcpc.sh
         ;;
+    install)
+        one amd64
+        build install install-cd.sh install-cd.sh install-cd/installer \
+            install-cd/init install-cd/inittab install-cd/rcS initrd.sh init \
+            rcS inittab udhcpc.sh
+        ;;
     i386)
         build i386-boot 'initrd.sh i386' initrd.sh init rcS inittab udhcpc.sh
         build i386 'live.sh i386 live-i386.iso' live.sh initrd.sh init rcS inittab udhcpc.sh
@@ -70,5 +77,6 @@ one() {
     esac
 }
 
-[ $# -gt 0 ] || set -- grub memtest boottest amd64 live i386 cloud installer
+[ $# -gt 0 ] || set -- grub memtest boottest amd64 live install i386 \
+    cloud installer
 for guest; do one "$guest"; done
