@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What is exercised: the control socket between a machine and the manager
+# - it speaks QMP, and after x-orrery-view the manager's own messages
 # - it is private (mode 0600) and goes away with the machine
 # - the text screen arrives; a command is answered; keys reach the guest
 # - rubbish, cut messages and clients that never read disturb nobody
 # - a second machine on the same socket is refused, a stale file is replaced
+import json
 import os
 import random
 import socket
@@ -13,6 +15,7 @@ import subprocess
 import tempfile
 
 import common                                           # noqa: F401
+from qmp import QMP
 from tap import Skip, main
 from vmlab import IS_PEER, ORRERY, SLOW, VM, Fail, guest
 
@@ -22,10 +25,25 @@ KEY_C = 46                                  # linux/input-event-codes.h
 
 
 class Client:
+    """Asks for the view in one go with the negotiation, as the manager."""
+
     def __init__(self, path):
         self.s = socket.socket(socket.AF_UNIX)
         self.s.connect(path)                # waits while the queue is full
         self.s.settimeout(20 * SLOW)
+        self.s.sendall(b'{"execute": "qmp_capabilities"}'
+                       b'{"execute": "x-orrery-view"}')
+        if 'QMP' not in self.line():
+            raise Fail('no greeting')
+        for _ in range(2):
+            if self.line() != {'return': {}}:
+                raise Fail('no view')
+
+    def line(self):
+        data = b''
+        while not data.endswith(b'\n'):
+            data += self.exactly(1)
+        return json.loads(data)
 
     def send(self, kind, data=b''):
         self.s.sendall(struct.pack('<II', kind, len(data)) + data)
@@ -91,6 +109,23 @@ def test_screen_keys_and_commands_pass_through():
                 raise Fail('not running on one CPU')
 
 
+def test_any_program_may_speak_qmp_there():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'c')
+        with machine(path):
+            with QMP(path) as a, QMP(path) as b:
+                a('stop')
+                a.wait_event('STOP')
+                b.wait_event('STOP')
+                if b('query-status')['status'] != 'paused':
+                    raise Fail('not paused')
+                if 'CPU #0' not in b('human-monitor-command', {
+                        'command-line': 'info cpus'}):
+                    raise Fail('no answer to a line')
+                a('cont')
+                b.wait_event('RESUME')
+
+
 def test_rubbish_disturbs_nobody():
     rng = random.Random(1)
     with tempfile.TemporaryDirectory() as d:
@@ -98,7 +133,15 @@ def test_rubbish_disturbs_nobody():
         with machine(path) as vm:
             deaf = Client(path)             # watches and never reads
             deaf.send(WATCH, struct.pack('<I', 1))
-            for _ in range(200):
+            for n in range(200):
+                if n % 4 == 0:              # in place of JSON
+                    s = socket.socket(socket.AF_UNIX)
+                    s.connect(path)
+                    try:
+                        s.sendall(rng.randbytes(rng.choice([1, 100, 5000])))
+                    except OSError:
+                        pass
+                    s.close()
                 c = Client(path)
                 kind = rng.choice([0, WATCH, ACK, KEYS, 4, RUN, STATUS, 99])
                 size = rng.choice([0, 4, 8, 20, 4095, 4096, 2 ** 32 - 1])

@@ -13,15 +13,33 @@ struct control_client {
     int fd;
     uint8_t *in;
     size_t in_bytes, in_cap;
+    unsigned answers_left; /* JSON, before the view begins */
     struct surface surface;
     struct text_screen text;
     struct control_state state;
     char *reply;
 };
 
+static int send_all(struct control_client *c, const void *data, size_t bytes)
+{
+    const uint8_t *p = data;
+    size_t done = 0;
+
+    while (done < bytes) {
+        ssize_t n = send(c->fd, p + done, bytes - done, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return -EPIPE;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
 int control_connect(const char *path, struct control_client **out,
                     struct err *e)
 {
+    static const char hello[] = "{\"execute\": \"qmp_capabilities\"}"
+                                "{\"execute\": \"x-orrery-view\"}";
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     struct control_client *c;
     int rc;
@@ -39,6 +57,11 @@ int control_connect(const char *path, struct control_client **out,
         if (c->fd >= 0) close(c->fd);
         free(c);
         return rc;
+    }
+    c->answers_left = 2;
+    if (send_all(c, hello, strlen(hello)) < 0) {
+        control_disconnect(c);
+        return err_set(e, -ECONNREFUSED, "%s: the machine hung up", path);
     }
     *out = c;
     return 0;
@@ -66,20 +89,11 @@ static int request(struct control_client *c, uint32_t type, const void *data,
 {
     uint8_t msg[sizeof(struct control_header) + CONTROL_MAX_REQUEST];
     struct control_header h = { type, (uint32_t)bytes };
-    size_t done = 0;
 
     if (bytes > CONTROL_MAX_REQUEST) return -EMSGSIZE;
     memcpy(msg, &h, sizeof(h));
     if (bytes > 0) memcpy(msg + sizeof(h), data, bytes);
-    bytes += sizeof(h);
-    while (done < bytes) {
-        ssize_t n = send(c->fd, msg + done, bytes - done, MSG_NOSIGNAL);
-
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return -EPIPE;
-        done += (size_t)n;
-    }
-    return 0;
+    return send_all(c, msg, sizeof(h) + bytes);
 }
 
 int control_watch(struct control_client *c, bool on)
@@ -220,13 +234,38 @@ static int grow(struct control_client *c, size_t cap)
     return 0;
 }
 
+/* Greeting, answers and events before the view; octets taken, -EPROTO. */
+static ssize_t consume_lines(struct control_client *c)
+{
+    size_t pos = 0;
+
+    while (c->answers_left > 0) {
+        const char *line = (const char *)c->in + pos;
+        const char *end = memchr(line, '\n', c->in_bytes - pos);
+        size_t n = end != NULL ? (size_t)(end - line) : 0;
+
+        if (end == NULL) break;
+        if (memmem(line, n, "\"error\"", 7) != NULL) return -EPROTO;
+        if (memmem(line, n, "\"return\"", 8) != NULL) c->answers_left--;
+        pos += n + 1;
+    }
+    return (ssize_t)pos;
+}
+
 /* Take complete messages out of in[]; mask or -errno. */
 static int consume(struct control_client *c)
 {
     struct control_header h;
-    size_t pos = 0;
+    ssize_t lines = consume_lines(c);
+    size_t pos = (size_t)lines;
     int news = 0, rc;
 
+    if (lines < 0) return (int)lines;
+    if (c->answers_left > 0) {
+        memmove(c->in, c->in + pos, c->in_bytes - pos);
+        c->in_bytes -= pos;
+        return 0;
+    }
     while (c->in_bytes - pos >= sizeof(h)) {
         memcpy(&h, c->in + pos, sizeof(h));
         if (h.bytes > CONTROL_MAX_REPLY) return -EPROTO;

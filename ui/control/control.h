@@ -11,11 +11,13 @@
 #include "core/host/display.h"
 
 /*
- * Control socket of a running machine: unix socket, mode 0600, so that the
- * manager can show the screen, send keys and run monitor commands, go away
- * and come back.  Messages are a header and a payload, little-endian, same
- * host on both ends.  A frame is sent only after the previous one was
- * acknowledged, so a slow client costs one frame of memory and delays nobody.
+ * Control socket of a running machine: unix socket, mode 0600.  It speaks QMP
+ * (monitor/), so that any program can steer the machine there.  The manager
+ * asks for x-orrery-view; behind its answer the connection carries the screen,
+ * keys and monitor lines instead.  Messages are then a header and a payload,
+ * little-endian, same host on both ends.  A frame is sent only after the
+ * previous one was acknowledged, so a slow client costs one frame of memory
+ * and delays nobody.
  */
 enum control_type {
     /* client to machine */
@@ -74,7 +76,8 @@ void control_server_close(struct control_server *s); /* removes the socket */
 /* ---- manager side (client.c); one thread ---- */
 struct control_client;
 
-/* Connect: 0, -ENOENT or -ECONNREFUSED when nothing runs there. */
+/* Connect and ask for the view: 0, -ENOENT or -ECONNREFUSED when nothing runs
+ * there.  Does not wait for the answer: control_poll meets it. */
 int control_connect(const char *path, struct control_client **out,
                     struct err *e);
 void control_disconnect(struct control_client *c);

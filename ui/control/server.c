@@ -14,9 +14,10 @@
 #include "core/loop/loop.h"
 #include "core/vm/clock.h"
 #include "core/vm/vm.h"
+#include "monitor/monitor.h"
 #include "ui/control/control.h"
 
-enum { MAX_CLIENTS = 8, KEY_HOLD_MS = 10 };
+enum { MAX_CLIENTS = 8, KEY_HOLD_MS = 10, PENDING_MAX_BYTES = 256 << 10 };
 
 struct client {
     struct control_server *s;
@@ -25,6 +26,8 @@ struct client {
     size_t in_bytes;
     uint8_t *out;
     size_t out_bytes, out_pos, out_cap;
+    struct qmp *qmp;
+    bool is_view; /* no JSON any more: screen and input */
     bool is_watching;
     bool is_ready;   /* acknowledged: the next frame may go out */
     bool has_news;   /* something changed since the last frame */
@@ -53,7 +56,15 @@ static void drop(struct client *c)
     c->fd = -1;
     c->out = NULL;
     c->out_bytes = c->out_pos = c->out_cap = 0;
-    c->is_watching = false;
+    c->is_watching = c->is_view = false;
+    if (c->qmp != NULL) qmp_connected(c->qmp, false);
+}
+
+static size_t pending(void *arg)
+{
+    struct client *c = arg;
+
+    return c->out_bytes - c->out_pos;
 }
 
 static void flush(struct client *c)
@@ -71,8 +82,10 @@ static void flush(struct client *c)
     }
     if (c->fd < 0) return;
     if (c->out_pos == c->out_bytes) c->out_pos = c->out_bytes = 0;
-    loop_mod_fd(c->s->loop, c->fd,
-                LOOP_READ | (c->out_bytes != 0 ? LOOP_WRITE : 0));
+    loop_mod_fd(
+        c->s->loop, c->fd,
+        (pending(c) > PENDING_MAX_BYTES && !c->is_view ? 0 : LOOP_READ) |
+            (c->out_bytes != 0 ? LOOP_WRITE : 0));
 }
 
 static void put(struct client *c, const void *data, size_t bytes)
@@ -339,6 +352,43 @@ static void handle(struct client *c, uint32_t type, uint8_t *p, uint32_t bytes)
     flush(c);
 }
 
+/* ---- JSON ---- */
+
+static void json_write(void *arg, const char *text, size_t bytes)
+{
+    struct client *c = arg;
+
+    put(c, text, bytes);
+    flush(c);
+}
+
+/* x-orrery-view was answered. */
+static void begin_view(void *arg)
+{
+    struct client *c = arg;
+
+    if (c->fd < 0) return;
+    c->is_view = true;
+    vm_lock(c->s->vm);
+    put_state_locked(c);
+    vm_unlock(c->s->vm);
+    flush(c);
+}
+
+/* What a view's client does not see is JSON. */
+static void consume_json(struct client *c)
+{
+    uint8_t copy[sizeof(c->in)];
+    size_t bytes = c->in_bytes, taken;
+
+    memcpy(copy, c->in, bytes);
+    c->in_bytes = 0;
+    taken = qmp_input(c->qmp, copy, bytes);
+    if (c->fd < 0) return;
+    memcpy(c->in, copy + taken, bytes - taken);
+    c->in_bytes = bytes - taken;
+}
+
 /* Handle complete requests in in[]; false when the peer talks nonsense. */
 static bool consume(struct client *c)
 {
@@ -377,8 +427,10 @@ static void on_ready(void *arg, unsigned ready)
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n <= 0) break;
         c->in_bytes += (size_t)n;
-        if (!consume(c)) break;
+        if (!c->is_view) consume_json(c);
+        if (c->fd >= 0 && c->is_view && !consume(c)) break;
         if (c->fd < 0) return;
+        if (!c->is_view && pending(c) > PENDING_MAX_BYTES) return;
     }
     drop(c);
 }
@@ -390,7 +442,7 @@ static void on_vm_event(void *arg, enum vm_event ev)
 
     (void)ev;
     for (unsigned i = 0; i < MAX_CLIENTS; i++) {
-        if (s->client[i].fd < 0) continue;
+        if (s->client[i].fd < 0 || !s->client[i].is_view) continue;
         put_state_locked(&s->client[i]);
         flush(&s->client[i]);
     }
@@ -409,12 +461,9 @@ static void on_connect(void *arg, unsigned ready)
         struct client *c = &s->client[i];
 
         if (c->fd >= 0) continue;
-        *c = (struct client){ .s = s, .fd = fd };
+        *c = (struct client){ .s = s, .fd = fd, .qmp = c->qmp };
         if (loop_add_fd(s->loop, fd, LOOP_READ, on_ready, c, NULL) == 0) {
-            vm_lock(s->vm);
-            put_state_locked(c);
-            vm_unlock(s->vm);
-            flush(c);
+            qmp_connected(c->qmp, true);
             return;
         }
         c->fd = -1;
@@ -455,6 +504,29 @@ static int listen_at(const char *path, struct err *e)
     return fd;
 }
 
+static int open_peers(struct control_server *s, struct err *e)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < MAX_CLIENTS && rc == 0; i++) {
+        struct qmp_options o = { .write = json_write,
+                                 .pending = pending,
+                                 .view = begin_view,
+                                 .arg = &s->client[i] };
+
+        rc = qmp_open(s->vm, &o, &s->client[i].qmp, e);
+    }
+    return rc;
+}
+
+static void close_peers(struct control_server *s)
+{
+    for (unsigned i = 0; i < MAX_CLIENTS; i++) {
+        qmp_close(s->client[i].qmp);
+        s->client[i].qmp = NULL;
+    }
+}
+
 int control_server_open(struct vm *vm, const struct control_options *o,
                         struct control_server **out, struct err *e)
 {
@@ -466,8 +538,12 @@ int control_server_open(struct vm *vm, const struct control_options *o,
     s->loop = vm_loop(vm);
     s->monitor_run = o->monitor_run;
     s->arg = o->arg;
-    for (unsigned i = 0; i < MAX_CLIENTS; i++)
+    for (unsigned i = 0; i < MAX_CLIENTS; i++) {
         s->client[i].fd = -1;
+        s->client[i].s = s;
+    }
+    rc = open_peers(s, e);
+    if (rc < 0) goto free_server;
     s->fd = listen_at(o->path, e);
     rc = s->fd;
     if (rc < 0) goto free_server;
@@ -496,6 +572,7 @@ close_fd:
     free(s->path);
     free(s->name);
 free_server:
+    close_peers(s);
     free(s);
     return rc;
 }
@@ -506,7 +583,11 @@ void control_server_close(struct control_server *s)
     display_remove_sink(vm_display(s->vm), s);
     vm_remove_listener(s->vm, s);
     for (unsigned i = 0; i < MAX_CLIENTS; i++)
+        qmp_close(s->client[i].qmp);
+    for (unsigned i = 0; i < MAX_CLIENTS; i++) {
+        s->client[i].qmp = NULL;
         drop(&s->client[i]);
+    }
     loop_del_fd(s->loop, s->fd);
     close(s->fd);
     unlink(s->path);
