@@ -44,6 +44,7 @@ struct node_options {
     bool is_auto_readonly;
     bool is_probed;     /* the format was guessed, not named */
     bool is_direct;     /* O_DIRECT (cache=none, directsync) */
+    bool is_unsafe;     /* flushes of the file do nothing (cache=unsafe) */
     bool is_unlocked;   /* take no image locks (img -U) */
     bool is_no_backing; /* open no other file than the one named */
     bool is_check;      /* for check and repair: open what normal use refuses */

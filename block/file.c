@@ -27,6 +27,7 @@ enum { DIRECT_ALIGN = 4096 };
 struct file {
     int fd;
     int direct_fd;         /* -1: none */
+    bool is_unsafe;        /* no fdatasync at all */
     atomic_bool is_failed; /* an fdatasync failed */
     atomic_bool no_zero_range, no_punch;
 };
@@ -68,6 +69,7 @@ static int file_open(struct node *n, const struct node_options *o,
     if (o->is_direct) rc = open_direct(n, f, e);
     if (rc < 0) goto close_fd;
     n->size_bytes = (uint64_t)end;
+    f->is_unsafe = o->is_unsafe;
     n->s = f;
     return 0;
 close_fd:
@@ -143,7 +145,7 @@ static int file_flush(struct node *n)
     int rc;
 
     if (atomic_load(&f->is_failed)) return -EIO;
-    if (n->is_readonly) return 0;
+    if (n->is_readonly || f->is_unsafe) return 0;
     if (fdatasync(f->fd) == 0) return 0;
     rc = -errno;
     if (!atomic_exchange(&f->is_failed, true))
