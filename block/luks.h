@@ -76,6 +76,5 @@ int luks_create(struct node *file, uint64_t offset, const struct luks_spec *s,
 /* `info`: cipher, mode, hash, UUID and key slots in QEMU's layout. */
 void luks_describe(const struct luks_info *info, struct info_sink *out);
 
-extern const struct block_driver block_luks; /* format "luks" */
 
 #endif
