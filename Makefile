@@ -38,7 +38,7 @@ $(B)/config.mk $(B)/config.h: $(B)/config.stamp ;
 srcs = $(sort $(wildcard $(1)))
 SRC_core    := $(call srcs,core/*/*.c core/*/*.S)
 SRC_hw      := $(call srcs,hw/*.c hw/*/*.c hw/*/*.S)
-SRC_block   := $(call srcs,block/*.c)
+SRC_block   := $(call srcs,block/*.c block/*/*.c)
 SRC_monitor := $(call srcs,monitor/*.c)
 SRC_ui      := $(filter-out ui/main.c,$(call srcs,ui/*.c ui/*/*.c))
 SRC_support := $(call srcs,tests/unit/support/*.c)

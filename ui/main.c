@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "block/img/img.h"
 #include "ui/manager/manager.h"
 #include "ui/options.h"
 #include "ui/run.h"
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write past ulimit -f fails instead */
     if (argc < 2) return manager_main();
+    if (strcmp(argv[1], "img") == 0) return img_main(argc - 1, argv + 1);
     if (strcmp(argv[1], "run") == 0) return run_command(argc - 1, argv + 1);
     return run_command(argc, argv);
 }
