@@ -12,18 +12,40 @@
 #include "core/base/err.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/cpuid.h"
+#include "core/vm/debug.h"
+#include "core/vm/eventfd.h"
 #include "core/vm/ioapic.h"
 #include "core/vm/mem.h"
 #include "core/vm/tsc.h"
 #include "core/vm/vcpu.h"
 #include "core/vm/vm.h"
 
-enum { KVM_MAX_SLOTS = 64, KVM_MAX_MSRS = 256 };
+enum {
+    KVM_MAX_SLOTS = 64,
+    KVM_MAX_MSRS = 256,
+    KVM_HW_POINTS = 4, /* debug registers */
+    KVM_SOFT_BREAKS = 256,
+};
+/* GSIs of irqfds follow the I/O APIC's pins. */
+#define KVM_GSI_OF_SLOT(slot) (IOAPIC_PINS + (slot))
 
 struct kvm_slot {
     uint64_t gpa, bytes;
     uint8_t *host; /* NULL = free slot */
     uint32_t flags;
+};
+
+struct kvm_irqfd_route {
+    bool is_used;
+    uint64_t addr;
+    uint32_t data;
+};
+
+/* An INT3 in guest memory, for a VM_BREAK_SOFT. */
+struct kvm_soft_break {
+    uint64_t lin;
+    uint8_t *host; /* NULL: not planted now */
+    uint8_t old;
 };
 
 struct kvm_accel {
@@ -41,6 +63,18 @@ struct kvm_accel {
     struct ioapic_service *ioapic;
     struct vm_tsc tsc;
     unsigned coalesced_page; /* of kvm_run, 0 = not offered */
+    bool has_ioeventfd, has_any_length, has_irqfd;
+    unsigned gsi_max; /* GSIs a route may have, exclusive */
+    struct kvm_irqfd_route irqfd[VM_IRQFD_MAX];
+    unsigned ring_entries; /* of a vCPU's dirty ring, asked for until
+                              kvm_dirty_init; 0: bitmaps */
+    bool is_manual_protect, is_logging;
+    uint32_t debug_flags; /* KVM_GUESTDBG_* that may be used */
+    struct kvm_soft_break soft_break[KVM_SOFT_BREAKS];
+    unsigned soft_break_count;
+    uint32_t debug_serial;             /* of the points */
+    struct vm_point hw[KVM_HW_POINTS]; /* by debug register */
+    unsigned hw_count;
     bool has_xsave, has_xcrs, has_debugregs, has_vcpu_events, has_readonly_mem,
         has_immediate_exit;
 };
@@ -53,7 +87,11 @@ struct kvm_vcpu {
     struct cpu cpu; /* copy, valid after kvm_get_state */
     uint8_t xsave[4096] __attribute__((aligned(64)));
     struct kvm_lapic_state lapic;
-    bool is_dirty; /* cpu was changed and must be written back */
+    bool is_dirty;              /* cpu was changed and must be written back */
+    struct kvm_dirty_gfn *ring; /* NULL: none */
+    uint32_t ring_at;           /* next entry to look at */
+    uint32_t debug_control;     /* as last given to the kernel */
+    uint32_t debug_serial;      /* of the points they were made from */
 };
 
 struct kvm_accel *kvm_of(struct vm *vm);
@@ -66,13 +104,38 @@ int kvm_open_device(struct err *e);
 
 /* kvm_mem.c: VM lock held (listener). */
 void kvm_memory_changed(void *arg);
-/* Bits of pages written since the last call, one per 4 KiB; slot found by
- * gpa.  -ENOENT without a slot. */
-int kvm_dirty_log(struct kvm_accel *a, gpa_t gpa, uint64_t *bitmap);
+/* Give all slots the logging flag, or take it.  VM lock held. */
+int kvm_slots_set_logging(struct kvm_accel *a);
 
 /* kvm_irq.c */
 void kvm_irq_init(struct kvm_accel *a);
-void kvm_irq_routes(struct kvm_accel *a);
+int kvm_irq_routes(struct kvm_accel *a);
+
+/* kvm_eventfd.c: struct vm_accel_ops */
+int kvm_ioevent(struct vm *vm, const struct vm_ioevent *ev, bool on);
+int kvm_irqfd(struct vm *vm, unsigned slot, int fd,
+              const struct vm_irq_target *to);
+
+/* kvm_dirty.c */
+void kvm_dirty_init(struct kvm_accel *a, unsigned ring_max, bool is_acq_rel,
+                    bool has_manual);
+int kvm_dirty_open_vcpu(struct kvm_vcpu *k, struct err *e);
+void kvm_dirty_close_vcpu(struct kvm_vcpu *k);
+void kvm_dirty_ring_full(struct kvm_accel *a); /* lock not held */
+int kvm_dirty_start(struct vm *vm, struct err *e);
+void kvm_dirty_collect(struct vm *vm);
+void kvm_dirty_stop(struct vm *vm);
+
+/* kvm_debug.c */
+extern const struct cpu_ops kvm_cpu_ops; /* page walks */
+int kvm_set_debug(struct vm *vm, struct err *e);
+/* INT3s are in guest memory only while the machine runs. */
+void kvm_debug_resumed(struct kvm_accel *a);
+void kvm_debug_paused(struct kvm_accel *a);
+/* vCPU thread, before it enters the guest: what it has to stop for. */
+void kvm_debug_enter(struct kvm_vcpu *k);
+/* KVM_EXIT_DEBUG; false: the machine stops. */
+bool kvm_debug_exit(struct kvm_vcpu *k);
 
 /* kvm_cpuid.c */
 int kvm_cpuid_build(struct kvm_accel *a, const char *spec, struct err *e);

@@ -15,6 +15,8 @@
  * below the BIOS (api.rst 4.38, 4.54). */
 enum { IDENTITY_ADDR = 0xfeffc000, TSS_ADDR = 0xfeffd000 };
 
+enum { RING_DEFAULT = 4096, RING_MIN = 1024, RING_MAX = 65536 };
+
 struct kvm_accel *kvm_of(struct vm *vm)
 {
     void *p;
@@ -52,6 +54,7 @@ static void vcpu_close(struct vcpu *v)
     struct kvm_vcpu *k = v->engine;
 
     if (k == NULL) return;
+    kvm_dirty_close_vcpu(k);
     if (k->run != NULL) munmap(k->run, k->a->run_bytes);
     if (k->fd >= 0) close(k->fd);
     free(k);
@@ -93,8 +96,10 @@ static int vcpu_open(struct vcpu *v, struct err *e)
     k->cpu.vcpu = v;
     k->cpu.index = v->index;
     k->cpu.model = &a->model;
+    k->cpu.ops = &kvm_cpu_ops;
     if (v->index == 0) kvm_irq_init(a);
     rc = open_fd(k, e);
+    if (rc == 0) rc = kvm_dirty_open_vcpu(k, e);
     if (rc == 0) rc = kvm_cpuid_set(k, e);
     if (rc < 0) {
         vcpu_close(v);
@@ -126,6 +131,7 @@ static void paused(struct vm *vm)
 {
     struct kvm_accel *a = kvm_of(vm);
 
+    kvm_debug_paused(a);
     a->has_clock = kvm_call(a->vm_fd, KVM_GET_CLOCK, &a->clock) >= 0;
     for (unsigned i = 0; i < vm_vcpu_count(vm); i++) {
         struct kvm_vcpu *k = vm_vcpu(vm, i)->engine;
@@ -139,6 +145,7 @@ static void resumed(struct vm *vm)
     struct kvm_accel *a = kvm_of(vm);
     struct kvm_clock_data d = { .clock = a->clock.clock };
 
+    kvm_debug_resumed(a);
     if (a->has_clock) kvm_call(a->vm_fd, KVM_SET_CLOCK, &d);
     a->has_clock = false;
 }
@@ -157,6 +164,10 @@ static void print_stats(struct vm *vm, FILE *out)
     for (unsigned i = 0; i < a->slot_max; i++)
         used += a->slot[i].host != NULL;
     fprintf(out, "kvm: %u memory slots of %u in use\n", used, a->slot_max);
+    fprintf(out, "kvm: written pages by %s\n",
+            a->ring_entries != 0   ? "dirty rings"
+            : a->is_manual_protect ? "bitmaps, cleaned by hand"
+                                   : "bitmaps");
 }
 
 static void close_vm(struct vm *vm)
@@ -180,6 +191,12 @@ static const struct vm_accel_ops kvm_ops = {
     .resumed = resumed,
     .sync = sync_vm,
     .print_stats = print_stats,
+    .ioevent = kvm_ioevent,
+    .irqfd = kvm_irqfd,
+    .dirty_start = kvm_dirty_start,
+    .dirty_collect = kvm_dirty_collect,
+    .dirty_stop = kvm_dirty_stop,
+    .set_debug = kvm_set_debug,
     .close = close_vm,
     .has_kernel_lapic = true,
 };
@@ -215,6 +232,14 @@ static void read_caps(struct kvm_accel *a)
     a->has_readonly_mem = has_cap(a, KVM_CAP_READONLY_MEM);
     a->has_immediate_exit = has_cap(a, KVM_CAP_IMMEDIATE_EXIT);
     a->coalesced_page = (unsigned)has_cap(a, KVM_CAP_COALESCED_MMIO);
+    a->has_ioeventfd = has_cap(a, KVM_CAP_IOEVENTFD);
+    a->has_any_length = has_cap(a, KVM_CAP_IOEVENTFD_ANY_LENGTH);
+    a->has_irqfd = has_cap(a, KVM_CAP_IRQFD);
+    a->gsi_max = (unsigned)has_cap(a, KVM_CAP_IRQ_ROUTING);
+    if (has_cap(a, KVM_CAP_SET_GUEST_DEBUG)) {
+        a->debug_flags = KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_USE_HW_BP |
+                         (uint32_t)has_cap(a, KVM_CAP_SET_GUEST_DEBUG2);
+    }
 }
 
 /* VGA memory and registers are written far more often than read. */
@@ -253,6 +278,36 @@ static int set_up_vm(struct kvm_accel *a, struct err *e)
     if (rc < 0) {
         return err_set(e, rc, "KVM: no split irqchip: %s", strerror(-rc));
     }
+    rc = has_cap(a, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
+    kvm_dirty_init(
+        a, (unsigned)(rc > 0 ? rc : has_cap(a, KVM_CAP_DIRTY_LOG_RING)), rc > 0,
+        (has_cap(a, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
+         KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0);
+    return 0;
+}
+
+/* dirty-ring-size=N, QEMU's name: entries of a vCPU's ring of written pages; 0:
+ * bitmaps. */
+static int parse_options(struct kvm_accel *a, const char *opts, struct err *e)
+{
+    static const char name[] = "dirty-ring-size=";
+    char *end;
+    unsigned long n;
+
+    if (opts == NULL || *opts == '\0') return 0;
+    if (strncmp(opts, name, sizeof(name) - 1) != 0) {
+        return err_set(e, -EINVAL, "-accel kvm has no option %s", opts);
+    }
+    opts += sizeof(name) - 1;
+    n = strtoul(opts, &end, 10);
+    if (end == opts || *end != '\0' || n > RING_MAX ||
+        (n != 0 && (n < RING_MIN || (n & (n - 1)) != 0))) {
+        return err_set(e, -EINVAL,
+                       "dirty-ring-size=%s: not 0 or a power of two from %d to "
+                       "%d",
+                       opts, RING_MIN, RING_MAX);
+    }
+    a->ring_entries = (unsigned)n;
     return 0;
 }
 
@@ -264,9 +319,11 @@ static int open_kvm(struct vm *vm, const char *opts, struct err *e)
     if (a == NULL) return err_set(e, -ENOMEM, "out of memory");
     a->vm = vm;
     a->vm_fd = -1;
-    if (opts != NULL) {
+    a->ring_entries = RING_DEFAULT;
+    rc = parse_options(a, opts, e);
+    if (rc < 0) {
         free(a);
-        return err_set(e, -EINVAL, "-accel kvm has no option %s", opts);
+        return rc;
     }
     a->dev_fd = kvm_open_device(e);
     rc = a->dev_fd;

@@ -42,31 +42,42 @@ static const struct intr_sink kvm_sink = {
 static void route_changed(void *arg, unsigned pin)
 {
     (void)pin;
-    kvm_irq_routes(arg);
+    kvm_irq_routes(arg); /* a refused route loses that interrupt alone */
 }
 
-void kvm_irq_routes(struct kvm_accel *a)
+struct routes {
+    struct kvm_irq_routing head;
+    struct kvm_irq_routing_entry entry[IOAPIC_PINS + VM_IRQFD_MAX];
+};
+
+static void add_msi(struct routes *t, unsigned gsi, uint64_t addr,
+                    uint32_t data)
 {
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry[IOAPIC_PINS];
-    } t;
+    struct kvm_irq_routing_entry *en = &t->entry[t->head.nr++];
 
-    if (a->ioapic == NULL) return;
+    en->gsi = gsi;
+    en->type = KVM_IRQ_ROUTING_MSI;
+    en->u.msi.address_lo = (uint32_t)addr;
+    en->u.msi.address_hi = (uint32_t)(addr >> 32);
+    en->u.msi.data = data;
+}
+
+int kvm_irq_routes(struct kvm_accel *a)
+{
+    struct routes t;
+
     memset(&t, 0, sizeof(t));
-    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+    for (unsigned pin = 0; a->ioapic != NULL && pin < IOAPIC_PINS; pin++) {
         struct ioapic_route r = a->ioapic->route(a->ioapic->arg, pin);
-        struct kvm_irq_routing_entry *en = &t.entry[t.head.nr];
 
-        if (r.is_masked) continue;
-        en->gsi = pin;
-        en->type = KVM_IRQ_ROUTING_MSI;
-        en->u.msi.address_lo = (uint32_t)r.addr;
-        en->u.msi.address_hi = (uint32_t)(r.addr >> 32);
-        en->u.msi.data = r.data;
-        t.head.nr++;
+        if (!r.is_masked) add_msi(&t, pin, r.addr, r.data);
     }
-    kvm_call(a->vm_fd, KVM_SET_GSI_ROUTING, &t);
+    for (unsigned i = 0; i < VM_IRQFD_MAX; i++) {
+        const struct kvm_irqfd_route *r = &a->irqfd[i];
+
+        if (r->is_used) add_msi(&t, KVM_GSI_OF_SLOT(i), r->addr, r->data);
+    }
+    return kvm_call(a->vm_fd, KVM_SET_GSI_ROUTING, &t);
 }
 
 /* The IOAPIC is made after the accelerator: looked up when CPUs open. */

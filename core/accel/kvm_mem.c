@@ -5,10 +5,10 @@
  * all slots that are gone or different are deleted, then the new ones made
  * (slots may not overlap, api.rst 4.35).
  */
-#include <errno.h>
 #include <string.h>
 
 #include "core/accel/kvm.h"
+#include "core/vm/dirty.h"
 
 static int set_slot(struct kvm_accel *a, unsigned i, const struct kvm_slot *s)
 {
@@ -37,7 +37,11 @@ static struct kvm_slot slot_for(const struct kvm_accel *a,
     s.gpa = start;
     s.bytes = end - start;
     s.host = f->host + (start - f->start);
-    s.flags = f->can_write ? 0 : KVM_MEM_READONLY;
+    if (!f->can_write) {
+        s.flags = KVM_MEM_READONLY;
+    } else if (a->is_logging) {
+        s.flags = KVM_MEM_LOG_DIRTY_PAGES;
+    }
     return s;
 }
 
@@ -95,6 +99,10 @@ void kvm_memory_changed(void *arg)
         struct kvm_slot *s = &a->slot[i];
 
         if (s->host == NULL || is_wanted(a, f, count, s)) continue;
+        /* What was found in it is lost, and CPUs may write until it is gone. */
+        if (s->flags & KVM_MEM_LOG_DIRTY_PAGES) {
+            vm_dirty_mark(a->vm, s->host, s->bytes);
+        }
         s->bytes = 0;
         set_slot(a, i, s);
         *s = (struct kvm_slot){ 0 };
@@ -106,16 +114,20 @@ void kvm_memory_changed(void *arg)
     }
 }
 
-int kvm_dirty_log(struct kvm_accel *a, gpa_t gpa, uint64_t *bitmap)
+int kvm_slots_set_logging(struct kvm_accel *a)
 {
     for (unsigned i = 0; i < a->slot_max; i++) {
-        const struct kvm_slot *s = &a->slot[i];
-        struct kvm_dirty_log log = { .slot = i, .dirty_bitmap = bitmap };
+        struct kvm_slot *s = &a->slot[i], was = *s;
+        int rc;
 
-        if (s->host == NULL || gpa < s->gpa || gpa - s->gpa >= s->bytes) {
-            continue;
+        if (s->host == NULL || (s->flags & KVM_MEM_READONLY)) continue;
+        s->flags = a->is_logging ? KVM_MEM_LOG_DIRTY_PAGES : 0;
+        if (s->flags == was.flags) continue;
+        rc = set_slot(a, i, s);
+        if (rc < 0) {
+            *s = was;
+            return rc;
         }
-        return kvm_call(a->vm_fd, KVM_GET_DIRTY_LOG, &log);
     }
-    return -ENOENT;
+    return 0;
 }

@@ -165,8 +165,9 @@ static bool serve(struct kvm_vcpu *k)
         return true;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
-    case KVM_EXIT_SET_TPR:
-    case KVM_EXIT_DEBUG: return true;
+    case KVM_EXIT_SET_TPR: return true;
+    case KVM_EXIT_DEBUG: return kvm_debug_exit(k);
+    case KVM_EXIT_DIRTY_RING_FULL: kvm_dirty_ring_full(k->a); return true;
     case KVM_EXIT_HLT:
         vcpu_wait(k->v, VCPU_INTR | VCPU_NMI | VCPU_EXIT);
         return true;
@@ -230,6 +231,7 @@ void kvm_run_vcpu(struct vcpu *v)
             return;
         }
     }
+    kvm_debug_enter(k);
     while (!(atomic_load(&v->events) & VCPU_EXIT) &&
            !atomic_load(&v->wants_exit)) {
         if (!enter(k)) return;

@@ -168,6 +168,19 @@ static struct kvm_segment *sreg(struct kvm_sregs *s, unsigned i)
     return at[i];
 }
 
+/* With PAE paging the CPU holds four entries (SDM 3A 4.4.1); what CR3 points
+ * at is what they were loaded from. */
+static void load_pdptes(struct vm *vm, struct cpu *c)
+{
+    gpa_t at = c->cr3 & 0xffffffe0;
+    const struct mem_frag *f = mem_find(vm, at);
+
+    if (!(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE) || cpu_is_long(c)) return;
+    memset(c->pdpte, 0, sizeof(c->pdpte));
+    if (f == NULL || f->host == NULL || at < f->start) return;
+    memcpy(c->pdpte, f->host + (at - f->start), sizeof(c->pdpte));
+}
+
 static void get_sregs(struct kvm_vcpu *k)
 {
     struct cpu *c = &k->cpu;
@@ -186,6 +199,7 @@ static void get_sregs(struct kvm_vcpu *k)
     c->cr4 = s.cr4;
     c->efer = s.efer;
     c->apic_base = s.apic_base;
+    load_pdptes(k->a->vm, c);
 }
 
 static int put_sregs(struct kvm_vcpu *k)

@@ -52,6 +52,7 @@ static void vcpu_run(struct vcpu *v)
         /* A triple fault resets a PC (the chip set ties SHUTDOWN to INIT). */
         vm_request(v->vm, VM_REQ_RESET);
         break;
+    case SOFT_EXIT_DEBUG: vcpu_debug_stop(v, soft_stop(v->engine)); break;
     case SOFT_EXIT_ERROR:
         vm_internal_error(v->vm, "CPU %u: %s", v->index, soft_error(v->engine));
         break;
@@ -103,6 +104,24 @@ static void print_stats(struct vm *vm, FILE *out)
     fputs(text, out);
 }
 
+static int dirty_start(struct vm *vm, struct err *e)
+{
+    (void)e;
+    soft_dirty_begin(priv_of(vm)->soft);
+    return 0;
+}
+
+static void dirty_collect(struct vm *vm)
+{
+    soft_dirty_begin(priv_of(vm)->soft);
+}
+
+static int set_debug(struct vm *vm, struct err *e)
+{
+    if (soft_points_changed(priv_of(vm)->soft)) return 0;
+    return err_set(e, -ENOSPC, "too many watchpoints");
+}
+
 static void close_vm(struct vm *vm)
 {
     struct soft_accel *a = priv_of(vm);
@@ -120,6 +139,9 @@ static const struct vm_accel_ops soft_ops = {
     .paused = paused,
     .resumed = resumed,
     .print_stats = print_stats,
+    .dirty_start = dirty_start,
+    .dirty_collect = dirty_collect,
+    .set_debug = set_debug,
     .close = close_vm,
 };
 

@@ -183,6 +183,8 @@ struct cpu_ops {
     /* Guest-physical RAM for page walks: host address of the 8-aligned
      * entry, NULL if not RAM. */
     void *(*phys_ptr)(struct cpu *c, uint64_t gpa);
+    /* The walk has changed the entry at host; may be NULL. */
+    void (*phys_written)(struct cpu *c, const void *host);
     uint32_t (*in)(struct cpu *c, unsigned port, unsigned bytes);
     void (*out)(struct cpu *c, unsigned port, unsigned bytes, uint32_t v);
     void (*flush)(struct cpu *c, enum cpu_flush what, uint64_t lin);

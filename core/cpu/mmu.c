@@ -186,7 +186,6 @@ static bool is_allowed(const struct cpu *c, const struct walk *w,
 static bool entry_mark(const struct walk *w, unsigned level, uint64_t bits)
 {
     uint64_t old = w->entry[level];
-    if ((old & bits) == bits) return true;
     if (w->entry_bytes == 8) {
         return __atomic_compare_exchange_n((uint64_t *)w->host[level], &old,
                                            old | bits, false, __ATOMIC_SEQ_CST,
@@ -198,12 +197,14 @@ static bool entry_mark(const struct walk *w, unsigned level, uint64_t bits)
                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-static bool mark_used(const struct walk *w, unsigned access)
+static bool mark_used(struct cpu *c, const struct walk *w, unsigned access)
 {
     for (unsigned level = w->levels; level-- > w->leaf;) {
         uint64_t bits = PTE_A;
         if (level == w->leaf && (access & ACC_WRITE)) bits |= PTE_D;
+        if ((w->entry[level] & bits) == bits) continue;
         if (!entry_mark(w, level, bits)) return false;
+        if (c->ops->phys_written) c->ops->phys_written(c, w->host[level]);
     }
     return true;
 }
@@ -241,7 +242,7 @@ int cpu_walk(struct cpu *c, uint64_t lin, unsigned access,
             }
             return -1;
         }
-    } while (!mark_used(&w, access));
+    } while (!mark_used(c, &w, access));
     bool is_dirty = (access & ACC_WRITE) || (w.entry[w.leaf] & PTE_D);
     page->gpa = w.gpa;
     page->page_bytes = w.page_bytes;

@@ -19,6 +19,7 @@ static uint32_t served_events(const struct engine *eng)
     uint32_t mask = VCPU_EXIT | VCPU_FLUSH | VCPU_INIT | VCPU_SMI;
 
     if (c->activity == CPU_WAIT_SIPI) return mask | VCPU_SIPI;
+    if (eng->v->is_stepping && c->activity == CPU_ACTIVE) return mask;
     if (c->activity == CPU_SHUTDOWN) return mask;
     if (!c->is_nmi_blocked && !c->has_intr_shadow) mask |= VCPU_NMI;
     if (cpu_can_interrupt(c)) mask |= VCPU_INTR;

@@ -149,6 +149,29 @@ static void drop_locked(struct code_cache *c, struct block *b)
     c->stat.dropped++;
 }
 
+void code_drop_at(struct soft_vm *s, uint64_t lin)
+{
+    struct code_cache *c = s->cache;
+
+    if (!c) return;
+    code_lock(c);
+    for (unsigned i = 0; i < c->block_count; i++) {
+        struct block *b = &c->blocks[i];
+        const struct insn_map *m = &c->maps[b->first_map];
+        uint64_t off = lin - b->lin;
+
+        if (b->is_dead || !b->map_count || off > m[b->map_count - 1].guest) {
+            continue;
+        }
+        for (unsigned n = 0; n < b->map_count; n++) {
+            if (m[n].guest != off) continue;
+            drop_locked(c, b);
+            break;
+        }
+    }
+    code_unlock(c);
+}
+
 bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
 {
     const uint8_t *page = (void *)((uint64_t)host & ~(PAGE_BYTES - 1ull));

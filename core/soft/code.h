@@ -138,6 +138,10 @@ bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
 /* Would a store there drop blocks?  Any thread. */
 bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
 
+/* Drop the blocks that contain an instruction at the linear address.  No vCPU
+ * runs. */
+void code_drop_at(struct soft_vm *s, uint64_t lin);
+
 /* A store to a page with code has hit none: should this happen often, the
  * blocks are dropped, and the page is plain until it is executed again. */
 void code_note_store(struct soft_vm *s, const uint8_t *host);

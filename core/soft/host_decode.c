@@ -393,6 +393,16 @@ static void mark_lines(struct translator *t, const uint8_t *p, unsigned bytes)
         t->lines |= 1ull << i;
 }
 
+/* A block ends before a breakpoint; none begins at one. */
+static bool is_break(const struct translator *t, uint64_t rip)
+{
+    uint64_t lin = t->mode.cs_base + rip;
+
+    if (t->eng->soft->break_count == 0 || t->count == 0) return false;
+    if (!(t->mode.bits & BM_CODE64)) lin = (uint32_t)lin;
+    return soft_is_break(t->eng->soft, lin);
+}
+
 void decode_block(struct translator *t)
 {
     const uint8_t *p = t->start;
@@ -405,7 +415,7 @@ void decode_block(struct translator *t)
         struct guest_insn *n = &t->insn[t->count];
         unsigned have = left < INSN_BYTES ? left : INSN_BYTES;
 
-        if (have == 0) break;
+        if (have == 0 || is_break(t, rip)) break;
         n->rip = rip;
         n->bytes = p;
         if (t->is_crossing) {

@@ -204,6 +204,11 @@ const char *soft_error(const struct engine *eng)
     return eng->error;
 }
 
+const struct vm_stop *soft_stop(const struct engine *eng)
+{
+    return &eng->stop;
+}
+
 void soft_fail(struct engine *eng, const char *fmt, ...)
 {
     va_list ap;

@@ -4,6 +4,7 @@
 
 #include "core/cpu/copy.h"
 #include "core/cpu/emulate.h"
+#include "core/vm/dirty.h"
 #include "core/vm/intr.h"
 #include "core/vm/mem.h"
 #include "core/vm/port.h"
@@ -78,6 +79,8 @@ static void device_write(struct engine *eng, uint64_t gpa, const void *buf,
 static void load_slow(struct engine *eng, uint64_t lin, uint8_t *buf,
                       unsigned bytes, unsigned access)
 {
+    uint64_t first = lin;
+    unsigned all = bytes;
     struct page_ref r;
 
     while (bytes > 0) {
@@ -92,6 +95,9 @@ static void load_slow(struct engine *eng, uint64_t lin, uint8_t *buf,
         lin = wrap(&eng->cpu, lin + n);
         buf += n;
         bytes -= n;
+    }
+    if (eng->watch_count && !(access & ACC_EXEC)) {
+        soft_watch_note(eng, first, all, ACC_READ);
     }
 }
 
@@ -114,7 +120,8 @@ static void store_slow(struct engine *eng, uint64_t lin, const uint8_t *buf,
                        unsigned bytes, unsigned access)
 {
     struct page_ref r;
-    uint64_t last = wrap(&eng->cpu, lin + bytes - 1);
+    uint64_t last = wrap(&eng->cpu, lin + bytes - 1), first = lin;
+    unsigned all = bytes;
 
     /* Both pages are checked before the first byte changes. */
     if ((lin ^ last) >> PAGE_SHIFT) {
@@ -138,6 +145,7 @@ static void store_slow(struct engine *eng, uint64_t lin, const uint8_t *buf,
         buf += n;
         bytes -= n;
     }
+    if (eng->watch_count) soft_watch_note(eng, first, all, ACC_WRITE);
 }
 
 static void ops_store(struct cpu *c, uint64_t lin, const void *buf,
@@ -153,6 +161,24 @@ static void ops_store(struct cpu *c, uint64_t lin, const void *buf,
     } else {
         store_slow(eng, lin, buf, bytes, access);
     }
+}
+
+/*
+ * May the pointer to lin be handed out although its page is watched?  Who
+ * takes one for reading or writing alone may use all of the page and is sent
+ * to load and store.  A read-modify-write may be locked and must stay one
+ * host access among several vCPUs: it is noted here, as if of 8 bytes.
+ */
+static bool may_point(struct engine *eng, uint64_t lin, unsigned access)
+{
+    access &= ACC_READ | ACC_WRITE;
+    if (access != (ACC_READ | ACC_WRITE)) {
+        return !(soft_watched_kinds(eng, lin) & access);
+    }
+    if (!soft_is_watched(eng, lin, 8, access)) return true;
+    if (eng->soft->engine_count == 1) return false;
+    soft_watch_note(eng, lin, 8, access);
+    return true;
 }
 
 static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
@@ -174,7 +200,12 @@ static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
         if (off < PAGE_BYTES) return (void *)(t->rpage + off);
     }
     resolve(eng, lin, access, &r);
-    return r.kind == PAGE_DIRECT ? r.host : NULL;
+    if (r.kind != PAGE_DIRECT) return NULL;
+    if (eng->watch_count && !(access & ACC_EXEC) &&
+        !may_point(eng, lin, access)) {
+        return NULL;
+    }
+    return r.host;
 }
 
 static void *ops_phys_ptr(struct cpu *c, uint64_t gpa)
@@ -182,6 +213,14 @@ static void *ops_phys_ptr(struct cpu *c, uint64_t gpa)
     uint8_t *page = tlb_phys_page(engine_of(c), gpa);
 
     return page ? page + (gpa & (PAGE_BYTES - 1)) : NULL;
+}
+
+/* A page walk has set accessed or dirty bits. */
+static void ops_phys_written(struct cpu *c, const void *host)
+{
+    struct vm_dirty *d = vm_dirty(engine_of(c)->soft->vm);
+
+    if (d) vm_dirty_mark_page(d, host);
 }
 
 static uint32_t ops_in(struct cpu *c, unsigned port, unsigned bytes)
@@ -327,6 +366,7 @@ const struct cpu_ops soft_cpu_ops = {
     .store = ops_store,
     .lin_ptr = ops_lin_ptr,
     .phys_ptr = ops_phys_ptr,
+    .phys_written = ops_phys_written,
     .in = ops_in,
     .out = ops_out,
     .flush = ops_flush,

@@ -84,12 +84,14 @@ static enum soft_exit run_loop(struct engine *eng)
     enum cpu_step step;
 
     for (;;) {
+        if (eng->watch_hits && soft_met_watch(eng)) return SOFT_EXIT_DEBUG;
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed) ||
             soft_has_event(eng) || c->activity != CPU_ACTIVE) {
             if (soft_attend(eng, &why)) return why;
             if (c->activity != CPU_ACTIVE) continue;
         }
-        if (must_emulate(eng)) {
+        if (!eng->v->is_stepping && soft_at_break(eng)) return SOFT_EXIT_DEBUG;
+        if (must_emulate(eng) || eng->v->is_stepping) {
             step = cpu_emulate(c);
             eng->stat.emulated++;
             eng->is_mode_stale = true;
@@ -98,6 +100,10 @@ static enum soft_exit run_loop(struct engine *eng)
         }
         if (step == STEP_SHUTDOWN) return SOFT_EXIT_SHUTDOWN;
         if (step == STEP_UNKNOWN) return SOFT_EXIT_ERROR;
+        if (eng->v->is_stepping) {
+            if (!soft_met_watch(eng)) eng->stop.why = VM_STOP_STEP;
+            return SOFT_EXIT_DEBUG;
+        }
     }
 }
 

@@ -59,6 +59,7 @@ void soft_vcpu_close(struct engine *eng);
 enum soft_exit {
     SOFT_EXIT_EVENT,    /* VCPU_EXIT (taken) or wants_exit */
     SOFT_EXIT_SHUTDOWN, /* triple fault */
+    SOFT_EXIT_DEBUG,    /* the debugger's: soft_stop() says why */
     SOFT_EXIT_ERROR,    /* cannot be emulated: text in soft_error() */
 };
 
@@ -69,6 +70,8 @@ enum soft_exit {
  */
 enum soft_exit soft_run(struct engine *eng);
 const char *soft_error(const struct engine *eng);
+struct vm_stop;
+const struct vm_stop *soft_stop(const struct engine *eng);
 
 /* Get the vCPU's attention soon.  Any thread.  This is v->kick. */
 void soft_kick(struct vcpu *v);
@@ -82,6 +85,14 @@ void soft_view_changed(struct soft_vm *s);
 
 /* RAM was written other than by a vCPU's store.  Any thread, VM lock held. */
 void soft_code_written(struct soft_vm *s, uint64_t gpa, uint64_t bytes);
+
+/* The debugger's points (core/vm/debug.h) changed; vCPUs parked.  False: more
+ * are watched than there is room for. */
+bool soft_points_changed(struct soft_vm *s);
+
+/* From now on the first store to each page is told to vm_dirty_mark_page().
+ * Exclusive section. */
+void soft_dirty_begin(struct soft_vm *s);
 
 /* Guest time stamp counter, without tsc_adjust; it runs with the host's.  Set
  * at a safe point (reset, snapshot, after a pause). */

@@ -3,6 +3,7 @@
 #include "core/soft/engine.h"
 
 #include "core/cpu/mmu.h"
+#include "core/vm/dirty.h"
 #include "core/vm/mem.h"
 
 /*
@@ -210,6 +211,16 @@ void tlb_init(struct engine *eng)
         eng->phys[i].gpa = 1;
 }
 
+void tlb_drop_writes(struct engine *eng)
+{
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        clear_stack(eng, s);
+        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+            eng->tlb[s][i].wtag = no_tag(i);
+        }
+    }
+}
+
 void tlb_protect(struct engine *eng, const uint8_t *page)
 {
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
@@ -276,11 +287,15 @@ static void enter(struct engine *eng, unsigned space, uint64_t lin,
                   const struct cpu_page *p, uint8_t *page, unsigned access,
                   bool can_write)
 {
+    unsigned watched = eng->watch_count ? soft_watched_kinds(eng, lin) : 0;
     unsigned slot = slot_of(lin);
     struct tlb_entry *t = &eng->tlb[space][slot];
     uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1), none = no_tag(slot);
 
-    if (!(access & ACC_WRITE) || t->rtag == none) {
+    if (watched) can_write = false;
+    if (watched & ACC_READ) {
+        if (t->rtag == tag) t->rtag = none;
+    } else if (!(access & ACC_WRITE) || t->rtag == none) {
         t->rtag = tag;
         t->rpage = (uint64_t)page;
     }
@@ -301,6 +316,7 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
     unsigned space = soft_space(&eng->cpu, access);
     struct cpu_page p;
     bool can_write = false, is_code = false;
+    struct vm_dirty *dirty;
     uint8_t *page;
 
     if (!is_canonical(lin) && cpu_is_long(&eng->cpu)) {
@@ -319,9 +335,12 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
     }
     r->host = page + (lin & (PAGE_BYTES - 1));
     if (can_write) is_code = code_page_is_live(eng->soft, page);
+    dirty = vm_dirty(eng->soft->vm);
+    if (dirty && (access & ACC_WRITE)) vm_dirty_mark_page(dirty, page);
     if (!(access & ACC_EXEC)) {
         enter(eng, space, lin, &p, page, access,
-              can_write && !is_code && p.can_write && !eng->is_verifying);
+              can_write && !is_code && p.can_write && !eng->is_verifying &&
+                  (!dirty || (access & ACC_WRITE)));
     }
     if ((access & ACC_WRITE) && is_code) return r->kind = PAGE_CODE;
     return r->kind = PAGE_DIRECT;

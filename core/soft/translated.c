@@ -47,6 +47,11 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
     struct page_ref r;
 
     __asm__("rdgsbase %0" : "=r"(eng));
+    if (eng->watch_count &&
+        soft_is_watched(eng, lin, site->bytes,
+                        site->is_write ? ACC_READ | ACC_WRITE : ACC_READ)) {
+        return 0;
+    }
     if (is_crossing(lin, site->bytes)) {
         return site->is_write || site->is_group
                    ? 0
@@ -150,6 +155,7 @@ struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link)
 
     if (!is_long) lin = (uint32_t)lin;
     if (!(m->bits & BM_CODE64) && rip > m->cs_limit) return NULL;
+    if (eng->soft->break_count && soft_is_break(eng->soft, lin)) return NULL;
     for (int try = 0; try < TRIES; try++) {
         const uint8_t *start = tlb_fetch(eng, lin), *next = NULL;
         struct block *b;
@@ -297,6 +303,7 @@ enum cpu_step soft_run_translated(struct engine *eng)
         lookup(eng, &b);
         if (!b) break;
     }
+    if (soft_at_break(eng)) return STEP_OK;
     step = cpu_emulate(c);
     eng->stat.emulated++;
     eng->is_mode_stale = true;

@@ -62,6 +62,7 @@ int dma_write_locked(struct dev *d, gpa_t gpa, const void *buf, size_t bytes)
         if (f == NULL) return -EFAULT;
         n = room(f, at, bytes);
         memcpy(f->host + (at - f->start), from, n);
+        vm_dirty_mark(d->vm, f->host + (at - f->start), n);
         if (l->written != NULL) l->written(l->arg, at, n);
         from += n;
         gpa += n;

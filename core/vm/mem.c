@@ -358,10 +358,25 @@ void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes)
     }
 }
 
+/* Writes that reach memory signal nothing. */
+static bool is_doorbell(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
+{
+    const struct mem_frag *f;
+    uint64_t v = 0;
+
+    if (vm->ioevent_count == 0 || bytes > sizeof(v)) return false;
+    f = mem_find(vm, gpa);
+    if (f != NULL && f->host != NULL && f->can_write) return false;
+    memcpy(&v, buf, bytes);
+    return vm_ioevent_hit_locked(vm, false, gpa & atomic_load(&vm->a20_mask),
+                                 (unsigned)bytes, v);
+}
+
 void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
 {
     const uint8_t *from = buf;
 
+    if (is_doorbell(vm, gpa, buf, bytes)) return;
     while (bytes > 0) {
         gpa_t at = gpa & atomic_load(&vm->a20_mask);
         const struct mem_frag *f = mem_find(vm, gpa);
@@ -369,6 +384,7 @@ void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
 
         if (f != NULL && f->host != NULL && f->can_write) {
             memcpy(f->host + (at - f->start), from, n);
+            vm_dirty_mark(vm, f->host + (at - f->start), n);
             if (vm->mem_listener.written != NULL) {
                 vm->mem_listener.written(vm->mem_listener.arg, at, n);
             }

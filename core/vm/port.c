@@ -132,6 +132,10 @@ uint32_t port_read_locked(struct vm *vm, unsigned port, unsigned bytes)
 
 void port_write_locked(struct vm *vm, unsigned port, unsigned bytes, uint32_t v)
 {
+    if (vm->ioevent_count > 0 &&
+        vm_ioevent_hit_locked(vm, true, port & 0xffff, bytes, v)) {
+        return;
+    }
     for (unsigned done = 0; done < bytes;) {
         unsigned at = (port + done) & 0xffff;
         const struct port_map *m = find(vm, at);

@@ -127,9 +127,10 @@ void vcpu_leave(struct vcpu *v)
 
 /* ---- threads ---- */
 
-static bool may_run(const struct vm *vm)
+static bool may_run(const struct vcpu *v)
 {
-    return vm->state == RUN_RUNNING && vm->pause_depth == 0;
+    return v->vm->state == RUN_RUNNING && v->vm->pause_depth == 0 &&
+           !v->is_held;
 }
 
 /* Caller holds the VM lock; returns false when the thread shall end. */
@@ -139,7 +140,7 @@ static bool park_until_runnable(struct vcpu *v)
 
     vm->parked_count++;
     pthread_cond_broadcast(&vm->parked);
-    while (!may_run(vm) && !atomic_load(&v->wants_exit)) {
+    while (!may_run(v) && !atomic_load(&v->wants_exit)) {
         atomic_store(&vm->has_owner, false);
         pthread_cond_wait(&vm->parked, &vm->lock);
         atomic_store(&vm->owner, pthread_self());

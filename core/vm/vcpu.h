@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/vm/debug.h"
+
 /*
  * One virtual CPU as the rest of the machine sees it: its number, its event
  * word and how to get its attention.  The accelerator owns what is behind
@@ -41,6 +43,10 @@ struct vcpu {
     struct cpu *cpu;              /* core/cpu state (valid at safe points) */
     pthread_mutex_t wait_lock;    /* guards waiting for an event in HLT */
     pthread_cond_t wait_cond;
+    /* Debugger's orders and findings: core/vm/debug.h.  The first two change
+     * only while the vCPU is parked, the third is guarded by the VM lock. */
+    bool is_stepping, is_held;
+    struct vm_stop stop;
 };
 
 /* Set events and get the vCPU's attention.  Any thread. */

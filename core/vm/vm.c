@@ -26,6 +26,7 @@ const char *run_state_name(enum run_state s)
         [RUN_SHUTDOWN] = "shutdown",
         [RUN_INTERNAL_ERROR] = "internal-error",
         [RUN_IO_ERROR] = "io-error",
+        [RUN_DEBUG] = "debug",
     };
 
     return name[s];
@@ -71,8 +72,10 @@ void vm_destroy(struct vm *vm)
     vm_vcpus_exit(vm);
     vm_lock(vm);
     if (vm->root_dev != NULL) dev_remove(vm->root_dev);
+    vm_dirty_stop_locked(vm);
     vm_unlock(vm);
     if (vm->accel != NULL && vm->accel->close != NULL) vm->accel->close(vm);
+    free(vm->ioevent);
     loop_timer_disarm(&vm->host_timer);
     vm_port_exit(vm);
     vm_mem_exit(vm);
@@ -236,6 +239,17 @@ static void shut_down_locked(struct vm *vm)
     }
 }
 
+/* A CPU may stop while the machine is stopped for another one. */
+static bool has_debug_stop(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        if (vm->vcpu[i]->stop.why != VM_STOP_NONE) {
+            return vm->state == RUN_RUNNING;
+        }
+    }
+    return false;
+}
+
 static void handle_requests(void *arg)
 {
     struct vm *vm = arg;
@@ -247,6 +261,9 @@ static void handle_requests(void *arg)
         vm_stop_locked(vm, vm->error_text[0] != '\0' ? RUN_INTERNAL_ERROR
                                                      : RUN_PAUSED);
         vm->error_text[0] = '\0';
+    }
+    if ((r & VM_REQ_DEBUG) && has_debug_stop(vm)) {
+        vm_stop_locked(vm, RUN_DEBUG);
     }
     if (r & VM_REQ_RESET) {
         if (vm->cfg->has_no_reboot) {

@@ -29,6 +29,7 @@ enum run_state {
     RUN_SHUTDOWN,       /* guest powered off, -no-shutdown */
     RUN_INTERNAL_ERROR, /* the accelerator cannot go on */
     RUN_IO_ERROR,
+    RUN_DEBUG, /* a breakpoint, watchpoint or single step: core/vm/debug.h */
 };
 const char *run_state_name(enum run_state s); /* as info status prints */
 
@@ -39,6 +40,7 @@ enum vm_request { /* asked for by guest or user, done on the loop thread */
                   VM_REQ_QUIT = 8,
                   VM_REQ_STOP = 16,   /* pause, e.g. internal error */
                   VM_REQ_RESUME = 32, /* after all others */
+                  VM_REQ_DEBUG = 64,  /* a vCPU has a struct vm_stop */
 };
 
 struct vm;
@@ -112,6 +114,8 @@ struct mem_region *vm_ram(struct vm *vm);
 
 /* What the accelerator does for the machine; set once by core/accel. */
 struct accel;
+struct vm_ioevent;
+struct vm_irq_target;
 struct vm_accel_ops {
     int (*vcpu_open)(struct vcpu *v, struct err *e);
     void (*vcpu_close)(struct vcpu *v);
@@ -126,6 +130,17 @@ struct vm_accel_ops {
      * writes); VM lock held, any thread. */
     void (*sync)(struct vm *vm);
     void (*print_stats)(struct vm *vm, FILE *out);
+    /* All of these may be NULL.  eventfd.h; a refusal is no error: core/vm does
+     * it itself.  irqfd: slot below VM_IRQFD_MAX, to NULL: take it away. */
+    int (*ioevent)(struct vm *vm, const struct vm_ioevent *ev, bool on);
+    int (*irqfd)(struct vm *vm, unsigned slot, int fd,
+                 const struct vm_irq_target *to);
+    /* dirty.h: what is found goes to vm_dirty_mark.  Exclusive section. */
+    int (*dirty_start)(struct vm *vm, struct err *e);
+    void (*dirty_collect)(struct vm *vm);
+    void (*dirty_stop)(struct vm *vm);
+    /* debug.h: the points changed; CPUs parked. */
+    int (*set_debug)(struct vm *vm, struct err *e);
     void (*close)(struct vm *vm);
     bool has_kernel_lapic;
 };

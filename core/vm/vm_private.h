@@ -9,6 +9,9 @@
 
 #include "core/loop/loop.h"
 #include "core/vm/clock.h"
+#include "core/vm/debug.h"
+#include "core/vm/dirty.h"
+#include "core/vm/eventfd.h"
 #include "core/vm/intr.h"
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
@@ -67,7 +70,16 @@ struct vm {
     struct mem_listener mem_listener;
     struct mem_region ram;
 
+    struct vm_dirty *_Atomic dirty; /* NULL: off */
+
     struct port_space *ports;
+
+    struct vm_ioevent *ioevent;
+    unsigned ioevent_count;
+    struct vm_irqfd *irqfd[VM_IRQFD_MAX];
+
+    struct vm_point point[VM_POINTS_MAX];
+    unsigned point_count;
 
     struct dev *root_dev;
     unsigned dev_serial;

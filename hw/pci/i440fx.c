@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "core/vm/dirty.h"
 #include "core/vm/dma.h"
 #include "core/vm/vm.h"
 #include "hw/pci.h"
@@ -75,7 +76,9 @@ static void write_only_write(void *arg, uint64_t offset, unsigned bytes,
     struct mem_region *ram = vm_ram(s->bridge->d->vm);
     uint64_t at = s->base + offset;
 
-    if (at + bytes <= ram->size) memcpy(ram->host + at, &v, bytes);
+    if (at + bytes > ram->size) return;
+    memcpy(ram->host + at, &v, bytes);
+    vm_dirty_mark(s->bridge->d->vm, ram->host + at, bytes);
 }
 
 static const struct mem_ops write_only_ops = {
