@@ -190,12 +190,15 @@ const char *blk_format(const struct blk *b)
 {
     const struct node *n = b->root;
 
-    return n->drv == &block_overlay ? n->child->drv->name : n->drv->name;
+    while (n->drv->is_filter)
+        n = n->child != NULL ? n->child : n->backing;
+    return n->drv->name;
 }
 
 const char *blk_warning(const struct blk *b)
 {
-    for (const struct node *n = b->root; n != NULL; n = n->child) {
+    for (const struct node *n = b->root; n != NULL;
+         n = n->child != NULL ? n->child : n->backing) {
         if (n->warning[0] != '\0') return n->warning;
     }
     return NULL;

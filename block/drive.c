@@ -1,27 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Drives: named slots with exchangeable media. */
-#include "block/block.h"
+#include "block/drive_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct drive {
-    struct drive_table *table;
-    char *id;
-    bool is_removable, is_cdrom;
-    struct blk *blk; /* owned; NULL: no medium */
-    struct drive_ops ops;
-    const char *device;
-    struct drive *next;
-};
-
-struct drive_table {
-    struct loop *loop;
-    struct drive *first;
-    blk_stop_fn stop;
-    void *stop_arg;
-};
 
 int drive_table_create(struct loop *l, struct drive_table **out)
 {
@@ -38,6 +21,7 @@ void drive_table_destroy(struct drive_table *t)
     struct drive *d;
 
     if (t == NULL) return;
+    job_table_stop(t);
     while ((d = t->first) != NULL) {
         t->first = d->next;
         blk_close(d->blk);
@@ -165,6 +149,8 @@ int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
 
     if (!d->is_removable)
         return err_set(e, -EINVAL, "drive '%s' is not removable", d->id);
+    if (d->job != NULL)
+        return err_set(e, -EBUSY, "drive '%s' is in use by a block job", d->id);
     if (!is_forced && ops->is_locked != NULL && ops->is_locked(ops->arg)) {
         if (ops->eject_request != NULL) ops->eject_request(ops->arg);
         return err_set(e, -EBUSY,

@@ -79,6 +79,13 @@ free_file:
     return rc;
 }
 
+int file_lock(const struct node *n, struct err *e)
+{
+    const struct file *f = n->s;
+
+    return image_lock(f->fd, n->name, !n->is_readonly, e);
+}
+
 static bool is_whole_pages(uint64_t offset, const struct iovec *iov, int iovcnt)
 {
     uint64_t bits = offset;

@@ -9,4 +9,7 @@
 int file_open_fd(const char *name, const struct node_options *o,
                  bool *is_readonly, struct err *e);
 
+/* Take the image locks of a node that was opened without (is_unlocked). */
+int file_lock(const struct node *n, struct err *e);
+
 #endif

@@ -9,11 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "block/chain.h"
 #include "core/base/size.h"
 
 const struct block_driver *const block_drivers[] = {
     &block_file,
     &block_raw,
+    &block_luks,
     NULL,
 };
 
@@ -281,7 +283,7 @@ static int check_loop(const struct node *top, const char *path, struct err *e)
     unsigned depth = 0;
 
     for (const struct node *n = top; n != NULL; n = n->backing, depth++) {
-        if (is_same_file(n, path))
+        if (!n->drv->is_filter && is_same_file(n, path))
             return err_set(e, -ELOOP,
                            "%s: the backing file chain comes back to it", path);
     }
@@ -292,8 +294,8 @@ static int check_loop(const struct node *top, const char *path, struct err *e)
 }
 
 /* Open what top's header names, and what that names, down to the end. */
-static int open_backing(struct node *top, const struct node_options *o,
-                        struct err *e)
+int node_open_backing(struct node *top, const struct node_options *o,
+                      struct err *e)
 {
     struct node_options below = { .is_readonly = true,
                                   .is_direct = o->is_direct,
@@ -329,7 +331,7 @@ int node_open_image(const char *file, const char *format, bool is_user_name,
     if (is_snapshot) top.is_readonly = true;
     rc = open_layer(file, format, &top, &n, e);
     if (rc < 0) return rc;
-    if (!o->is_no_backing) rc = open_backing(n, o, e);
+    if (!o->is_no_backing) rc = node_open_backing(n, o, e);
     if (rc < 0) {
         node_unref(n);
         return rc;

@@ -72,6 +72,11 @@ static int overlay_open(struct node *n, const struct node_options *o,
     if (v->fd < 0) goto free_memory;
     pthread_rwlock_init(&v->lock, NULL);
     n->s = v;
+    /* What it stands on is a backing file like any other. */
+    n->backing_file = realpath(n->name, NULL);
+    n->backing_format = strdup(n->child->drv->name);
+    n->backing = n->child;
+    n->child = NULL;
     return 0;
 free_memory:
     free(v->bounce);
@@ -144,7 +149,7 @@ static int overlay_readv(struct node *n, uint64_t offset,
 
         rc = in_tmp
                  ? tmp_transfer(v->fd, offset + done, part, parts, run, false)
-                 : node_read(n->child, offset + done, part, parts);
+                 : node_read(n->backing, offset + done, part, parts);
         done += run;
     }
     pthread_rwlock_unlock(&v->lock);
@@ -157,7 +162,7 @@ static int copy_up(struct node *n, uint64_t cluster)
     struct overlay *v = n->s;
     struct iovec iov = { v->bounce, cluster_bytes(n, cluster) };
     uint64_t at = cluster * CLUSTER_BYTES;
-    int rc = node_read(n->child, at, &iov, 1);
+    int rc = node_read(n->backing, at, &iov, 1);
 
     if (rc < 0) return rc;
     return tmp_transfer(v->fd, at, &iov, 1, iov.iov_len, true);
@@ -207,6 +212,35 @@ static int overlay_flush(struct node *n)
     return 0;
 }
 
+static int overlay_status(struct node *n, uint64_t offset, uint64_t bytes,
+                          struct node_extent *out)
+{
+    struct overlay *v = n->s;
+    bool in_tmp;
+
+    if (bytes > SIZE_MAX) bytes = SIZE_MAX;
+    pthread_rwlock_rdlock(&v->lock);
+    out->bytes = run_bytes(v, offset, (size_t)bytes, &in_tmp);
+    pthread_rwlock_unlock(&v->lock);
+    out->flags = in_tmp ? EXTENT_DATA | EXTENT_ALLOCATED : 0;
+    out->file_offset = 0;
+    return 0;
+}
+
+/* After a commit: everything is below now. */
+static int overlay_make_empty(struct node *n, struct err *e)
+{
+    struct overlay *v = n->s;
+    int rc = 0;
+
+    pthread_rwlock_wrlock(&v->lock);
+    memset(v->map, 0, n->size_bytes / CLUSTER_BYTES / 8 + 1);
+    if (ftruncate(v->fd, 0) < 0)
+        rc = err_set(e, -errno, "%s: %s", n->name, strerror(errno));
+    pthread_rwlock_unlock(&v->lock);
+    return rc;
+}
+
 static void overlay_close(struct node *n)
 {
     struct overlay *v = n->s;
@@ -225,6 +259,8 @@ const struct block_driver block_overlay = {
     .readv = overlay_readv,
     .writev = overlay_writev,
     .flush = overlay_flush,
+    .status = overlay_status,
+    .make_empty = overlay_make_empty,
     .is_filter = true,
     .close = overlay_close,
 };
