@@ -82,6 +82,17 @@ class QMP:
             raise QMPError(m['error'])
         return m['return']
 
+    def sync(self):
+        """Everything that was answered before a command given now."""
+        before = []
+        mark = f'sync {self.count}'
+        self.send(json.dumps({'execute': 'query-name', 'id': mark}))
+        while True:
+            m = self.answer()
+            if m.get('id') == mark:
+                return before
+            before.append(m)
+
     def wait_event(self, name):
         """The first event of that name, now or later."""
         while True:
