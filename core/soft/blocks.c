@@ -183,7 +183,7 @@ bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
 bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
 {
     const uint8_t *page = (void *)((uint64_t)host & ~(PAGE_BYTES - 1ull));
-    uint64_t mask = line_mask(host, bytes);
+    uint64_t mask = line_mask(host, bytes), lines = 0;
     struct code_page *p;
     struct block *b, *next;
     bool is_any = false;
@@ -201,6 +201,11 @@ bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
         drop_locked(s->cache, b);
         is_any = true;
     }
+    /* Lines of no block must not stop every later store. */
+    for (b = p->blocks; b; b = b->page_next[b->page[0] != p]) {
+        lines |= b->lines[b->page[0] != p];
+    }
+    atomic_store(&p->lines, lines);
     code_unlock(s->cache);
     return is_any;
 }
@@ -258,11 +263,11 @@ void code_insert_locked(struct code_cache *c, struct block *b)
 
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
 {
-    bool is_polled = (uint64_t)at & 1;
+    bool is_polled = (uint64_t)at & LINK_POLLED;
     struct link *l;
     int32_t old;
 
-    at -= is_polled;
+    at -= (uint64_t)at & LINK_BITS;
     if (b->is_dead || c->link_count == c->link_max) return;
     old = *(int32_t *)(void *)writable(c, at);
     for (l = b->links; l; l = l->next) {

@@ -151,7 +151,7 @@ struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
                                const uint8_t *next);
 void code_insert_locked(struct code_cache *c, struct block *b);
 /* Make the jump whose rel32 is at the executable address (a multiple of 4;
- * plus 1: the jump skips the look at engine.attn) lead to b. */
+ * plus LINK_*) lead to b. */
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b);
 /* Drop everything.  Exclusive section. */
 void code_reset(struct soft_vm *s);

@@ -132,6 +132,13 @@ static inline unsigned ibt_slot(uint64_t rip)
 
 struct block;
 
+/* Low bits of the address of a patchable jump. */
+enum {
+    LINK_POLLED = 1,    /* it skips the look at engine.attn */
+    LINK_UNGROUPED = 2, /* it leads to a block without groups */
+    LINK_BITS = 3,
+};
+
 /* Why translated code came back. */
 enum leave_cause {
     LEAVE_LOOKUP,  /* rip is where to go on; link names the jump to patch */
@@ -149,7 +156,7 @@ struct engine {
     uint32_t cause;        /* enum leave_cause */
     uint64_t host_rsp;     /* C stack while guest code runs */
     uint64_t host_flags;   /* arithmetic flags on the way in and out */
-    uint64_t link;         /* patchable jump that was taken, or 0 */
+    uint64_t link;         /* patchable jump that was taken, or 0; LINK_* */
     uint64_t temp[4];
     uint64_t saved_flags; /* AX after lahf, seto */
     uint64_t ibt_mask;
@@ -210,8 +217,9 @@ struct slow_site {
     uint16_t bytes;
     uint8_t is_write;
     uint8_t has_saved_flags; /* guest flags are in saved_flags */
-    uint8_t is_stack;        /* through engine.stack */
-    uint8_t is_group;        /* of several accesses: all or nothing */
+    uint8_t is_stack;        /* through engine.stack: its space, plus one */
+    uint8_t is_group;        /* of several accesses: all or nothing; when it
+                              * fails, code 21 bytes behind goes on */
     uint8_t unused[2];
 } __attribute__((packed)); /* it lies between instructions */
 

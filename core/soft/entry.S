@@ -125,7 +125,8 @@ soft_exit_saved:
 /*
  * Memory slow path.  Reached by call with R13 = linear address; behind it
  * struct slow_site (16 bytes), then code that goes on with R13 = host
- * address.  When the access must be emulated it leaves instead.
+ * address.  When the access must be emulated it leaves instead; when the
+ * check of a group fails it goes on 5 bytes later (engine.h).
  */
     .globl soft_slow
     .hidden soft_slow
@@ -134,6 +135,39 @@ soft_slow:
     push %rcx
     push %rdx
     push %rsi
+    /* Often the stack has come to another page that is in the table. */
+    mov 32(%rsp), %rsi
+    movzbl SITE_STACK(%rsi), %eax
+    sub $1, %eax
+    jb 3f
+    mov %r13d, %ecx
+    shr $7, %ecx
+    and $0x7fe0, %ecx
+    mov %eax, %edx
+    shl $15, %edx
+    add %edx, %ecx
+    mov %gs:8(%rcx), %rdx       /* wtag */
+    mov %r13, %r14
+    xor %rdx, %r14
+    movzwl SITE_BYTES(%rsi), %esi
+    add %r14, %rsi
+    jc 3f
+    cmp $4096, %rsi
+    ja 3f
+    mov %gs:24(%rcx), %rcx      /* wpage */
+    lea (%rax, %rax, 2), %eax
+    mov %rdx, %gs:GS_STACK(, %rax, 8)
+    mov %rcx, %gs:GS_STACK + 8(, %rax, 8)
+    lea (%rcx, %r14), %r13
+    sub %rdx, %rcx
+    mov %rcx, %gs:GS_STACK + 16(, %rax, 8)
+    pop %rsi
+    pop %rdx
+    pop %rcx
+    pop %rax
+    addq $16, (%rsp)
+    ret
+3:
     push %rdi
     push %r8
     push %r9
@@ -157,10 +191,14 @@ soft_slow:
     addq $16, (%rsp)
     ret
 1:  pop %r13
+    cmpb $0, SITE_GROUP(%r13)
+    jne 2f
     SAVE_GUEST
     mov %r13, %gs:GS_LINK
     movl $CAUSE_SLOW, %gs:GS_CAUSE
     mov (%r13), %rax
     jmp leave
+2:  add $21, %r13
+    jmp *%r13
 
     .section .note.GNU-stack, "", @progbits

@@ -310,6 +310,7 @@ void emit_checked(struct translator *t, const struct access *a)
 {
     emit_segment(t, a);
     if (a->base == REG_SP && a->index < 0 && a->asize > 2 &&
+        !(t->mode.bits & BM_UNGROUPED) &&
         !(t->has_stack_group && !t->checked_group)) {
         emit_stack_probe(t, a);
     } else {

@@ -161,6 +161,45 @@ static void emit_body(struct translator *t, struct block *b)
 
 /* ---- out of line */
 
+/* Undo save_flags out of line. */
+static void cold_restore_flags(struct emitter *e)
+{
+    emit_move(e, S2, H_AX);
+    emit_load(e, H_AX, offsetof(struct engine, saved_flags));
+    emit8(e, 0x04); /* add al, 0x7f */
+    emit8(e, 0x7f);
+    emit8(e, 0x9e); /* sahf */
+    emit_move(e, H_AX, S2);
+}
+
+/* The range lies in two pages: no need to look further. */
+static uint8_t *cold_crossing(struct emitter *e, unsigned bytes)
+{
+    emit_op_rr(e, 0x89, false, S1, S2);
+    emit_alu_imm(e, 4, false, S2, PAGE_BYTES - 1);
+    emit_alu_imm(e, 7, false, S2, PAGE_BYTES - (int)bytes);
+    emit_jcc(e, 7, emit_pc(e)); /* ja */
+    return e->at;
+}
+
+/* The block goes on without groups. */
+static void cold_ungrouped(struct translator *t, const struct fixup *f,
+                           uint8_t *crossing)
+{
+    struct emitter *e = &t->cold;
+    uint8_t *jump;
+
+    if (crossing) emit_patch(e, crossing, emit_pc(e));
+    if (f->has_saved_flags) cold_restore_flags(e);
+    emit_align(e, 4, 1);
+    emit_jmp(e, emit_pc(e));
+    jump = e->at;
+    emit_patch(e, jump, emit_pc(e));
+    emit_call(e, t->cache->entry[CODE_EXIT_LINK]);
+    emit64(e, f->rip);
+    emit64(e, (uint64_t)(jump - 4 + e->exec) | LINK_POLLED | LINK_UNGROUPED);
+}
+
 static void cold_slow(struct translator *t, const struct fixup *f)
 {
     struct emitter *e = &t->cold;
@@ -169,9 +208,10 @@ static void cold_slow(struct translator *t, const struct fixup *f)
         .bytes = f->bytes,
         .is_write = f->is_write,
         .has_saved_flags = f->has_saved_flags,
-        .is_stack = f->is_stack,
+        .is_stack = f->is_stack ? (uint8_t)(t->space + 1) : 0,
         .is_group = f->is_group,
     };
+    uint8_t *crossing = NULL;
 
     if (f->is_const) {
         emit_const(e, S1, f->address);
@@ -182,6 +222,7 @@ static void cold_slow(struct translator *t, const struct fixup *f)
             e, 0x33, true, S1,
             (struct mem_form){ S2, H_NONE, 0, true, (int32_t)f->tag_at });
     }
+    if (f->is_group && !f->is_const) crossing = cold_crossing(e, f->bytes);
     emit_call(e, t->cache->entry[CODE_SLOW]);
     emit64(e, site.rip);
     emit64(e, (uint64_t)site.bytes | (uint64_t)site.is_write << 16 |
@@ -189,20 +230,14 @@ static void cold_slow(struct translator *t, const struct fixup *f)
                   (uint64_t)site.is_stack << 32 |
                   (uint64_t)site.is_group << 40);
     emit_jmp(e, f->back);
+    if (f->is_group) cold_ungrouped(t, f, crossing);
 }
 
 static void cold_emulate(struct translator *t, const struct fixup *f)
 {
     struct emitter *e = &t->cold;
 
-    if (f->has_saved_flags) {
-        emit_move(e, S2, H_AX);
-        emit_load(e, H_AX, offsetof(struct engine, saved_flags));
-        emit8(e, 0x04); /* add al, 0x7f */
-        emit8(e, 0x7f);
-        emit8(e, 0x9e); /* sahf */
-        emit_move(e, H_AX, S2);
-    }
+    if (f->has_saved_flags) cold_restore_flags(e);
     emit_emulate(e, t->cache, f->rip);
 }
 

@@ -7,8 +7,8 @@
  * Groups: accesses of a block off the same registers, unchanged but for known
  * constants added, share one check of the range from the first byte to the
  * last.  It stands before the first of them, or earlier, where the flags are
- * dead.  When the range does not lie in one page that may be accessed so, the
- * rest of the block is run from a translation without groups (BM_UNGROUPED).
+ * dead.  When the range does not lie in one page that may be accessed so, a
+ * jump leads to a translation of the rest without groups (BM_UNGROUPED).
  *
  * A group off RSP is checked against the page cached for the stack; its
  * members add engine.stack[].delta.  For the others the host address is kept
@@ -230,7 +230,7 @@ void plan_groups(struct translator *t)
     for (unsigned i = 0; i < t->count; i++) {
         t->insn[i].group[0] = t->insn[i].group[1] = -1;
     }
-    if (!t->eng->soft->options.is_grouped || !(t->mode.bits & BM_CODE64) ||
+    if (t->eng->soft->options.is_ungrouped || !(t->mode.bits & BM_CODE64) ||
         (t->mode.bits & BM_UNGROUPED) || t->is_verified) {
         return;
     }

@@ -50,7 +50,9 @@ static int parse_one(struct soft_options *o, const char *name,
         return parse_switch(name, value, &o->is_verified, e);
     }
     if (strcmp(name, "group") == 0) {
-        return parse_switch(name, value, &o->is_grouped, e);
+        rc = parse_switch(name, value, &is_on, e);
+        if (rc == 0) o->is_ungrouped = !is_on;
+        return rc;
     }
     if (strcmp(name, "tb-size") == 0) {
         char *end;

@@ -13,6 +13,12 @@
 #define GS_TEMP       0x78020
 #define GS_GPR        0x78180
 #define GS_RIP        0x78200
+#define GS_STACK      0x78088
+
+/* struct slow_site */
+#define SITE_BYTES 8
+#define SITE_STACK 12
+#define SITE_GROUP 13
 
 /* enum leave_cause */
 #define CAUSE_LOOKUP  0

@@ -23,13 +23,9 @@ struct soft_vm; /* shared by the vCPUs: code cache, options */
 struct engine;  /* one vCPU */
 
 struct soft_options {
-    bool is_interpreted; /* translate=off: cpu_emulate for everything */
-    bool is_verified;    /* verify=on: run each block both ways, compare */
-    /* group=on: one check for several accesses off the same register.  Off by
-     * default: one measured run had sin and exp 28 and 55 times slower than
-     * native with it, 3 without; a frame across a page end, whose blocks all
-     * leave for C, is the likely cause. */
-    bool is_grouped;
+    bool is_interpreted;  /* translate=off: cpu_emulate for everything */
+    bool is_verified;     /* verify=on: run each block both ways, compare */
+    bool is_ungrouped;    /* group=off: each access has its own check */
     unsigned cache_bytes; /* code cache; 0: default */
 };
 

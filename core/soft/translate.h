@@ -85,7 +85,7 @@ struct group {
 
 /* Out-of-line code to be written when the main path is done. */
 enum fixup_kind {
-    FIX_SLOW,    /* TLB miss: slow path, back */
+    FIX_SLOW,    /* TLB miss: slow path, back; a group: else without it */
     FIX_EMULATE, /* emulate insn */
     FIX_LINK,    /* direct jump within the page, patchable */
     FIX_TABLE,   /* direct jump through the table */

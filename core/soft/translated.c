@@ -41,6 +41,24 @@ static uint64_t load_crossing(struct engine *eng, uint64_t lin, unsigned bytes)
 /* Called from entry.S: host address for the access, or 0 when the instruction
  * must be emulated (fault, device, store across pages, store to code). */
 uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site);
+
+/* The check of a group may stand before instructions that fault: it must not
+ * make a page dirty.  So a store needs a page that is known to be. */
+static uint64_t group_access(struct engine *eng, uint64_t lin,
+                             const struct slow_site *site)
+{
+    unsigned space = soft_space(&eng->cpu, 0);
+    const struct tlb_entry *t =
+        &eng->tlb[space][lin >> PAGE_SHIFT & (TLB_ENTRIES - 1)];
+    struct page_ref r;
+
+    if (tlb_resolve(eng, lin, ACC_READ, &r) != PAGE_DIRECT) return 0;
+    if (!site->is_write && !site->is_stack) return (uint64_t)r.host;
+    if ((lin ^ t->wtag) >= PAGE_BYTES) return 0;
+    if (site->is_stack) tlb_set_stack(eng, lin);
+    return t->wpage + (lin & (PAGE_BYTES - 1));
+}
+
 uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
 {
     struct engine *eng;
@@ -57,6 +75,7 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
                    ? 0
                    : load_crossing(eng, lin, site->bytes);
     }
+    if (site->is_group) return group_access(eng, lin, site);
     if (site->is_stack) {
         unsigned space = soft_space(&eng->cpu, 0);
         const struct stack_page *p = &eng->stack[space];
@@ -75,14 +94,7 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
         break;
     default: return 0;
     }
-    if (site->is_stack) {
-        unsigned space = soft_space(&eng->cpu, 0);
-
-        tlb_set_stack(eng, lin);
-        if (site->is_group && (lin ^ eng->stack[space].page) >= PAGE_BYTES) {
-            return 0;
-        }
-    }
+    if (site->is_stack) tlb_set_stack(eng, lin);
     if (eng->is_verifying && site->is_write) {
         return verify_log_store(eng, r.host, site->bytes);
     }
@@ -262,19 +274,17 @@ void soft_enter_block(struct engine *eng, const uint8_t *code)
     if (eng->is_mode_stale) take_mode(eng);
 }
 
-/* A group's check failed before the instruction at rip: go on without. */
-static bool run_ungrouped(struct engine *eng)
+/* A group's check has failed: link a block without groups to where it leads
+ * then, and go on there. */
+static struct block *run_ungrouped(struct engine *eng)
 {
-    const struct slow_site *site = (void *)eng->link;
     struct block *b;
 
-    if (eng->cause != LEAVE_SLOW || !site->is_group) return false;
     eng->mode.bits |= BM_UNGROUPED;
-    b = soft_get_block(eng, eng->cpu.rip, NULL);
+    b = soft_get_block(eng, eng->cpu.rip, (uint8_t *)eng->link);
     eng->mode.bits &= ~(uint32_t)BM_UNGROUPED;
-    if (!b) return false;
-    soft_enter_block(eng, b->pad);
-    return true;
+    if (b) soft_enter_block(eng, b->pad);
+    return b;
 }
 
 enum cpu_step soft_run_translated(struct engine *eng)
@@ -294,7 +304,9 @@ enum cpu_step soft_run_translated(struct engine *eng)
             break;
         }
         soft_enter_block(eng, (void *)eng->ibt[space][ibt_slot(c->rip)]);
-        run_ungrouped(eng);
+        while (eng->cause == LEAVE_LOOKUP && (eng->link & LINK_UNGROUPED)) {
+            if (!run_ungrouped(eng)) eng->cause = LEAVE_EMULATE;
+        }
         if (eng->cause == LEAVE_ATTEND) return STEP_OK;
         if (eng->cause != LEAVE_LOOKUP) break;
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {

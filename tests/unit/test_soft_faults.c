@@ -20,6 +20,7 @@ enum { CODE = 0x100000, HANDLERS = 0x20000 };
 static const struct soft_options ways[] = {
     { .is_interpreted = true },
     { .is_interpreted = false },
+    { .is_ungrouped = true },
     { .is_verified = true },
 };
 
@@ -130,6 +131,34 @@ static void a_page_fault_of_a_group_is_the_members(void **state)
 
     (void)state;
     expect_fault(code, sizeof(code), &f, check_group);
+}
+
+/* Entry of 2 MiB page 2, whose D flag is bit 6. */
+static void check_clean(struct soft_rig *r)
+{
+    assert_int_equal(r->c->cr2, 0x100000000);
+    assert_int_equal(get64(r, RIG_TABLES + 0x2000 + 8 * 2) & 0x60, 0x20);
+}
+
+/* The check of the two stores stands before the load. */
+static void a_page_is_clean_when_the_store_did_not_happen(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf, 0x00, 0x00, 0x40, 0x00, /* mov edi,0x400000 */
+        0x48, 0xbb, 0x00, 0x00, 0x00,
+        0x00, 0x01, 0x00, 0x00, 0x00, /* movabs rbx,0x100000000 */
+        0x8b, 0x07,                   /* mov eax,DWORD PTR [rdi] */
+        0x83, 0xf8, 0x01,             /* cmp eax,0x1 */
+        0x8b, 0x13,                   /* mov edx,DWORD PTR [rbx] */
+        0x89, 0x07,                   /* mov DWORD PTR [rdi],eax */
+        0x89, 0x47, 0x08,             /* mov DWORD PTR [rdi+0x8],eax */
+        0x0f, 0x92, 0xc1,             /* setb cl */
+        0x90,                         /* nop */
+    };
+    const struct fault f = { 14, 20, true, 0 };
+
+    (void)state;
+    expect_fault(code, sizeof(code), &f, check_clean);
 }
 
 static void check_crossing(struct soft_rig *r)
@@ -391,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_fault_names_its_instruction),
         cmocka_unit_test(a_page_fault_of_a_group_is_the_members),
+        cmocka_unit_test(a_page_is_clean_when_the_store_did_not_happen),
         cmocka_unit_test(a_store_across_pages_faults_before_its_first_byte),
         cmocka_unit_test(a_division_by_zero_is_precise),
         cmocka_unit_test(a_misaligned_sse_operand_is_a_protection_fault),

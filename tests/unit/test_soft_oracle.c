@@ -265,11 +265,10 @@ static uint64_t first_seed(void)
     return s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL) * 2654435761u | 1;
 }
 
-static void run_streams(unsigned bits, bool has_vector, bool is_verified,
-                        double limit)
+static void run_streams(unsigned bits, bool has_vector,
+                        const struct soft_options *o, double limit)
 {
-    struct soft_options o = { .is_verified = is_verified };
-    struct soft_rig *r = rig_new(&o);
+    struct soft_rig *r = rig_new(o);
     static struct gen g;
     static struct start s;
     double end = seconds() + limit;
@@ -296,34 +295,43 @@ static void run_streams(unsigned bits, bool has_vector, bool is_verified,
     rig_free(r);
 }
 
+static const struct soft_options plain, ungrouped = { .is_ungrouped = true },
+                                        verified = { .is_verified = true };
+
 static void integer_streams_agree_with_the_host(void **state)
 {
     (void)state;
-    run_streams(64, false, false, time_share(0.2));
+    run_streams(64, false, &plain, time_share(0.2));
 }
 
 static void vector_streams_agree_with_the_host(void **state)
 {
     (void)state;
-    run_streams(64, true, false, time_share(0.3));
+    run_streams(64, true, &plain, time_share(0.2));
+}
+
+static void streams_without_groups_agree_with_the_host(void **state)
+{
+    (void)state;
+    run_streams(64, true, &ungrouped, time_share(0.1));
 }
 
 static void translated_64_bit_streams_agree_with_the_emulator(void **state)
 {
     (void)state;
-    run_streams(64, true, true, time_share(0.2));
+    run_streams(64, true, &verified, time_share(0.2));
 }
 
 static void translated_32_bit_streams_agree_with_the_emulator(void **state)
 {
     (void)state;
-    run_streams(32, true, true, time_share(0.2));
+    run_streams(32, true, &verified, time_share(0.2));
 }
 
 static void translated_16_bit_streams_agree_with_the_emulator(void **state)
 {
     (void)state;
-    run_streams(16, true, true, time_share(0.1));
+    run_streams(16, true, &verified, time_share(0.1));
 }
 
 int main(void)
@@ -331,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integer_streams_agree_with_the_host),
         cmocka_unit_test(vector_streams_agree_with_the_host),
+        cmocka_unit_test(streams_without_groups_agree_with_the_host),
         cmocka_unit_test(translated_64_bit_streams_agree_with_the_emulator),
         cmocka_unit_test(translated_32_bit_streams_agree_with_the_emulator),
         cmocka_unit_test(translated_16_bit_streams_agree_with_the_emulator),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "core/soft/engine.h"
 #include "tests/unit/support/soft_rig.h"
 
 enum { CODE = 0x100000 };
@@ -16,6 +17,7 @@ enum { CODE = 0x100000 };
 static const struct soft_options ways[] = {
     { .is_interpreted = true },
     { .is_interpreted = false },
+    { .is_ungrouped = true },
     { .is_verified = true },
 };
 
@@ -202,6 +204,55 @@ static void code_that_changes_itself_is_seen(void **state)
     run_each_way(64, code, sizeof(code), check_modified);
 }
 
+static void check_straddle(struct soft_rig *r)
+{
+    assert_int_equal(r->c->gpr[REG_BX], 100000ull * 100001);
+    assert_int_equal(r->c->gpr[REG_SP], 0x301020);
+}
+
+static const uint8_t straddle[] = {
+    0xbc, 0x20, 0x10, 0x30, 0x00, /* mov esp,0x301020 */
+    0xb9, 0xa0, 0x86, 0x01, 0x00, /* mov ecx,0x186a0 */
+    0x31, 0xdb,                   /* xor ebx,ebx */
+    0x48, 0x83, 0xec, 0x40,       /* sub rsp,0x40 */
+    0x48, 0x89, 0x0c, 0x24,       /* mov QWORD PTR [rsp],rcx */
+    0x48, 0x89, 0x4c, 0x24, 0x08, /* mov QWORD PTR [rsp+0x8],rcx */
+    0x48, 0x89, 0x4c, 0x24, 0x38, /* mov QWORD PTR [rsp+0x38],rcx */
+    0x48, 0x03, 0x1c, 0x24,       /* add rbx,QWORD PTR [rsp] */
+    0x48, 0x03, 0x5c, 0x24, 0x38, /* add rbx,QWORD PTR [rsp+0x38] */
+    0xe8, 0x0c, 0x00, 0x00, 0x00, /* call 38 */
+    0x48, 0x83, 0xc4, 0x40,       /* add rsp,0x40 */
+    0xff, 0xc9,                   /* dec ecx */
+    0x75, 0xd8,                   /* jne c */
+    0xe6, 0xf4,                   /* out 0xf4,al */
+    0xeb, 0xfe,                   /* jmp 36 */
+    0x51,                         /* push rcx */
+    0x5a,                         /* pop rdx */
+    0xc3,                         /* ret */
+};
+
+static void a_frame_across_pages_works(void **state)
+{
+    (void)state;
+    run_each_way(64, straddle, sizeof(straddle), check_straddle);
+}
+
+/* Its group's checks fail each time round: that must stay inside. */
+static void a_frame_across_pages_does_not_leave_translated_code(void **state)
+{
+    struct soft_options o = { .is_interpreted = false };
+    struct soft_rig *r = rig_new(&o);
+
+    (void)state;
+    rig_put(r, CODE, straddle, sizeof(straddle));
+    rig_mode(r, 64, CODE);
+    assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+    check_straddle(r);
+    assert_in_range(r->eng->stat.entries, 1, 100);
+    assert_in_range(r->eng->stat.emulated, 0, 100);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +262,8 @@ int main(void)
         cmocka_unit_test(memory_across_pages_and_devices_is_reached),
         cmocka_unit_test(recursive_calls_return),
         cmocka_unit_test(code_that_changes_itself_is_seen),
+        cmocka_unit_test(a_frame_across_pages_works),
+        cmocka_unit_test(a_frame_across_pages_does_not_leave_translated_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
