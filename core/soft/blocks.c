@@ -137,6 +137,11 @@ static void drop_locked(struct code_cache *c, struct block *b)
         set_rel32(c, l->at, l->stub);
     }
     b->links = NULL;
+    if (b->has_loop) {
+        for (unsigned i = 0; i < c->soft->engine_count; i++) {
+            atomic_store(&c->soft->engines[i]->attn, 1);
+        }
+    }
     for (int i = 0; i < 2; i++) {
         struct code_page *p = b->page[i];
         if (!p || (i == 1 && p == b->page[0])) continue;

@@ -60,6 +60,9 @@ struct block {
     uint32_t live_out;      /* flags that may be used afterwards */
     uint8_t verified;       /* verify=on: times compared */
     bool is_dead;
+    bool has_loop;      /* may go round without a link */
+    uint16_t loop_from; /* offset of code with swapped registers */
+    uint16_t swaps;     /* there */
 };
 
 /* Host offset of an instruction in its block, guest offset. */
@@ -98,6 +101,7 @@ struct code_cache {
     struct block *hash[CODE_HASH];
     _Atomic(struct code_page *) page_hash[PAGE_HASH];
 
+    struct soft_vm *soft;
     struct translator *translator;
     struct {
         uint64_t blocks, insns, guest_bytes, host_bytes, cold_bytes, flushes,

@@ -173,6 +173,7 @@ struct engine {
     struct flat_segment segment[SEG_COUNT];
     struct cpu cpu;            /* at a fixed place by its alignment */
     uint64_t stash[GROUP_MAX]; /* host addresses, within a block */
+    uint64_t loop_limit;       /* of a register, when a page ends */
 
     /* Not used by generated code */
     struct soft_vm *soft;
@@ -220,8 +221,24 @@ struct slow_site {
     uint8_t is_stack;        /* through engine.stack: its space, plus one */
     uint8_t is_group;        /* of several accesses: all or nothing; when it
                               * fails, code 21 bytes behind goes on */
-    uint8_t unused[2];
-} __attribute__((packed)); /* it lies between instructions */
+    uint16_t swaps;          /* see soft_unswap */
+} __attribute__((packed));   /* it lies between instructions */
+
+/*
+ * Guest registers R13, R14, R15 whose value is in the place of another one's
+ * and the reverse: the other's number in bits 3:0, 7:4, 11:8; 15: none.
+ */
+enum { NO_SWAPS = 0xfff };
+
+static inline void soft_unswap(struct cpu *c, unsigned swaps)
+{
+    for (unsigned i = 0; i < 3; i++, swaps >>= 4) {
+        uint64_t v = c->gpr[13 + i];
+        if ((swaps & 15) == 15) continue;
+        c->gpr[13 + i] = c->gpr[swaps & 15];
+        c->gpr[swaps & 15] = v;
+    }
+}
 
 struct soft_vm {
     struct vm *vm;

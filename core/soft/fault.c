@@ -21,6 +21,9 @@ static bool leave_translated(struct engine *eng, struct host_fault *f)
         eng->cpu.gpr[i] = f->gpr[i];
     eng->cpu.gpr[REG_SP] = f->gpr[H_GUEST_SP];
     eng->cpu.gpr[REG_R12] = f->gpr[H_GUEST_R12];
+    if (b->has_loop && pc >= b->pad + b->loop_from) {
+        soft_unswap(&eng->cpu, b->swaps);
+    }
     eng->host_flags = f->flags;
     eng->cpu.rip = code_guest_rip(c, b, pc);
     eng->cause = LEAVE_EMULATE;

@@ -43,6 +43,25 @@ int gpr_in(struct emitter *e, int g, int scratch)
     return scratch;
 }
 
+int32_t home_of(const struct translator *t, int g)
+{
+    return slot_of_gpr(t->regs.home[g]);
+}
+
+int host_in(const struct translator *t, int g)
+{
+    return t->regs.host[g];
+}
+
+int reg_in(struct translator *t, int g, int scratch)
+{
+    int h = host_in(t, g);
+
+    if (h != H_NONE) return h;
+    emit_load(&t->hot, scratch, home_of(t, g));
+    return scratch;
+}
+
 static uint8_t scale_shift(uint8_t scale)
 {
     return scale == 8 ? 3 : scale == 4 ? 2 : scale == 2 ? 1 : 0;
@@ -142,8 +161,8 @@ void emit_ea(struct translator *t, const struct access *a, int to)
         emit_const(e, to, constant_ea(a));
         return;
     }
-    if (a->base >= 0) m.base = gpr_in(e, a->base, S1);
-    if (a->index >= 0) m.index = gpr_in(e, a->index, S2);
+    if (a->base >= 0) m.base = reg_in(t, a->base, S1);
+    if (a->index >= 0) m.index = reg_in(t, a->index, S2);
     emit_lea(e, a->asize == 8, to, m);
     if (a->asize == 2) {
         struct enc movzx = { .map = 1, .op = 0xb7 };
@@ -185,6 +204,8 @@ struct fixup *add_fixup(struct translator *t, enum fixup_kind kind)
     f->rip = t->now ? t->now->rip : t->rip;
     f->has_saved_flags = t->are_flags_saved;
     f->is_group = t->checked_group != NULL;
+    f->is_swapped = t->loop.is_body && !t->loop.is_setup;
+    f->fail_to = t->loop.is_setup ? t->loop.plain : NULL;
     return f;
 }
 
@@ -310,7 +331,7 @@ void emit_checked(struct translator *t, const struct access *a)
 {
     emit_segment(t, a);
     if (a->base == REG_SP && a->index < 0 && a->asize > 2 &&
-        !(t->mode.bits & BM_UNGROUPED) &&
+        !(t->mode.bits & BM_UNGROUPED) && !t->loop.is_setup &&
         !(t->has_stack_group && !t->checked_group)) {
         emit_stack_probe(t, a);
     } else {

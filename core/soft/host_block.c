@@ -128,32 +128,40 @@ static bool skips_poll(const struct translator *t, uint64_t rip)
     return rip > last->rip;
 }
 
+bool emit_block_insn(struct translator *t, struct block *b,
+                     struct guest_insn *n)
+{
+    struct emitter *e = &t->hot;
+    uint8_t *at = e->at;
+    unsigned fixes = t->fix_count;
+
+    add_map(t, b, n);
+    t->are_flags_saved = false;
+    emit_group_checks(t, n);
+    if (emit_insn(t, n)) {
+        if (!keeps_s1(n)) t->in_s1 = -1;
+        return true;
+    }
+    if (e->status == 0) e->at = at;
+    t->fix_count = fixes;
+    return false;
+}
+
 /* The main path. */
 static void emit_body(struct translator *t, struct block *b)
 {
-    struct emitter *e = &t->hot;
     struct guest_insn *n = NULL;
 
     for (unsigned i = 0; i < t->count; i++) {
-        uint8_t *at = e->at;
-        unsigned fixes = t->fix_count;
-
         n = &t->insn[i];
-        add_map(t, b, n);
-        t->are_flags_saved = false;
-        emit_group_checks(t, n);
-        if (emit_insn(t, n)) {
-            if (!keeps_s1(n)) t->in_s1 = -1;
-            b->insn_count++;
-            b->undefined_out = (b->undefined_out & ~n->kill) | n->undefined;
-            t->cache->stat.guest_bytes += n->d.length;
-            continue;
+        if (!emit_block_insn(t, b, n)) {
+            emit_emulate(&t->hot, t->cache, n->rip);
+            t->cache->stat.emulated_ends++;
+            return;
         }
-        if (e->status == 0) e->at = at;
-        t->fix_count = fixes;
-        emit_emulate(e, t->cache, n->rip);
-        t->cache->stat.emulated_ends++;
-        return;
+        b->insn_count++;
+        b->undefined_out = (b->undefined_out & ~n->kill) | n->undefined;
+        t->cache->stat.guest_bytes += n->d.length;
     }
     t->now = NULL;
     if (!is_branch(n)) emit_goto(t, n->next);
@@ -182,22 +190,45 @@ static uint8_t *cold_crossing(struct emitter *e, unsigned bytes)
     return e->at;
 }
 
-/* The block goes on without groups. */
-static void cold_ungrouped(struct translator *t, const struct fixup *f,
-                           uint8_t *crossing)
+/* A patchable jump to rip; flags: LINK_*. */
+static void cold_link(struct translator *t, uint64_t rip, unsigned flags)
 {
     struct emitter *e = &t->cold;
     uint8_t *jump;
 
-    if (crossing) emit_patch(e, crossing, emit_pc(e));
-    if (f->has_saved_flags) cold_restore_flags(e);
     emit_align(e, 4, 1);
     emit_jmp(e, emit_pc(e));
     jump = e->at;
     emit_patch(e, jump, emit_pc(e));
     emit_call(e, t->cache->entry[CODE_EXIT_LINK]);
-    emit64(e, f->rip);
-    emit64(e, (uint64_t)(jump - 4 + e->exec) | LINK_POLLED | LINK_UNGROUPED);
+    emit64(e, rip);
+    emit64(e, (uint64_t)(jump - 4 + e->exec) | flags);
+}
+
+/* The block goes on without groups, a loop in its plain form. */
+static void cold_ungrouped(struct translator *t, const struct fixup *f,
+                           uint8_t *crossing)
+{
+    struct emitter *e = &t->cold;
+
+    if (crossing) emit_patch(e, crossing, emit_pc(e));
+    if (f->has_saved_flags) cold_restore_flags(e);
+    if (f->is_swapped) emit_swaps(t, e);
+    if (f->fail_to) {
+        emit_jmp(e, f->fail_to);
+    } else {
+        cold_link(t, f->rip, LINK_POLLED | LINK_UNGROUPED);
+    }
+}
+
+static void cold_loop_exit(struct translator *t, const struct fixup *f)
+{
+    emit_swaps(t, &t->cold);
+    if (is_link_in_page(t, f->rip)) {
+        cold_link(t, f->rip, skips_poll(t, f->rip) ? LINK_POLLED : 0);
+    } else {
+        emit_cold_table_jump(t, f->rip);
+    }
 }
 
 static void cold_slow(struct translator *t, const struct fixup *f)
@@ -210,6 +241,7 @@ static void cold_slow(struct translator *t, const struct fixup *f)
         .has_saved_flags = f->has_saved_flags,
         .is_stack = f->is_stack ? (uint8_t)(t->space + 1) : 0,
         .is_group = f->is_group,
+        .swaps = f->is_swapped ? loop_swaps(t) : NO_SWAPS,
     };
     uint8_t *crossing = NULL;
 
@@ -228,7 +260,7 @@ static void cold_slow(struct translator *t, const struct fixup *f)
     emit64(e, (uint64_t)site.bytes | (uint64_t)site.is_write << 16 |
                   (uint64_t)site.has_saved_flags << 24 |
                   (uint64_t)site.is_stack << 32 |
-                  (uint64_t)site.is_group << 40);
+                  (uint64_t)site.is_group << 40 | (uint64_t)site.swaps << 48);
     emit_jmp(e, f->back);
     if (f->is_group) cold_ungrouped(t, f, crossing);
 }
@@ -259,6 +291,7 @@ static void emit_cold(struct translator *t)
             emit64(e, (uint64_t)(f->end - 4 + t->hot.exec) |
                           skips_poll(t, f->rip));
             break;
+        case FIX_LOOP_EXIT: cold_loop_exit(t, f); break;
         case FIX_TABLE: emit_cold_table_jump(t, f->rip); break;
         case FIX_ATTEND:
             emit_call(e, c->entry[CODE_EXIT_ATTEND]);
@@ -357,6 +390,8 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     take_crossing(t, next);
     decode_block(t);
     find_live_flags(t);
+    loop_reset_regs(t);
+    plan_loop(t);
     plan_groups(t);
     b->flags_in = t->insn[0].in != 0;
     b->live_out = t->live_out;
@@ -368,6 +403,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     emit_poll(t, b->flags_in);
     b->polled = emit_pc(&t->hot);
     emit_body(t, b);
+    emit_loop_body(t, b);
     b->end = emit_pc(&t->hot);
     emit_cold(t);
     b->lines[0] = t->lines;

@@ -44,7 +44,7 @@ static void emit_indirect_jump(struct translator *t)
     emit_op_rm(&t->hot, 0xff, false, 4, slot);
 }
 
-static bool is_in_page(const struct translator *t, uint64_t rip)
+bool is_link_in_page(const struct translator *t, uint64_t rip)
 {
     uint64_t lin = t->mode.cs_base + rip;
 
@@ -54,7 +54,8 @@ static bool is_in_page(const struct translator *t, uint64_t rip)
 
 static void add_link(struct translator *t, uint64_t rip)
 {
-    struct fixup *f = add_fixup(t, is_in_page(t, rip) ? FIX_LINK : FIX_TABLE);
+    struct fixup *f =
+        add_fixup(t, is_link_in_page(t, rip) ? FIX_LINK : FIX_TABLE);
 
     f->rip = rip;
 }
@@ -72,7 +73,7 @@ static void emit_link_jump(struct translator *t, uint64_t rip)
 
 void emit_goto(struct translator *t, uint64_t rip)
 {
-    if (is_in_page(t, rip)) {
+    if (is_link_in_page(t, rip)) {
         emit_link_jump(t, rip);
     } else {
         emit_table_jump(&t->hot, t->space, rip);
@@ -90,7 +91,11 @@ static bool emit_jcc_insn(struct translator *t, struct guest_insn *n)
 
     emit_align(e, 4, 2);
     emit_jcc(e, n->d.opcode & 15, emit_pc(e));
-    add_link(t, n->target);
+    if (t->loop.is_on) {
+        t->loop.jump = e->at;
+    } else {
+        add_link(t, n->target);
+    }
     emit_goto(t, n->next);
     return true;
 }

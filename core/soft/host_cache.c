@@ -80,6 +80,7 @@ int code_open(struct soft_vm *s, struct err *e)
     c = pool(1, sizeof(*c));
     if (!c) return err_set(e, -ENOMEM, "out of memory");
     s->cache = c;
+    c->soft = s;
     c->bytes = s->options.cache_bytes;
     rc = map_cache(c, e);
     if (rc < 0) goto fail;

@@ -30,7 +30,7 @@ static bool is_full_gpr(const ZydisDecodedOperand *o, int g)
 }
 
 /* Is g after n what it was before plus *by? */
-static bool adds_constant(const struct guest_insn *n, int g, int64_t *by)
+bool adds_constant(const struct guest_insn *n, int g, int64_t *by)
 {
     *by = 0;
     if (!(n->writes >> g & 1)) return true;
@@ -121,7 +121,10 @@ static void add_member(struct plan *p, struct guest_insn *n,
                              .from = from,
                              .end = end,
                              .first = (unsigned)(n - p->t->insn),
-                             .delta = delta };
+                             .delta = delta,
+                             .index_delta =
+                                 a->index >= 0 ? p->delta[a->index] : 0,
+                             .pin = H_NONE };
     }
     if (from < g->from) g->from = from;
     if (end > g->end) g->end = end;
@@ -245,6 +248,7 @@ void plan_groups(struct translator *t)
         bool is_stack = g->a.base == REG_SP && g->a.index < 0;
         bool is_live = t->insn[g->first].in != 0;
 
+        if (t->loop.is_body && loop_hoists(t, g)) continue;
         place_check(t, g, is_stack ? stack_from : 0);
         if (g->members < 2 && (!is_live || g->at == g->first)) {
             forget(t, (int)k);
@@ -263,7 +267,7 @@ void plan_groups(struct translator *t)
 
 /* ---- emission */
 
-static int32_t stash_of(int k)
+int32_t stash_of(int k)
 {
     return (int32_t)(offsetof(struct engine, stash) + 8 * (size_t)k);
 }
@@ -284,7 +288,7 @@ void emit_group_checks(struct translator *t, struct guest_insn *n)
         struct group *g = &t->group[k];
         struct access a = g->a;
 
-        if (g->members == 0 || g->at != i) continue;
+        if (g->members == 0 || g->is_hoisted || g->at != i) continue;
         a.disp = g->from - (a.base >= 0 ? g->at_delta : 0);
         a.bytes = (unsigned)(g->end - g->from);
         t->checked_group = g;
@@ -303,6 +307,10 @@ bool group_access(struct translator *t, bool is_slot, const struct access *a,
 
     if (k < 0) return false;
     g = &t->group[k];
+    if (g->is_hoisted) {
+        *m = hoisted_operand(t, k, a);
+        return true;
+    }
     if (t->in_s1 != k) {
         emit_load(&t->hot, S1, g->is_stack ? delta_of(t) : stash_of(k));
         t->in_s1 = k;

@@ -215,13 +215,13 @@ static int rename_gpr(struct rewrite *r, const ZydisDecodedOperand *o, int g)
                    o->size < 32 || keeps_destination(r->n->d.mnemonic);
     bool is_written = o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     struct borrowed *b;
-    int h = host_of_gpr(g);
+    int h = host_in(r->t, g);
 
     if (h != H_NONE) return h;
     b = borrow(r, g, is_read);
     if (!b) return -1;
     if (is_read && !b->is_read) {
-        emit_load(&r->t->hot, b->h, slot_of_gpr(g));
+        emit_load(&r->t->hot, b->h, home_of(r->t, g));
         b->is_read = true;
     }
     if (is_written) b->is_written = true;
@@ -256,7 +256,7 @@ static bool rename_operands(struct rewrite *r)
         }
         if (o->encoding == ZYDIS_OPERAND_ENCODING_NONE) {
             /* Implicit: only those that keep their host register. */
-            if (!(g & 0x100) && host_of_gpr(g) != g) return false;
+            if (!(g & 0x100) && host_in(r->t, g) != g) return false;
             continue;
         }
         if (r->c.is_vex && !(r->t->mode.bits & BM_CODE64)) r->c.w = 0;
@@ -332,7 +332,7 @@ static void give_back(struct rewrite *r)
 {
     for (unsigned i = 0; i < r->borrowed_count; i++) {
         if (!r->b[i].is_written) continue;
-        emit_store(&r->t->hot, r->b[i].h, slot_of_gpr(r->b[i].g));
+        emit_store(&r->t->hot, r->b[i].h, home_of(r->t, r->b[i].g));
     }
 }
 
@@ -395,16 +395,16 @@ bool emit_lea_insn(struct translator *t, struct guest_insn *n)
 
     access_of(t, n, &n->o[1], &a);
     if (g < 0) return false;
-    to = host_of_gpr(g);
+    to = host_in(t, g);
     if (n->d.operand_width == 16) {
         emit_ea(t, &a, S1);
-        h = gpr_in(e, g, S2);
+        h = reg_in(t, g, S2);
         emit_rr(e, &mov16, S1, h);
-        if (to == H_NONE) emit_store(e, h, slot_of_gpr(g));
+        if (to == H_NONE) emit_store(e, h, home_of(t, g));
         return true;
     }
     if (n->d.operand_width == 32 && a.asize == 8) a.asize = 4;
     emit_ea(t, &a, to == H_NONE ? S1 : to);
-    if (to == H_NONE) emit_store(e, S1, slot_of_gpr(g));
+    if (to == H_NONE) emit_store(e, S1, home_of(t, g));
     return true;
 }

@@ -161,7 +161,7 @@ bool emit_push(struct translator *t, struct guest_insn *n)
     g = guest_gpr(o->reg.value);
     if (g < 0) return false; /* segment register */
     m = emit_stack_access(t, -(int)bytes, bytes, true);
-    emit_store_sized(e, bytes, gpr_in(e, g, S2), m);
+    emit_store_sized(e, bytes, reg_in(t, g, S2), m);
     emit_stack_adjust(t, -(int)bytes);
     return true;
 }
@@ -201,11 +201,11 @@ bool emit_pop(struct translator *t, struct guest_insn *n)
     if (g < 0) return false;
     if (g == REG_SP && bytes == 2) return false;
     m = emit_stack_access(t, 0, bytes, false);
-    h = host_of_gpr(g);
+    h = host_in(t, g);
     if (g != REG_SP) {
         if (h == H_NONE) {
             emit_load_sized(e, bytes, S2, m);
-            emit_store_sized(e, bytes, S2, mem_gs(slot_of_gpr(g)));
+            emit_store_sized(e, bytes, S2, mem_gs(home_of(t, g)));
         } else if (bytes == 2) {
             emit_rm(e, &load16, h, m);
         } else {

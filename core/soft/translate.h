@@ -81,6 +81,32 @@ struct group {
     int64_t at_delta;
     unsigned members; /* 0: not a group */
     bool is_stack;
+    /* Checked once for many rounds of a loop: host_loop.c */
+    bool is_hoisted;
+    int64_t index_delta; /* added to the index before it */
+    int64_t stride;
+    bool base_varies, index_varies;
+    int pin; /* host register that holds its address, or H_NONE */
+};
+
+/* Where guest registers are: host register or H_NONE, number of the slot in
+ * cpu.gpr[]. */
+struct reg_map {
+    int8_t host[16], home[16];
+};
+
+/* A block that is a loop: host_loop.c. */
+struct loop {
+    bool is_on;
+    bool is_setup, is_body; /* being emitted */
+    uint8_t *jump;          /* end of the rel32 that leads to it */
+    const uint8_t *plain;   /* the block's own entry */
+    uint8_t *top;
+    int counter;       /* guest register that ends a run, -1: none */
+    bool is_known[16]; /* registers: changes by step each round */
+    int64_t step[16];
+    uint32_t written;
+    int8_t victim[3]; /* swapped with R13.., -1: none */
 };
 
 /* Out-of-line code to be written when the main path is done. */
@@ -90,6 +116,7 @@ enum fixup_kind {
     FIX_LINK,    /* direct jump within the page, patchable */
     FIX_TABLE,   /* direct jump through the table */
     FIX_ATTEND,
+    FIX_LOOP_EXIT, /* registers swapped back, then as FIX_LINK */
 };
 
 struct fixup {
@@ -103,6 +130,8 @@ struct fixup {
     bool has_saved_flags;
     uint16_t bytes;
     bool is_write, is_stack, is_group;
+    bool is_swapped;        /* in a loop: registers are to be swapped back */
+    const uint8_t *fail_to; /* is_group: where it goes on if not NULL */
 };
 
 struct translator {
@@ -127,6 +156,8 @@ struct translator {
     const struct group *checked_group; /* its check is being emitted */
     bool has_stack_group;
     int in_s1; /* group whose address S1 holds, -1 */
+    struct reg_map regs;
+    struct loop loop;
     struct emitter hot, cold;
     struct fixup fix[BLOCK_FIXUPS];
     unsigned fix_count;
@@ -159,6 +190,10 @@ int32_t slot_of_gpr(int g);
 int host_of_gpr(int g);
 /* The guest register's value: its host register, or loaded into scratch. */
 int gpr_in(struct emitter *e, int g, int scratch);
+/* The same where registers may be swapped (host_loop.c). */
+int32_t home_of(const struct translator *t, int g);
+int host_in(const struct translator *t, int g);
+int reg_in(struct translator *t, int g, int scratch);
 /* Access described by operand o of n. */
 bool access_of(const struct translator *t, const struct guest_insn *n,
                const ZydisDecodedOperand *o, struct access *a);
@@ -189,6 +224,32 @@ void emit_group_checks(struct translator *t, struct guest_insn *n);
 bool group_access(struct translator *t, bool is_slot, const struct access *a,
                   struct mem_form *m);
 
+bool adds_constant(const struct guest_insn *n, int g, int64_t *by);
+int32_t stash_of(int k);
+
+/* ---- host_loop.c */
+
+/* Registers are where they usually are. */
+void loop_reset_regs(struct translator *t);
+/* Can the block be run as a loop? */
+void plan_loop(struct translator *t);
+/* Is the group one to be checked once for many rounds? */
+bool loop_hoists(const struct translator *t, struct group *g);
+/* Operand of its member a, t->now's. */
+struct mem_form hoisted_operand(struct translator *t, int k,
+                                const struct access *a);
+/* The loop's second form, behind the block's main path. */
+void emit_loop_body(struct translator *t, struct block *b);
+void emit_swaps(struct translator *t, struct emitter *e);
+/* Swapped pairs as struct slow_site and struct block hold them. */
+uint16_t loop_swaps(const struct translator *t);
+
+/* ---- host_block.c */
+
+/* One instruction, with what belongs to it. */
+bool emit_block_insn(struct translator *t, struct block *b,
+                     struct guest_insn *n);
+
 /* ---- host_operand.c */
 
 bool emit_generic(struct translator *t, struct guest_insn *n);
@@ -218,6 +279,8 @@ bool emit_leave(struct translator *t, struct guest_insn *n);
 bool emit_branch(struct translator *t, struct guest_insn *n);
 /* To a guest address in another space, through its table. */
 void emit_goto_space(struct translator *t, unsigned space, uint64_t rip);
+/* Can a jump to rip be patched? */
+bool is_link_in_page(const struct translator *t, uint64_t rip);
 /* Unconditional jump to a guest address. */
 void emit_goto(struct translator *t, uint64_t rip);
 void emit_cold_table_jump(struct translator *t, uint64_t rip);

@@ -263,6 +263,7 @@ void soft_enter_block(struct engine *eng, const uint8_t *code)
     soft_enter_code((uint64_t)code, c->rip);
     if (eng->cause == LEAVE_SLOW) {
         const struct slow_site *site = (void *)eng->link;
+        soft_unswap(c, site->swaps);
         if (site->has_saved_flags) {
             uint64_t ax = eng->saved_flags;
             eng->host_flags =

@@ -161,6 +161,85 @@ static void a_page_is_clean_when_the_store_did_not_happen(void **state)
     expect_fault(code, sizeof(code), &f, check_clean);
 }
 
+/* In round 50 of a loop that uses R13 to R15. */
+static void check_round(struct soft_rig *r)
+{
+    uint64_t a = 1000, b = 2000, c = 3000;
+
+    for (int i = 0; i < 50; i++) {
+        a++;
+        b += a;
+        c += b;
+    }
+    assert_int_equal(r->c->gpr[REG_R13], a);
+    assert_int_equal(r->c->gpr[REG_R14], b);
+    assert_int_equal(r->c->gpr[REG_R15], c);
+    assert_int_equal(r->c->gpr[REG_DI], 0x300000 + 8 * 50);
+}
+
+static void a_division_by_zero_in_a_loop_is_precise(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf, 0x00, 0x00, 0x30, 0x00,       /* mov edi,0x300000 */
+        0xb8, 0x01, 0x00, 0x00, 0x00,       /* mov eax,0x1 */
+        0xb9, 0x64, 0x00, 0x00, 0x00,       /* mov ecx,0x64 */
+        0x48, 0x89, 0x04, 0xcf,             /* mov QWORD PTR [rdi+rcx*8],rax */
+        0x48, 0xff, 0xc9,                   /* dec rcx */
+        0x75, 0xf7,                         /* jne f */
+        0x89, 0x8f, 0x90, 0x01, 0x00, 0x00, /* mov DWORD PTR [rdi+0x190],ecx */
+        0x41, 0xbd, 0xe8, 0x03, 0x00, 0x00, /* mov r13d,0x3e8 */
+        0x41, 0xbe, 0xd0, 0x07, 0x00, 0x00, /* mov r14d,0x7d0 */
+        0x41, 0xbf, 0xb8, 0x0b, 0x00, 0x00, /* mov r15d,0xbb8 */
+        0x49, 0xff, 0xc5,                   /* inc r13 */
+        0x4d, 0x01, 0xee,                   /* add r14,r13 */
+        0x4d, 0x01, 0xf7,                   /* add r15,r14 */
+        0xb8, 0x07, 0x00, 0x00, 0x00,       /* mov eax,0x7 */
+        0x31, 0xd2,                         /* xor edx,edx */
+        0x48, 0x83, 0xc7, 0x08,             /* add rdi,0x8 */
+        0x48, 0xf7, 0x37,                   /* div QWORD PTR [rdi] */
+        0x4c, 0x89, 0xbf, 0x00, 0x10, 0x00,
+        0x00, /* mov QWORD PTR [rdi+0x1000],r15 */
+        0x48, 0x81, 0xff, 0x00, 0x04, 0x30,
+        0x00,       /* cmp rdi,0x300400 */
+        0x75, 0xd9, /* jne 30 */
+        0x90,       /* nop */
+    };
+    const struct fault f = { 0, 0x44, false, 0 };
+
+    (void)state;
+    expect_fault(code, sizeof(code), &f, check_round);
+}
+
+static void a_page_fault_in_a_loop_is_precise(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf, 0x00, 0x00, 0x30, 0x00, /* mov edi,0x300000 */
+        0x48, 0x89, 0xf8,             /* mov rax,rdi */
+        0xb9, 0x64, 0x00, 0x00, 0x00, /* mov ecx,0x64 */
+        0x48, 0x89, 0x04, 0xcf,       /* mov QWORD PTR [rdi+rcx*8],rax */
+        0x48, 0xff, 0xc9,             /* dec rcx */
+        0x75, 0xf7,                   /* jne 65 */
+        0xc7, 0x87, 0x94, 0x01, 0x00, 0x00, 0x01,
+        0x00, 0x00, 0x00,                   /* mov DWORD PTR [rdi+0x194],0x1 */
+        0x41, 0xbd, 0xe8, 0x03, 0x00, 0x00, /* mov r13d,0x3e8 */
+        0x41, 0xbe, 0xd0, 0x07, 0x00, 0x00, /* mov r14d,0x7d0 */
+        0x41, 0xbf, 0xb8, 0x0b, 0x00, 0x00, /* mov r15d,0xbb8 */
+        0x49, 0xff, 0xc5,                   /* inc r13 */
+        0x4d, 0x01, 0xee,                   /* add r14,r13 */
+        0x4d, 0x01, 0xf7,                   /* add r15,r14 */
+        0x48, 0x83, 0xc7, 0x08,             /* add rdi,0x8 */
+        0x48, 0x8b, 0x17,                   /* mov rdx,QWORD PTR [rdi] */
+        0x48, 0x8b, 0x02,                   /* mov rax,QWORD PTR [rdx] */
+        0x48, 0x81, 0xff, 0x00, 0x04, 0x30, 0x00, /* cmp rdi,0x300400 */
+        0x75, 0xe4,                               /* jne 8a */
+        0x90,                                     /* nop */
+    };
+    const struct fault f = { 14, 0x9a - 0x58, true, 0 };
+
+    (void)state;
+    expect_fault(code, sizeof(code), &f, check_round);
+}
+
 static void check_crossing(struct soft_rig *r)
 {
     assert_int_equal(r->c->cr2, 0x100000000);
@@ -421,6 +500,8 @@ int main(void)
         cmocka_unit_test(a_page_fault_names_its_instruction),
         cmocka_unit_test(a_page_fault_of_a_group_is_the_members),
         cmocka_unit_test(a_page_is_clean_when_the_store_did_not_happen),
+        cmocka_unit_test(a_division_by_zero_in_a_loop_is_precise),
+        cmocka_unit_test(a_page_fault_in_a_loop_is_precise),
         cmocka_unit_test(a_store_across_pages_faults_before_its_first_byte),
         cmocka_unit_test(a_division_by_zero_is_precise),
         cmocka_unit_test(a_misaligned_sse_operand_is_a_protection_fault),

@@ -455,6 +455,114 @@ static void add_run(struct gen *g)
     if (base == SP) put_mov(g, SP, GEN_STACK - 64);
 }
 
+/* ---- loops */
+
+struct gen_loop {
+    unsigned counter, base, index; /* registers */
+    bool has_index;
+};
+
+static unsigned other_register(struct gen *g, const struct gen_loop *l)
+{
+    unsigned r;
+
+    do {
+        r = pick(g, 16);
+    } while (r == SP || r == l->counter || r == l->base || r == l->index);
+    return r;
+}
+
+/* op [base + index * 2^scale + disp8], reg */
+static void put_loop_access(struct gen *g, const struct gen_loop *l)
+{
+    static const uint8_t ops[] = { 0x89, 0x8b, 0x01, 0x03, 0x33,
+                                   0x3b, 0x88, 0x8a, 0x00, 0x8b };
+    unsigned reg = other_register(g, l), x = l->index;
+    uint8_t op = ops[pick(g, sizeof(ops))];
+
+    put(g,
+        (uint8_t[]){
+            (uint8_t)(0x40 | pick(g, 2) << 3 | (reg >> 3) << 2 |
+                      (l->has_index ? x >> 3 : 0) << 1 | l->base >> 3),
+            op, (uint8_t)(0x44 | (reg & 7) << 3),
+            (uint8_t)((l->has_index ? (x & 7) << 3 : 0x20) | (l->base & 7)),
+            (uint8_t)gen_random(g) },
+        5);
+}
+
+/* op reg, reg */
+static void put_loop_alu(struct gen *g, const struct gen_loop *l)
+{
+    unsigned to = other_register(g, l), from = pick(g, 16);
+
+    put(g,
+        (uint8_t[]){
+            (uint8_t)(0x40 | pick(g, 2) << 3 | (from >> 3) << 2 | to >> 3),
+            (uint8_t)(1 | pick(g, 8) << 3),
+            (uint8_t)(0xc0 | (from & 7) << 3 | (to & 7)) },
+        3);
+}
+
+static void put_step(struct gen *g, unsigned reg, int by)
+{
+    put(g,
+        (uint8_t[]){ (uint8_t)(0x48 | reg >> 3), 0x83,
+                     (uint8_t)(0xc0 | (reg & 7)), (uint8_t)by },
+        4);
+}
+
+static void put_body(struct gen *g, const struct gen_loop *l)
+{
+    unsigned skip = 0;
+
+    for (unsigned i = pick(g, 12) + 1; i > 0; i--) {
+        if (skip == 0 && pick(g, 6) == 0) {
+            /* jcc over what follows */
+            put(g, (uint8_t[]){ (uint8_t)(0x70 | pick(g, 16)), 0 }, 2);
+            skip = g->bytes;
+        }
+        if (pick(g, 2)) {
+            put_loop_access(g, l);
+        } else {
+            put_loop_alu(g, l);
+        }
+        if (skip && pick(g, 2)) {
+            g->code[skip - 1] = (uint8_t)(g->bytes - skip);
+            skip = 0;
+        }
+    }
+    if (skip) g->code[skip - 1] = (uint8_t)(g->bytes - skip);
+}
+
+/* A loop that steps through the data. */
+static void add_loop(struct gen *g)
+{
+    static const int8_t steps[] = { 0, 1, 2, 4, 8, 8, 16, 24, 40, 100, -8, -3 };
+    struct gen_loop l = { .counter = 16, .base = 16, .index = 16 };
+    int by = steps[pick(g, sizeof(steps))];
+    int index_by = steps[pick(g, 5)];
+    unsigned rounds = 1 + pick(g, 60), start;
+
+    l.counter = other_register(g, &l);
+    l.base = other_register(g, &l);
+    l.index = other_register(g, &l);
+    l.has_index = pick(g, 2);
+    put_mov(g, l.base,
+            GEN_DATA + 2048 + pick(g, GEN_DATA_BYTES - 4096 - 60 * 8 - 512));
+    if (by >= 40) rounds = 1 + pick(g, 20);
+    put_mov(g, l.index, pick(g, 256));
+    put_mov(g, l.counter, rounds);
+    start = g->bytes;
+    put_body(g, &l);
+    if (by) put_step(g, l.base, by);
+    if (l.has_index && index_by) put_step(g, l.index, index_by);
+    if (pick(g, 2)) put_body(g, &l);
+    put_step(g, l.counter, -1);
+    put(g, (uint8_t[]){ 0x0f, 0x85 }, 2); /* jnz */
+    start = start - (g->bytes + 4);
+    put(g, &start, 4);
+}
+
 void gen_stream(struct gen *g, unsigned count)
 {
     uint32_t at = GEN_EXIT;
@@ -462,6 +570,7 @@ void gen_stream(struct gen *g, unsigned count)
     g->bytes = 0;
     while (count > 0 && g->bytes < GEN_MAX_BYTES - 256) {
         if (g->bits == 64 && pick(g, 200) == 0) add_run(g);
+        if (g->bits == 64 && pick(g, 100) == 0) add_loop(g);
         if (add_one(g)) count--;
     }
     switch (g->bits) {
