@@ -10,12 +10,19 @@
 #include <sys/stat.h>
 
 #include "block/chain.h"
+#include "block/map.h"
 #include "core/base/size.h"
 
 const struct block_driver *const block_drivers[] = {
     &block_file,
     &block_raw,
+    &block_qcow2,
     &block_luks,
+    &block_vmdk,
+    &block_vdi,
+    &block_vhdx,
+    &block_vpc,
+    &block_qcow1,
     NULL,
 };
 
