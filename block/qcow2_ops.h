@@ -84,4 +84,53 @@ bool qcow2_bitmap_next(const struct qcow2 *s, uint64_t *at,
                        struct qcow2_bitmap *out);
 void qcow2_bitmaps_describe(const struct qcow2 *s, struct info_sink *out);
 
+/* ------------------------------------------- snapshots (qcow2_snapshot.c) */
+
+struct qcow2_snapshot {
+    uint64_t l1_offset;
+    uint32_t l1_entries;
+    char *id, *name; /* owned */
+    uint32_t date_sec, date_nsec;
+    uint64_t vm_clock_ns, vm_state_bytes, disk_bytes;
+    uint64_t icount;      /* UINT64_MAX: none */
+    uint32_t extra_bytes; /* in the file */
+    uint8_t *extra;       /* owned; what lies behind the fields known here */
+};
+struct qcow2_snapshots {
+    struct qcow2_snapshot *v;
+    unsigned count;
+    uint64_t bytes; /* of the table in the file */
+};
+/* The table as it is in the file. */
+int qcow2_snapshots_load(struct qcow2 *s, struct qcow2_snapshots *out,
+                         struct err *e);
+void qcow2_snapshots_free(struct qcow2_snapshots *all);
+
+/* -------------------------------------------- check (qcow2_check.c, repair) */
+
+/* References to the clusters of a file, counted anew. */
+struct qcow2_count {
+    struct qcow2 *s;
+    struct image_check *c;
+    uint64_t clusters; /* of the file, the last may be incomplete */
+    uint16_t *refs;    /* of each, saturating; mapped memory */
+    uint64_t *is_one;  /* bit set of clusters with stored refcount 1 */
+    size_t refs_bytes, is_one_bytes;
+    uint64_t highest;   /* last cluster in use */
+    uint64_t refblock_errors;
+    bool needs_rebuild; /* stored refcounts are not fit for single repairs */
+    uint64_t work_done, work_total;
+};
+void qcow2_check_line(const struct qcow2_count *k, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Count one more reference to each cluster these octets touch. */
+void qcow2_count_range(struct qcow2_count *k, uint64_t offset, uint64_t bytes);
+/* Flags QCOW2_COPIED of the active tables against stored refcounts. */
+int qcow2_check_copied(struct qcow2_count *k);
+/* New refcount table and blocks for what was counted.  Reads as valid before
+ * and after each step. */
+int qcow2_rebuild_refcounts(struct qcow2_count *k);
+/* An L2 table into buf (a cluster); what cannot be read is counted. */
+int qcow2_check_read_l2(struct qcow2_count *k, uint64_t offset, uint8_t *buf);
+
 #endif
