@@ -176,7 +176,8 @@ struct qcow2 {
     uint64_t fresh_from;         /* octet from which the file reads as zeros */
     uint64_t compressed_next;    /* where the next compressed data go, or 0 */
     struct qcow2_ranges freed;   /* tables that pointed there not written */
-    struct qcow2_ranges waiting; /* transfers may still be going on */
+    struct qcow2_ranges written; /* they are; the pin phase is still on */
+    struct qcow2_ranges waiting; /* transfers of the last phase go on */
     struct qcow2_claim *claims;
     bool is_flushing;
     bool is_begun;   /* first write made: dirty, autoclear bits done */
@@ -322,7 +323,7 @@ void qcow2_cache_put_locked(struct qcow2_table *t);
 void qcow2_cache_dirty_locked(struct qcow2_cache *c, struct qcow2_table *t,
                               uint32_t from, uint32_t bytes);
 /* Forget the tables in a range of the file (it was given another use) or all
- * (0, UINT64_MAX), with their changes. */
+ * (0, UINT64_MAX), with their changes.  None of them is pinned. */
 void qcow2_cache_forget_locked(struct qcow2_cache *c, uint64_t offset,
                                uint64_t bytes);
 /* The dirty refcount blocks alone; no fdatasync. */
@@ -358,6 +359,10 @@ int qcow2_refcount_add_locked(struct qcow2 *s, uint64_t cluster,
  * in the file.  May flush to get at freed ones. */
 int qcow2_alloc_locked(struct qcow2 *s, uint64_t clusters, uint64_t *offset,
                        bool *is_fresh);
+/* The first free ones that follow each other, up to that many: how many, or
+ * -errno. */
+int64_t qcow2_alloc_some_locked(struct qcow2 *s, uint64_t clusters,
+                                uint64_t *offset, bool *is_fresh);
 /* Those at a given place, if all of them are free: number taken from there on,
  * maybe 0, or -errno. */
 int64_t qcow2_alloc_at_locked(struct qcow2 *s, uint64_t offset,
@@ -423,6 +428,11 @@ int qcow2_l2_get_locked(struct qcow2 *s, uint64_t offset, bool for_write,
 int qcow2_clear_locked(struct qcow2 *s, uint64_t offset, uint64_t bytes,
                        bool to_zero, bool may_free);
 
+/* Put an entry into a slice; what the old one pointed to, if that is something
+ * else, is freed.  bitmap: only with subclusters. */
+void qcow2_set_entry_locked(struct qcow2 *s, struct qcow2_table *t, uint32_t at,
+                            uint64_t entry, uint64_t bitmap);
+
 /* Nobody else may allocate in these guest octets; waits (releasing the lock)
  * while somebody does. */
 void qcow2_claim_locked(struct qcow2 *s, uint64_t offset, uint64_t bytes,
@@ -439,12 +449,28 @@ int64_t qcow2_compress(unsigned type, void *dst, size_t dst_bytes,
 int qcow2_decompress(unsigned type, void *dst, size_t dst_bytes,
                      const void *src, size_t bytes);
 
+/* Clusters unpacked lately; forget: data at that entry are being replaced. */
+int qcow2_plain_open(struct qcow2 *s);
+void qcow2_plain_close(struct qcow2 *s);
+void qcow2_plain_forget(struct qcow2 *s, uint64_t entry);
+
+/* A part of a scatter list; on the heap if it is long. */
+struct qcow2_slice {
+    struct iovec few[8], *v;
+    int count;
+};
+int qcow2_slice(struct qcow2_slice *p, const struct iovec *iov, int iovcnt,
+                uint64_t skip, uint64_t bytes); /* 0 or -ENOMEM */
+void qcow2_slice_free(struct qcow2_slice *p);
+
 /* ---------------------------------------------------------- node functions */
 
 int qcow2_readv(struct node *n, uint64_t offset, const struct iovec *iov,
                 int iovcnt, size_t bytes);
 int qcow2_writev(struct node *n, uint64_t offset, const struct iovec *iov,
                  int iovcnt, size_t bytes, unsigned flags);
+int qcow2_write_compressed(struct qcow2 *s, uint64_t offset,
+                           const struct iovec *iov, int iovcnt, size_t bytes);
 int qcow2_zero(struct node *n, uint64_t offset, uint64_t bytes, unsigned flags);
 int qcow2_discard(struct node *n, uint64_t offset, uint64_t bytes);
 int qcow2_node_flush(struct node *n);
