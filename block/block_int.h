@@ -177,6 +177,7 @@ struct node {
 extern const struct block_driver *const block_drivers[];
 extern const struct block_driver block_file;
 extern const struct block_driver block_raw;
+extern const struct block_driver block_qcow2;
 extern const struct block_driver block_luks; /* luks_format.c */
 extern const struct block_driver block_overlay;
 extern const struct block_driver block_faulty;    /* tests */
