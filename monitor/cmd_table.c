@@ -22,6 +22,10 @@ const struct command command_table[] = {
     { "eject", "[-f=force] device?:blk {id:str}",
       "take the medium out (-f: even if the guest locked it)", cmd_eject,
       .json = "eject" },
+    { "gdbserver", "[device:str]",
+      "let gdb connect to a device (tcp::1234 unless given, unix:PATH; none: "
+      "end it)",
+      cmd_gdbserver, .has_plain_errors = true },
     { "gpa2hpa", "addr:int",
       "where guest-physical memory is in the host's physical memory",
       cmd_gpa2hpa, .json = NULL },

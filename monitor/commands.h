@@ -30,6 +30,8 @@ command_fn cmd_device_add, cmd_device_del, info_qdm, json_list_properties;
 /* cmd_qom.c */
 command_fn cmd_qom_list, cmd_qom_get, json_qom_list, json_qom_get,
     info_qom_tree;
+/* cmd_gdb.c */
+command_fn cmd_gdbserver;
 /* cmd_qmp.c */
 command_fn json_capabilities, json_commands, json_events, json_version,
     json_line, json_view;

@@ -55,6 +55,7 @@ void options_free(struct options *o)
     free(o->display_opts);
     free(o->vnc);
     free(o->control);
+    free(o->gdb);
     free(o->pidfile);
     free(o->log_file);
     memset(o, 0, sizeof(*o));

@@ -64,6 +64,7 @@ struct options {
     char *display_opts; /* text after the first comma or NULL */
     char *vnc;          /* as given; NULL: no server */
     char *control;      /* control socket of the manager */
+    char *gdb;          /* device gdb connects to; NULL: none */
     char *pidfile;
     char *log_file;
     unsigned log_items; /* enum log_item */

@@ -151,6 +151,13 @@ int option_no_audio(struct options *o, const char *v, struct err *e)
                    "accepted");
 }
 
+/* -s: the device everybody's .gdbinit names. */
+int option_gdb_usual(struct options *o, const char *v, struct err *e)
+{
+    (void)v;
+    return value_text(&o->gdb, "tcp::1234", e);
+}
+
 /* -action reboot=shutdown and the like: -no-reboot and friends, newer. */
 int option_action(struct options *o, const char *v, struct err *e)
 {

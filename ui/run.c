@@ -29,6 +29,7 @@
 #include "core/vm/vm.h"
 #include "hw/devices.h"
 #include "hw/machine.h"
+#include "monitor/gdb.h"
 #include "monitor/monitor.h"
 #include "ui/run_parts.h"
 
@@ -252,6 +253,14 @@ static int open_monitors(struct run *r, struct err *e)
     return rc;
 }
 
+static int open_gdb(struct run *r, struct err *e)
+{
+    if (r->o->gdb == NULL || gdb_server_start(r->vm, r->o->gdb, e) == 0) {
+        return 0;
+    }
+    return err_prefix(e, "-gdb %s", r->o->gdb);
+}
+
 /* ---- signals, background ---- */
 
 static void on_signal(void *arg, unsigned ready)
@@ -348,7 +357,8 @@ static int set_up(struct run *r, struct err *e)
     static int (*const steps[])(struct run * r, struct err * e) = {
         catch_signals,  open_accel,    open_drives,
         open_chardevs,  make_machine,  open_views,
-        start_chardevs, open_monitors, write_pidfile,
+        start_chardevs, open_monitors, open_gdb,
+        write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 
@@ -369,6 +379,7 @@ static void tear_down(struct run *r)
     }
     for (unsigned i = 0; i < OPTIONS_MAX_MONITORS; i++)
         monitor_destroy(r->monitor[i]);
+    if (r->vm != NULL) gdb_server_stop(r->vm);
     run_views_close(&r->views);
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS && r->vm != NULL; i++) {
         if (r->chardev[i] != NULL) chardev_set_front(r->chardev[i], NULL);

@@ -14,6 +14,7 @@
 #include "core/host/firmware.h"
 #include "hw/devices.h"
 #include "hw/machine.h"
+#include "monitor/gdb.h"
 #include "ui/run.h"
 
 /* A file to be read in whole or used as an image.  Special files other than
@@ -128,6 +129,13 @@ static int check_chardevs(const struct options *o, struct err *e)
     return 0;
 }
 
+/* A bad -gdb is known before anything is made. */
+static int check_gdb(const struct options *o, struct err *e)
+{
+    if (o->gdb == NULL || gdb_server_check(o->gdb, e) == 0) return 0;
+    return err_prefix(e, "-gdb %s", o->gdb);
+}
+
 /* Names of model and features; what the accelerator makes of them is its
  * business. */
 static int check_cpu(const struct options *o, struct err *e)
@@ -194,5 +202,6 @@ int run_check(const struct options *o, struct err *e)
     if (rc == 0) rc = check_place("-pidfile", o->pidfile, e);
     if (rc == 0) rc = check_place("-D", o->log_file, e);
     if (rc == 0) rc = check_chardevs(o, e);
+    if (rc == 0) rc = check_gdb(o, e);
     return rc;
 }
