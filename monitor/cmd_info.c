@@ -8,21 +8,42 @@
 
 enum { SCREEN_COLUMNS = 79 };
 
-/* One line, or two where one would not fit a terminal. */
+/* Words of text, continued behind four blanks where a line is full. */
+static void print_wrapped(const char *text, size_t column, FILE *out)
+{
+    while (*text != '\0') {
+        size_t n = strcspn(text, " ");
+
+        if (column + 1 + n > SCREEN_COLUMNS) {
+            fputs("\n    ", out);
+            column = 4;
+        } else {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", (int)n, text);
+        column += n;
+        text += n + (text[n] == ' ');
+    }
+    fputc('\n', out);
+}
+
 void command_print_help(const struct command *p, const char *prefix, FILE *out)
 {
     char head[256] = "";
     FILE *f = fmemopen(head, sizeof(head), "w");
+    size_t n;
 
     if (f == NULL) return;
     fprintf(f, "%s%s", prefix, p->name);
     command_print_params(p, f);
     fclose(f);
-    if (strlen(head) + strlen(p->help) + 5 > SCREEN_COLUMNS) {
-        fprintf(out, "%s\n    -- %s\n", head, p->help);
+    n = strlen(head);
+    if (n + strlen(p->help) + 5 > SCREEN_COLUMNS) {
+        fprintf(out, "%s\n    --", head);
+        print_wrapped(p->help, 6, out);
     } else {
-        fprintf(out, "%s %s-- %s\n", head, strchr(head, ' ') ? "" : " ",
-                p->help);
+        fprintf(out, "%s %s-- %s\n", head, p->params[0] ? "" : " ", p->help);
     }
 }
 

@@ -120,6 +120,39 @@ static void dump_values(FILE *out, const struct source *s, uint64_t at,
     }
 }
 
+/* Text up to a zero octet, as gdb prints it; long text goes on at the next
+ * line. */
+static void dump_strings(FILE *out, const struct source *s, uint64_t at,
+                         uint64_t count)
+{
+    enum { PER_LINE = 60 };
+
+    for (; count > 0 && !is_answer_full(out); count--) {
+        bool has_end = false;
+
+        fprintf(out, "%016llx: \"", (unsigned long long)at);
+        for (unsigned i = 0; i < PER_LINE && !has_end; i++) {
+            uint8_t ch = 0;
+
+            if (source_read(s, at++, &ch, 1) < 0) {
+                fputs("\" Cannot access memory\n", out);
+                return;
+            }
+            has_end = ch == 0;
+            if (ch == '"' || ch == '\\') {
+                fprintf(out, "\\%c", ch);
+            } else if (ch >= 32 && ch < 127) {
+                fputc(ch, out);
+            } else if (ch == '\n') {
+                fputs("\\n", out);
+            } else if (!has_end) {
+                fprintf(out, "\\%03o", ch);
+            }
+        }
+        fprintf(out, "\"%s\n", has_end ? "" : "...");
+    }
+}
+
 /* As many octets of an instruction as can be read, at most 15. */
 static unsigned fetch(const struct source *s, uint64_t at, uint8_t buf[16])
 {
@@ -204,6 +237,7 @@ static void settle_format(struct cmd *c)
     if (f->count == 0) f->count = 1;
     if (f->format == 0) f->format = s->format ? s->format : 'x';
     if (f->size == 0) f->size = s->size ? s->size : 'w';
+    if (f->format == 's') return; /* for this once */
     s->format = f->format;
     if (f->format != 'i') s->size = f->size;
     if (f->format == 'c') f->size = 'b';
@@ -220,6 +254,8 @@ static int dump(struct cmd *c, bool is_linear, struct err *e)
         return err_set(e, -ENODEV, "No CPU");
     if (c->format.format == 'i') {
         dump_insns(c->out, &s, cpu, at, c->format.count);
+    } else if (c->format.format == 's') {
+        dump_strings(c->out, &s, at, c->format.count);
     } else {
         dump_values(c->out, &s, at, c->format.count, c->format.format,
                     size_bytes(c->format.size));

@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 
 #include "block/block.h"
+#include "core/host/chardev.h"
 #include "core/host/input.h"
+#include "core/vm/dev.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
 
@@ -97,6 +99,23 @@ static void try_files(struct completion *k)
     closedir(dp);
 }
 
+static void try_devices(struct completion *k, const struct dev *d,
+                        unsigned depth)
+{
+    for (; d != NULL && depth < 16; d = d->next_sibling) {
+        try_word(k, d->id);
+        try_devices(k, d->first_child, depth + 1);
+    }
+}
+
+static void try_chardevs(struct completion *k)
+{
+    struct chardev *c = NULL;
+
+    while ((c = chardev_next(k->s->vm, c)) != NULL)
+        try_word(k, chardev_name(c));
+}
+
 static void try_registers(struct completion *k)
 {
     char whole[64];
@@ -125,6 +144,15 @@ static void try_type(struct completion *k, enum param_type type)
     case PARAM_BLK: try_drives(k); break;
     case PARAM_KEYS: try_keys(k); break;
     case PARAM_INT: try_registers(k); break;
+    case PARAM_DEV:
+        if (vm_root(k->s->vm) != NULL)
+            try_devices(k, vm_root(k->s->vm)->first_child, 0);
+        break;
+    case PARAM_CHARDEV: try_chardevs(k); break;
+    case PARAM_BOOL:
+        try_word(k, "on");
+        try_word(k, "off");
+        break;
     case PARAM_CMD: try_names(k, command_table); break;
     case PARAM_INFO:
         try_names(k, info_table);
@@ -139,7 +167,7 @@ static void try_type(struct completion *k, enum param_type type)
 static const struct param *param_at(const struct param *p, unsigned index)
 {
     for (; p->type != PARAM_END; p++) {
-        if (p->flag || p->type == PARAM_FMT) continue;
+        if (p->flag || p->type == PARAM_FMT || p->is_json_only) continue;
         if (index-- == 0 || p->type == PARAM_REST) return p;
     }
     return p;
@@ -201,4 +229,30 @@ size_t monitor_complete(struct monitor_session *s, const char *line, size_t at,
     line += lead + name_len;
     complete_argument(&k, c, line + strspn(line, " "));
     return start;
+}
+
+bool monitor_usage(const char *line, char *out, size_t cap)
+{
+    const struct command *c;
+    size_t n;
+    FILE *f;
+
+    line += strspn(line, " ");
+    n = strcspn(line, " /");
+    c = command_find(command_table, line, n);
+    if (c == NULL || line[n] == '\0') return false;
+    if (strcmp(c->name, "info") == 0) {
+        line += n + strspn(line + n, " ");
+        n = strcspn(line, " ");
+        c = command_find(info_table, line, n);
+        if (c == NULL) return false;
+    }
+    f = fmemopen(out, cap, "w");
+    if (f == NULL) return false;
+    fprintf(f, "%s", c->name);
+    command_print_params(c, f);
+    fprintf(f, "  -- %s", c->help);
+    fclose(f);
+    out[cap - 1] = '\0';
+    return true;
 }

@@ -13,21 +13,29 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "core/host/chardev.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
+#include "monitor/filter.h"
+#include "monitor/history.h"
+#include "monitor/pager.h"
 #include "monitor/readline.h"
 
 enum { PENDING_MAX_BYTES = 256 << 10 };
 
 struct monitor {
     struct monitor_session session;
+    struct pager pager;
+    unsigned pieces; /* of the line so far: more than one is typed */
     struct chardev *chardev;
     struct readline *readline;
     struct qmp *qmp; /* JSON: instead of readline */
     bool has_greeted;
+    bool is_terminal; /* a person may sit there */
 };
 
 /* ---- text that may go to a terminal ---- */
@@ -50,7 +58,7 @@ static size_t printable(const unsigned char *p, size_t left)
     return n;
 }
 
-static void filter(char *text, size_t bytes)
+static void clean(char *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes;) {
         size_t n = printable((unsigned char *)text + i, bytes - i);
@@ -97,18 +105,57 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
     command_free(&c);
 }
 
-void monitor_run_locked(struct monitor_session *s, const char *line, FILE *out)
+/* text becomes what f leaves of it. */
+static void apply_filter(const struct filter *f, char **text, size_t *bytes)
+{
+    char *left = NULL;
+    size_t left_bytes = 0;
+    FILE *out = open_memstream(&left, &left_bytes);
+
+    if (out == NULL) return;
+    filter_print(f, *text, *bytes, out);
+    fclose(out);
+    free(*text);
+    *text = left;
+    *bytes = left_bytes;
+}
+
+/* The answer to command, through the filters. */
+static void run_filtered_locked(struct monitor_session *s, const char *command,
+                                const struct filter *f, unsigned filters,
+                                FILE *out)
 {
     char *text = NULL;
     size_t bytes = 0;
-    FILE *f = open_memstream(&text, &bytes);
+    FILE *mem = open_memstream(&text, &bytes);
 
-    if (f == NULL) return;
-    run_locked(s, line, f);
-    fclose(f);
-    filter(text, bytes);
-    fwrite(text, 1, bytes, out);
+    if (mem == NULL) return;
+    run_locked(s, command, mem);
+    fclose(mem);
+    clean(text, bytes);
+    for (unsigned i = 0; i < filters && text != NULL; i++)
+        apply_filter(&f[i], &text, &bytes);
+    if (text != NULL) fwrite(text, 1, bytes, out);
     free(text);
+}
+
+void monitor_run_locked(struct monitor_session *s, const char *line, FILE *out)
+{
+    struct filter f[FILTERS_MAX];
+    struct err e = ERR_INIT;
+    size_t len = 0;
+    int filters = filter_split(line, &len, f, &e);
+    char *command;
+
+    if (filters < 0) {
+        clean(e.text, strlen(e.text));
+        fprintf(out, "%s\n", e.text);
+        return;
+    }
+    command = strndup(line, len);
+    if (command == NULL) return;
+    run_filtered_locked(s, command, f, (unsigned)filters, out);
+    free(command);
 }
 
 void monitor_run(struct monitor_session *s, const char *line, FILE *out)
@@ -142,19 +189,36 @@ static void write_text(struct monitor *m, const char *text, size_t bytes)
     }
 }
 
+static void page_write(void *arg, const char *text, size_t bytes)
+{
+    write_text(arg, text, bytes);
+}
+
+/* Lines of the terminal a person types at; 0: a program, or not known. */
+static unsigned terminal_rows(const struct monitor *m)
+{
+    struct winsize w;
+
+    if (!m->is_terminal || m->pieces < 2) return 0;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) < 0) return 0;
+    return w.ws_row;
+}
+
 static bool run_line(void *arg, const char *line)
 {
     struct monitor *m = arg;
     char *text = NULL;
     size_t bytes = 0;
     FILE *f = open_memstream(&text, &bytes);
+    unsigned rows = terminal_rows(m);
 
+    m->pieces = 0;
     if (f == NULL) return true;
+    if (m->is_terminal) history_add(line);
     monitor_run(&m->session, line, f);
     fclose(f);
-    write_text(m, text, bytes);
-    free(text);
-    return !m->session.is_quitting;
+    return !pager_begin(&m->pager, text, bytes, rows) &&
+           !m->session.is_quitting;
 }
 
 static void offer(void *arg, const char *word)
@@ -167,7 +231,11 @@ static size_t complete(void *arg, struct readline *r, const char *line,
 {
     struct monitor *m = arg;
 
-    return monitor_complete(&m->session, line, at, offer, r);
+    size_t start = monitor_complete(&m->session, line, at, offer, r);
+    char usage[512];
+
+    if (monitor_usage(line, usage, sizeof(usage))) readline_hint(r, usage);
+    return start;
 }
 
 static size_t can_receive(void *arg)
@@ -181,7 +249,22 @@ static void receive(void *arg, const uint8_t *buf, size_t bytes)
 {
     struct monitor *m = arg;
 
-    readline_input(m->readline, buf, bytes);
+    m->pieces++;
+    while (bytes > 0 && m->pager.text != NULL) {
+        bool is_taken;
+        bool is_waiting = pager_key(&m->pager, *buf, &is_taken);
+
+        if (!is_waiting) readline_show_prompt(m->readline);
+        if (is_taken) m->pieces = 0;
+        buf += is_taken;
+        bytes -= is_taken;
+    }
+    /* Octets of one piece that page are for the pager as well. */
+    while (bytes > 0 && m->pager.text == NULL) {
+        readline_input(m->readline, buf++, 1);
+        bytes--;
+    }
+    if (bytes > 0) receive(arg, buf, bytes);
 }
 
 static void greet(struct monitor *m)
@@ -201,6 +284,8 @@ static void opened(void *arg, bool is_open)
     struct monitor *m = arg;
 
     readline_clear(m->readline);
+    pager_end(&m->pager);
+    m->pieces = 0;
     if (is_open && !chardev_is_mux(m->chardev)) greet(m);
 }
 
@@ -216,6 +301,14 @@ static void focus(void *arg, bool has_focus)
     } else {
         readline_show_prompt(m->readline);
     }
+}
+
+/* A spec without "mon:". */
+static const char *chardev_kind_spec(const struct chardev *c)
+{
+    const char *spec = chardev_spec(c);
+
+    return strncmp(spec, "mon:", 4) == 0 ? spec + 4 : spec;
 }
 
 int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
@@ -238,6 +331,10 @@ int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
     }
     m->session.vm = vm;
     m->session.readline = m->readline;
+    m->pager = (struct pager){ .write = page_write, .arg = m };
+    m->is_terminal = strncmp(chardev_kind_spec(c), "stdio", 5) == 0 &&
+                     isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (m->is_terminal) history_load(m->readline);
     m->chardev = c;
     chardev_set_monitor(c, &front);
     if (!chardev_is_mux(c) && chardev_is_open(c)) greet(m);
@@ -301,6 +398,7 @@ void monitor_destroy(struct monitor *m)
     if (m == NULL) return;
     qmp_close(m->qmp);
     chardev_set_monitor(m->chardev, NULL);
+    pager_end(&m->pager);
     readline_free(m->readline);
     free(m);
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_BYTES = 4096, HISTORY_LINES = 64, OFFERS = 256 };
+enum { LINE_BYTES = 4096, HISTORY_LINES = 500, OFFERS = 256, HINT_BYTES = 512 };
 #define CTRL(c) ((c)&31)
 
 enum state { PLAIN, ESCAPE, CSI, SS3 };
@@ -23,6 +23,7 @@ struct readline {
     char *typed; /* what stood there before history was looked through */
     char *offer[OFFERS];
     unsigned offer_count;
+    char hint[HINT_BYTES];
 };
 
 struct readline *readline_new(const struct readline_ops *ops,
@@ -151,21 +152,21 @@ static void replace(struct readline *r, const char *text)
 
 /* ---- history ---- */
 
-static void remember(struct readline *r)
+void readline_remember(struct readline *r, const char *line)
 {
-    r->line[r->len] = '\0';
-    if (r->len > 0 &&
-        (r->history_count == 0 ||
-         strcmp(r->history[r->history_count - 1], r->line) != 0)) {
-        char *copy = strdup(r->line);
+    char *copy;
 
-        if (copy != NULL && r->history_count == HISTORY_LINES) {
+    if (line[0] != '\0' &&
+        (r->history_count == 0 ||
+         strcmp(r->history[r->history_count - 1], line) != 0) &&
+        (copy = strdup(line)) != NULL) {
+        if (r->history_count == HISTORY_LINES) {
             free(r->history[0]);
             memmove(r->history, r->history + 1,
                     (HISTORY_LINES - 1) * sizeof(r->history[0]));
             r->history_count--;
         }
-        if (copy != NULL) r->history[r->history_count++] = copy;
+        r->history[r->history_count++] = copy;
     }
     r->history_at = r->history_count;
 }
@@ -204,6 +205,11 @@ void readline_offer(struct readline *r, const char *word)
     if (r->offer_count == OFFERS) return;
     r->offer[r->offer_count] = strdup(word);
     if (r->offer[r->offer_count] != NULL) r->offer_count++;
+}
+
+void readline_hint(struct readline *r, const char *text)
+{
+    snprintf(r->hint, sizeof(r->hint), "%s", text);
 }
 
 static size_t common_prefix(const struct readline *r)
@@ -249,6 +255,7 @@ static void complete(struct readline *r)
 
     if (r->ops.complete == NULL) return;
     drop_offers(r);
+    r->hint[0] = '\0';
     r->line[r->len] = '\0';
     start = r->ops.complete(r->ops.arg, r, r->line, r->at);
     if (r->offer_count > 0 && start <= r->at) {
@@ -262,6 +269,11 @@ static void complete(struct readline *r)
         if (r->offer_count == 1 && r->at == r->len && common > 0 &&
             r->offer[0][common - 1] != '/')
             insert(r, " ", 1);
+    } else if (r->hint[0] != '\0') {
+        puts_(r, "\r\n");
+        puts_(r, r->hint);
+        puts_(r, "\r\n");
+        readline_show_prompt(r);
     }
     drop_offers(r);
 }
@@ -272,7 +284,8 @@ static void finish(struct readline *r)
 {
     char line[LINE_BYTES];
 
-    remember(r);
+    r->line[r->len] = '\0';
+    readline_remember(r, r->line);
     memcpy(line, r->line, r->len + 1);
     readline_clear(r);
     puts_(r, "\r\n");

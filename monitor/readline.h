@@ -33,6 +33,10 @@ void readline_input(struct readline *r, const uint8_t *buf, size_t bytes);
 void readline_show_prompt(struct readline *r); /* and what is typed so far */
 void readline_clear(struct readline *r);       /* forget it */
 void readline_offer(struct readline *r, const char *word);
+/* From complete: shown above the line if no word was offered. */
+void readline_hint(struct readline *r, const char *text);
+/* Add a line to the history. */
+void readline_remember(struct readline *r, const char *line);
 /* i-th line of the history, oldest first; NULL at the end. */
 const char *readline_history(const struct readline *r, unsigned i);
 

@@ -28,6 +28,7 @@
 #include "core/vm/vm.h"
 #include "monitor/command.h"
 #include "monitor/monitor.h"
+#include "monitor/pager.h"
 
 enum { RAM_BYTES = 2 << 20 };
 
@@ -525,6 +526,89 @@ static void vector_registers_come_from_the_save_area(void **state)
     free(got);
 }
 
+/* ---- filters ---- */
+
+static void an_answer_passes_through_its_filters(void **state)
+{
+    static const struct {
+        const char *line, *want;
+    } rows[] = {
+        { "xp /3xb 0 | grep 0x", "0000000000000000: 0x00 0x00 0x00\n" },
+        { "info status | grep -v paused", "" },
+        { "info status|grep -i PAUSED | grep -c VM", "1\n" },
+        { "info version | grep ^0", "0.1.0 (Orrery)\n" },
+        { "info version | grep ^x", "" },
+        { "info version | grep \"y)$\"", "0.1.0 (Orrery)\n" },
+        { "xp /32xb 0 | head 1 | tail 1",
+          "0000000000000000: 0x00 0x00 0x00 0x00 0x00 0x00 0x00 0x00\n" },
+        { "xp /32xb 0 | tail -n 1",
+          "0000000000000018: 0x00 0x00 0x00 0x00 0x00 0x00 0x00 0x00\n" },
+        { "p/d 6 | 9", "15\n" },
+        { "info name | grep", "grep: text expected\n" },
+        { "info name | grep -q x", "grep: unknown flag -q\n" },
+        { "info name | head many", "number of lines expected\n" },
+        { "info name | head 1 2",
+          "extraneous characters at the end of line\n" },
+    };
+    struct rig *r = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        expect(r, rows[i].line, rows[i].want);
+}
+
+static void keep_text(void *arg, const char *text, size_t bytes)
+{
+    strncat(arg, text, bytes);
+}
+
+static void long_answers_come_by_the_page(void **state)
+{
+    char got[256] = "";
+    struct pager p = { .write = keep_text, .arg = got };
+    bool is_taken;
+
+    (void)state;
+    assert_false(pager_begin(&p, strdup("1\n2\n"), 4, 3));
+    assert_true(pager_begin(&p, strdup("1\n2\n3\n4\n5\n6\n"), 12, 3));
+    assert_true(pager_key(&p, '\r', &is_taken));
+    assert_true(pager_key(&p, ' ', &is_taken) && is_taken);
+    assert_false(pager_key(&p, 'i', &is_taken)); /* the next command's */
+    assert_false(is_taken);
+    assert_string_equal(got, "1\n2\n1\n2\n--More-- (Space, Enter, q)"
+                             "\r\x1b[K3\n--More-- (Space, Enter, q)"
+                             "\r\x1b[K4\n5\n--More-- (Space, Enter, q)"
+                             "\r\x1b[K6\n");
+    assert_true(pager_begin(&p, strdup("1\n2\n3\n"), 6, 3));
+    assert_false(pager_key(&p, 'q', &is_taken));
+    assert_true(is_taken && p.text == NULL);
+}
+
+static void strings_are_shown_as_text(void **state)
+{
+    struct rig *r = *state;
+
+    memcpy(r->ram->host + 0x700, "say \"hi\"\n\x01\\\0next", 16);
+    expect(r, "xp /2s 0x700",
+           "0000000000000700: \"say \\\"hi\\\"\\n\\001\\\\\"\n"
+           "000000000000070c: \"next\"\n");
+}
+
+static void help_fits_a_terminal(void **state)
+{
+    static const char *const lines[] = { "help", "info", "help info" };
+    struct rig *r = *state;
+
+    for (unsigned i = 0; i < 3; i++) {
+        char *got = answer(r, lines[i]), *rest;
+
+        for (char *l = strtok_r(got, "\n", &rest); l != NULL;
+             l = strtok_r(NULL, "\n", &rest)) {
+            if (strlen(l) > 79) fail_msg("%zu columns: %s", strlen(l), l);
+        }
+        free(got);
+    }
+}
+
 /* ---- text from outside ---- */
 
 static void answers_hold_no_control_characters(void **state)
@@ -674,7 +758,8 @@ static void words_are_completed_by_what_is_declared(void **state)
     assert_int_equal(drive_add(t, "ide1-cd0", true, true, NULL, &d, &e), 0);
     assert_int_equal(drive_add(t, "floppy0", true, false, NULL, &d, &e), 0);
     vm_set_service(r->vm, "drives", t);
-    expect_words(r, "system_", 0, "system_powerdown system_reset system_wakeup ");
+    expect_words(r, "system_", 0,
+                 "system_powerdown system_reset system_wakeup ");
     expect_words(r, "cont", 0, "cont ");
     expect_words(r, "info sta", 5, "status ");
     expect_words(r, "help scr", 5, "screendump ");
@@ -764,6 +849,10 @@ int main(void)
         TEST(status_follows_stop_and_cont),
         TEST(registers_are_laid_out_as_qemus_in_long_mode),
         TEST(vector_registers_come_from_the_save_area),
+        TEST(an_answer_passes_through_its_filters),
+        TEST(long_answers_come_by_the_page),
+        TEST(strings_are_shown_as_text),
+        TEST(help_fits_a_terminal),
         TEST(answers_hold_no_control_characters),
         TEST(every_record_has_readable_parameters),
         TEST(parameters_are_taken_apart),
