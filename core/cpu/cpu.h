@@ -247,6 +247,7 @@ struct cpu {
     uint8_t exc_vector;
     bool exc_has_error;
     uint32_t exc_error;
+    uint8_t debug_hits; /* breakpoints met by the instruction being emulated */
     struct cpu_native *native; /* stubs of vector instructions (native.h) */
 
     uint8_t xsave[CPU_XSAVE_BYTES] __attribute__((aligned(64)));
@@ -259,6 +260,13 @@ static inline unsigned cpu_cpl(const struct cpu *c)
     if (c->rflags & FLAG_VM) return 3;
     return SEG_ATTR_DPL(c->seg[SEG_SS].attr);
 }
+
+/* Debug register n as SDM volume 3B 17.2.4 reads it: what it breaks on, and
+ * the watched bytes. */
+enum { BREAK_EXEC, BREAK_WRITE, BREAK_IO, BREAK_ACCESS, BREAK_NONE };
+unsigned cpu_break_kind(const struct cpu *c, unsigned n);
+uint64_t cpu_break_range(const struct cpu *c, unsigned n, unsigned *bytes);
+#define DR7_ENABLES 0xffu
 
 static inline bool cpu_is_long(const struct cpu *c)
 {

@@ -261,6 +261,15 @@ void soft_interrupt(struct cpu *c, struct insn *i, unsigned vector);
 /* ---- modes (control.c, msr.c) */
 
 void mode_changed(struct cpu *c);
+/* breakpoint.c; to be called while DR7 enables anything */
+void check_breakpoints(struct cpu *c); /* of rip; throws #DB */
+void note_data_access(struct cpu *c, uint64_t lin, unsigned bytes,
+                      unsigned access);
+void note_io_access(struct cpu *c, unsigned port, unsigned bytes);
+static inline bool has_breakpoints(const struct cpu *c)
+{
+    return c->dr[7] & DR7_ENABLES;
+}
 void control_read(struct cpu *c, const struct insn *i);
 void control_write(struct cpu *c, struct insn *i);
 void debug_read(struct cpu *c, const struct insn *i);

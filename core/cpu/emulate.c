@@ -103,21 +103,6 @@ static void execute(struct cpu *c, struct insn *i)
     }
 }
 
-/* An enabled instruction breakpoint at rip: SDM volume 3B 17.2.4. */
-static void check_breakpoints(struct cpu *c)
-{
-    uint64_t lin = c->rip;
-    if (!cpu_is_code64(c)) lin = (uint32_t)(lin + c->seg[SEG_CS].base);
-    for (unsigned n = 0; n < 4; n++) {
-        bool is_on = c->dr[7] >> 2 * n & 3;
-        unsigned kind = c->dr[7] >> (16 + 4 * n) & 3;
-        if (is_on && kind == 0 && c->dr[n] == lin) {
-            c->dr[6] |= 1u << n;
-            cpu_throw(c, EXC_DB);
-        }
-    }
-}
-
 /* An exception that a snapshot (of KVM) holds between fault and delivery. */
 static enum cpu_step deliver_pending(struct cpu *c)
 {
@@ -127,14 +112,30 @@ static enum cpu_step deliver_pending(struct cpu *c)
                                  c->pending_error);
 }
 
+/* Traps after an instruction; single: the CPU's TF was set before it.  A
+ * string instruction that will go on has RF set in the pushed image (SDM
+ * volume 3B 17.3.1.1). */
+static enum cpu_step trap(struct cpu *c, const struct insn *i, bool is_single,
+                          bool is_partial)
+{
+    c->dr[6] |= c->debug_hits | (is_single ? 1u << 14 : 0); /* BS */
+    c->debug_hits = 0;
+    c->activity = CPU_ACTIVE;
+    if (is_partial && i->rep) c->rflags |= FLAG_RF;
+    return cpu_deliver_exception(c, EXC_DB, false, 0);
+}
+
 static enum cpu_step emulate(struct cpu *c, void *unused)
 {
     (void)unused;
     struct insn i;
     if (c->has_pending_exception) return deliver_pending(c);
-    bool has_trap = c->rflags & FLAG_TF;
-    if ((c->dr[7] & 0xff) && !(c->rflags & FLAG_RF)) check_breakpoints(c);
+    bool is_single = c->rflags & FLAG_TF;
+    /* MOV SS holds back its own traps: 6.8.3 */
+    if (!c->has_intr_shadow) c->debug_hits = 0;
+    if (has_breakpoints(c) && !(c->rflags & FLAG_RF)) check_breakpoints(c);
     fetch(c, &i);
+    uint64_t from = c->rip;
     execute(c, &i);
     c->rip = i.next;
     if (c->has_intr_shadow != i.shadows) {
@@ -142,10 +143,9 @@ static enum cpu_step emulate(struct cpu *c, void *unused)
         mode_changed(c);
     }
     if (!i.keeps_rf) c->rflags &= ~(uint64_t)FLAG_RF;
-    if (has_trap && !i.no_trap) {
-        c->dr[6] |= 1u << 14; /* BS */
-        c->activity = CPU_ACTIVE;
-        return cpu_deliver_exception(c, EXC_DB, false, 0);
+    is_single = is_single && !i.no_trap;
+    if (is_single || (c->debug_hits && !i.shadows)) {
+        return trap(c, &i, is_single, c->rip == from);
     }
     if (c->activity == CPU_SHUTDOWN) return STEP_SHUTDOWN;
     return c->activity == CPU_HALTED ? STEP_HALT : STEP_OK;

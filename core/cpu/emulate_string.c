@@ -37,6 +37,7 @@ void emulate_io(struct cpu *c, struct insn *i)
     unsigned bytes = !(i->op & 1) ? 1 : i->osize == 2 ? 2 : 4;
     unsigned port = i->op & 8 ? c->gpr[REG_DX] & 0xffff : (unsigned)i->imm;
     check_io(c, port, bytes);
+    if (has_breakpoints(c)) note_io_access(c, port, bytes);
     if (i->op & 2) {
         c->ops->out(c, port, bytes, (uint32_t)reg_get(c, REG_AX, bytes));
     } else {
@@ -79,9 +80,10 @@ static uint64_t chunk_elements(const struct cpu *c, const struct string *s,
 static uint64_t open_chunk(struct cpu *c, const struct insn *i,
                            struct string *s)
 {
-    bool is_aligned_only = (c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) &&
-                           cpu_cpl(c) == 3;
-    bool is_slow = s->is_single || s->step < 0 || is_aligned_only;
+    bool is_aligned_only =
+        (c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) && cpu_cpl(c) == 3;
+    bool is_slow =
+        s->is_single || s->step < 0 || is_aligned_only || has_breakpoints(c);
     uint64_t n = is_slow ? 1 : s->count, m;
     if (s->has_src) {
         uint64_t off = c->gpr[REG_SI] & s->mask;
@@ -238,11 +240,14 @@ static void open_string(struct cpu *c, const struct insn *i, struct string *s)
 {
     unsigned op = i->op & 0xfe;
     s->bytes = i->op & 1 ? i->osize : 1;
+    s->mask = size_mask(i->asize);
     if (op == 0x6c || op == 0x6e) {
         if (s->bytes == 8) s->bytes = 4;
         check_io(c, c->gpr[REG_DX] & 0xffff, s->bytes);
+        if (has_breakpoints(c) && (!i->rep || (c->gpr[REG_CX] & s->mask))) {
+            note_io_access(c, c->gpr[REG_DX] & 0xffff, s->bytes);
+        }
     }
-    s->mask = size_mask(i->asize);
     s->step = c->rflags & FLAG_DF ? -(int64_t)s->bytes : (int64_t)s->bytes;
     s->has_src = op == 0x6e || op == 0xa4 || op == 0xa6 || op == 0xac;
     s->has_dst = op != 0x6e && op != 0xac;
@@ -279,7 +284,7 @@ void emulate_string(struct cpu *c, struct insn *i)
         s.count -= n;
         if (i->rep) reg_set(c, REG_CX, i->asize, s.count);
         if (stop) return;
-        if (s.count && (c->rflags & FLAG_TF)) {
+        if (s.count && ((c->rflags & FLAG_TF) || c->debug_hits)) {
             i->next = c->rip;
             return;
         }

@@ -158,6 +158,7 @@ uint64_t seg_check(struct cpu *c, const struct cpu_segment *s, unsigned seg,
         lin = (uint32_t)(s->base + off);
     }
     check_alignment(c, lin, bytes);
+    if (has_breakpoints(c)) note_data_access(c, lin, bytes, access);
     return lin;
 }
 

@@ -68,12 +68,21 @@ uint64_t soft_tsc(const struct engine *eng)
     return __builtin_ia32_rdtsc() + eng->tsc_offset;
 }
 
+/* Breakpoints on data are watched ranges, those on I/O met in emulation. */
+static bool has_code_breakpoint(const struct cpu *c)
+{
+    for (unsigned n = 0; n < 4; n++) {
+        if (cpu_break_kind(c, n) == BREAK_EXEC) return true;
+    }
+    return false;
+}
+
 static bool must_emulate(const struct engine *eng)
 {
     const struct cpu *c = &eng->cpu;
 
     return eng->soft->options.is_interpreted || c->has_intr_shadow ||
-           (c->rflags & FLAG_TF) || (c->dr[7] & 0xff) ||
+           (c->rflags & FLAG_TF) || ((c->dr[7] & DR7_ENABLES) && has_code_breakpoint(c)) ||
            ((c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) && cpu_cpl(c) == 3);
 }
 

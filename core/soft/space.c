@@ -62,6 +62,32 @@ static uint32_t fpu_bits(const struct cpu *c)
     return bits;
 }
 
+/* The guest's data breakpoints become watched ranges: accesses to them are
+ * emulated, and the emulator finds what they hit. */
+static void update_watches(struct engine *eng)
+{
+    const struct cpu *c = &eng->cpu;
+    bool is_same = true;
+
+    for (unsigned n = 0; n < 4; n++) {
+        is_same &= eng->watched_dr[n] == c->dr[n];
+    }
+    if (is_same && eng->watched_dr7 == c->dr[7]) return;
+    eng->watched_dr7 = c->dr[7];
+    if (eng->watch_count) soft_watch_clear(eng, 0xf);
+    for (unsigned n = 0; n < 4; n++) {
+        unsigned kind = cpu_break_kind(c, n), bytes;
+        uint64_t lin = cpu_break_range(c, n, &bytes);
+
+        eng->watched_dr[n] = c->dr[n];
+        if (kind == BREAK_WRITE) {
+            soft_watch_add(eng, lin, bytes, ACC_WRITE, n);
+        } else if (kind == BREAK_ACCESS) {
+            soft_watch_add(eng, lin, bytes, ACC_READ | ACC_WRITE, n);
+        }
+    }
+}
+
 void soft_update_mode(struct engine *eng)
 {
     const struct cpu *c = &eng->cpu;
@@ -69,6 +95,7 @@ void soft_update_mode(struct engine *eng)
     bool is_real = !(c->cr0 & CR0_PE) || (c->rflags & FLAG_VM);
     uint32_t bits = fpu_bits(c);
 
+    update_watches(eng);
     bits |= soft_space(c, 0) << BM_SPACE_SHIFT;
     if (c->rflags & FLAG_DF) bits |= BM_DF;
     if (cpu_cpl(c) == 0) bits |= BM_CPL0;

@@ -81,8 +81,9 @@ void soft_watch_note(struct engine *eng, uint64_t lin, unsigned bytes,
         if (!(w->access & access) || w->first > last || w->last < lin) {
             continue;
         }
+        if (w->owner != WATCH_DEBUGGER) continue; /* core/cpu sees its own */
         eng->watch_hits |= 1u << w->owner;
-        if (w->owner == WATCH_DEBUGGER) eng->watch_at = w->first;
+        eng->watch_at = w->first;
     }
 }
 
