@@ -14,13 +14,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { SECTOR = 512 };
 #define LOG_MAGIC UINT64_C(0x6a736677736872)
-enum { LOG_VERSION = 1, LOG_FLUSH = 1, LOG_DISCARD = 4 };
+enum { LOG_VERSION = 1, LOG_FLUSH = 1, LOG_DISCARD = 4, LOG_MARK = 8 };
 
 struct log_super {
     uint64_t magic, version, nr_entries;
@@ -171,14 +172,24 @@ static int logwrites_status(struct node *n, uint64_t offset, uint64_t bytes,
     return node_status(n->child, offset, bytes, out);
 }
 
-/* The format has no record for a new length: a reader takes the furthest
- * write as the end. */
+/* The format has no record for a new length; a mark with a text stands for
+ * it. */
 static int logwrites_truncate(struct node *n, uint64_t size_bytes,
                               const char *how, bool may_shrink, struct err *e)
 {
-    int rc = node_truncate(n->child, size_bytes, how, may_shrink, e);
+    const struct log_entry entry = { 0, 0, LOG_MARK, SECTOR };
+    struct logwrites *l = n->s;
+    char text[SECTOR] = { 0 };
+    int rc;
 
+    pthread_mutex_lock(&l->lock);
+    rc = node_truncate(n->child, size_bytes, how, may_shrink, e);
     n->size_bytes = n->child->size_bytes;
+    snprintf(text, sizeof(text), "truncate %llu",
+             (unsigned long long)size_bytes);
+    if (rc == 0 && put_entry(l, &entry, text) < 0)
+        rc = err_set(e, -EIO, "the log cannot be written");
+    pthread_mutex_unlock(&l->lock);
     return rc;
 }
 
