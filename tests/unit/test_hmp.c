@@ -29,181 +29,73 @@
 #include "monitor/command.h"
 #include "monitor/monitor.h"
 #include "monitor/pager.h"
-
-enum { RAM_BYTES = 2 << 20 };
-
-struct rig {
-    struct vm_config cfg;
-    struct loop *loop;
-    struct vm *vm;
-    struct mem_region *ram;
-    struct cpu *cpu;
-    struct monitor_session s;
-};
-
-/* ---- a VM whose one CPU does nothing ---- */
-
-static void *phys_ptr(struct cpu *c, uint64_t gpa)
-{
-    return gpa < RAM_BYTES ? vm_ram(c->vcpu->vm)->host + gpa : NULL;
-}
-
-static const struct cpu_ops fake_cpu_ops = { .phys_ptr = phys_ptr };
-static const struct cpu_model fake_model = { .phys_bits = 40 };
-
-static int fake_open(struct vcpu *v, struct err *e)
-{
-    (void)e;
-    v->cpu = aligned_alloc(64, (sizeof(struct cpu) + 63) & ~63u);
-    memset(v->cpu, 0, sizeof(*v->cpu));
-    v->cpu->ops = &fake_cpu_ops;
-    v->cpu->model = &fake_model;
-    v->cpu->vcpu = v;
-    return 0;
-}
-
-static void fake_close(struct vcpu *v)
-{
-    free(v->cpu);
-}
-
-static void fake_run(struct vcpu *v)
-{
-    vcpu_wait(v, VCPU_EXIT);
-    vcpu_take(v, VCPU_EXIT);
-}
-
-static void fake_reset(struct vcpu *v)
-{
-    (void)v;
-}
-
-static const struct vm_accel_ops fake_ops = {
-    .vcpu_open = fake_open,
-    .vcpu_close = fake_close,
-    .vcpu_run = fake_run,
-    .vcpu_reset = fake_reset,
-};
-
-static int setup(void **state)
-{
-    struct rig *r = calloc(1, sizeof(*r));
-    struct err e = ERR_INIT;
-    static const uint8_t reset_code[16] = {
-        /* the last 16 octets of SeaBIOS: a far jump and a date */
-        0xea, 0x5b, 0xe0, 0x00, 0xf0, 0x30, 0x36, 0x2f,
-        0x32, 0x33, 0x2f, 0x39, 0x39, 0x00, 0xfc, 0x00,
-    };
-
-    r->cfg.name = (char *)"test";
-    r->cfg.cpus = 1;
-    r->cfg.ram_bytes = RAM_BYTES;
-    if (loop_create(&r->loop, &e) < 0) return -1;
-    if (vm_create(&r->cfg, r->loop, &r->vm, &e) < 0) return -1;
-    vm_set_accel(r->vm, "soft", &fake_ops, NULL);
-    r->ram = vm_ram(r->vm);
-    vm_lock(r->vm);
-    mem_add_locked(r->vm, mem_root(r->vm), 0, r->ram, 0);
-    memcpy(r->ram->host + 0xffff0, reset_code, sizeof(reset_code));
-    if (vm_add_vcpus(r->vm, 1, &e) < 0) return -1;
-    vm_unlock(r->vm);
-    r->cpu = vm_vcpu(r->vm, 0)->cpu;
-    r->cpu->rflags = 2;
-    r->s.vm = r->vm;
-    *state = r;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct rig *r = *state;
-
-    vm_lock(r->vm);
-    mem_del_locked(r->vm, r->ram);
-    vm_unlock(r->vm);
-    vm_destroy(r->vm);
-    loop_destroy(r->loop);
-    free(r);
-    return 0;
-}
-
-static char *answer(struct rig *r, const char *line)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *f = open_memstream(&text, &bytes);
-
-    monitor_run(&r->s, line, f);
-    fclose(f);
-    return text;
-}
-
-static void expect(struct rig *r, const char *line, const char *want)
-{
-    char *got = answer(r, line);
-
-    if (strcmp(got, want) != 0)
-        fail_msg("%s\n-- wanted --\n%s-- got --\n%s", line, want, got);
-    free(got);
-}
+#include "tests/unit/support/monitor_rig.h"
 
 /* ---- memory ---- */
 
 static void memory_dumps_have_qemus_layout(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
-    expect(r, "xp 0xffff0", "00000000000ffff0: 0x00e05bea\n");
-    expect(r, "xp /4xw 0xffff0",
-           "00000000000ffff0: 0x00e05bea 0x2f3630f0 0x392f3332 0x00fc0039\n");
-    expect(r, "xp /3xg 0xffff0",
-           "00000000000ffff0: 0x2f3630f000e05bea 0x00fc0039392f3332\n"
-           "0000000000100000: 0x0000000000000000\n");
-    expect(r, "xp /9dh 0xffff0",
-           "00000000000ffff0: 23530   224 12528 12086 13106 14639    57   "
-           "252\n0000000000100000:     0\n");
-    expect(r, "xp /5uw 0xffff0",
-           "00000000000ffff0:   14703594  792080624  959394610   16515129\n"
-           "0000000000100000:          0\n");
-    expect(r, "xp /9ob 0xffff0",
-           "00000000000ffff0: 0352 0133 0340   0 0360 060 066 057\n"
-           "00000000000ffff8: 062\n");
-    expect(r, "xp /17cb 0xffff0",
-           "00000000000ffff0: '\\xea' '[' '\\xe0' '\\x00' '\\xf0' '0' '6' "
-           "'/'\n00000000000ffff8: '2' '3' '/' '9' '9' '\\x00' '\\xfc' "
-           "'\\x00'\n0000000000100000: '\\x00'\n");
-    expect(r, "xp /16xb 0xffff0",
-           "00000000000ffff0: 0xea 0x5b 0xe0 0x00 0xf0 0x30 0x36 0x2f\n"
-           "00000000000ffff8: 0x32 0x33 0x2f 0x39 0x39 0x00 0xfc 0x00\n");
-    expect(r, "xp /3dg 0xffff0",
-           "00000000000ffff0:  3401960375889976298    70931939903615794\n"
-           "0000000000100000:                    0\n");
-    expect(r, "xp /2og 0xffff0",
-           "00000000000ffff0: 0274661417000070055752   "
-           "03740003447113631462\n");
-    expect(r, "xp /2ub 0xffff0", "00000000000ffff0: 234  91\n");
-    expect(r, "xp /2cw 0x100000", "0000000000100000: '\\x00' '\\x00'\n");
+    monitor_rig_expect(r, "xp 0xffff0", "00000000000ffff0: 0x00e05bea\n");
+    monitor_rig_expect(
+        r, "xp /4xw 0xffff0",
+        "00000000000ffff0: 0x00e05bea 0x2f3630f0 0x392f3332 0x00fc0039\n");
+    monitor_rig_expect(
+        r, "xp /3xg 0xffff0",
+        "00000000000ffff0: 0x2f3630f000e05bea 0x00fc0039392f3332\n"
+        "0000000000100000: 0x0000000000000000\n");
+    monitor_rig_expect(
+        r, "xp /9dh 0xffff0",
+        "00000000000ffff0: 23530   224 12528 12086 13106 14639    57   "
+        "252\n0000000000100000:     0\n");
+    monitor_rig_expect(
+        r, "xp /5uw 0xffff0",
+        "00000000000ffff0:   14703594  792080624  959394610   16515129\n"
+        "0000000000100000:          0\n");
+    monitor_rig_expect(r, "xp /9ob 0xffff0",
+                       "00000000000ffff0: 0352 0133 0340   0 0360 060 066 057\n"
+                       "00000000000ffff8: 062\n");
+    monitor_rig_expect(
+        r, "xp /17cb 0xffff0",
+        "00000000000ffff0: '\\xea' '[' '\\xe0' '\\x00' '\\xf0' '0' '6' "
+        "'/'\n00000000000ffff8: '2' '3' '/' '9' '9' '\\x00' '\\xfc' "
+        "'\\x00'\n0000000000100000: '\\x00'\n");
+    monitor_rig_expect(
+        r, "xp /16xb 0xffff0",
+        "00000000000ffff0: 0xea 0x5b 0xe0 0x00 0xf0 0x30 0x36 0x2f\n"
+        "00000000000ffff8: 0x32 0x33 0x2f 0x39 0x39 0x00 0xfc 0x00\n");
+    monitor_rig_expect(
+        r, "xp /3dg 0xffff0",
+        "00000000000ffff0:  3401960375889976298    70931939903615794\n"
+        "0000000000100000:                    0\n");
+    monitor_rig_expect(r, "xp /2og 0xffff0",
+                       "00000000000ffff0: 0274661417000070055752   "
+                       "03740003447113631462\n");
+    monitor_rig_expect(r, "xp /2ub 0xffff0", "00000000000ffff0: 234  91\n");
+    monitor_rig_expect(r, "xp /2cw 0x100000",
+                       "0000000000100000: '\\x00' '\\x00'\n");
 }
 
 static void the_last_format_is_kept(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
-    free(answer(r, "xp /16xb 0xffff0"));
-    expect(r, "xp 0xffff0", "00000000000ffff0: 0xea\n");
-    expect(r, "xp/h 0xffff0", "00000000000ffff0: 0x5bea\n");
-    expect(r, "p 8", "0x8\n");
-    expect(r, "p /o 8", "010\n");
-    expect(r, "p 65472", "0177700\n");
-    expect(r, "p/d 8", "8\n");
-    expect(r, "xp 0xffff0", "00000000000ffff0: 23530\n");
-    free(answer(r, "xp /i 0xffff0"));
-    expect(r, "p 8", "8\n"); /* instructions leave it decimal */
+    free(monitor_rig_answer(r, "xp /16xb 0xffff0"));
+    monitor_rig_expect(r, "xp 0xffff0", "00000000000ffff0: 0xea\n");
+    monitor_rig_expect(r, "xp/h 0xffff0", "00000000000ffff0: 0x5bea\n");
+    monitor_rig_expect(r, "p 8", "0x8\n");
+    monitor_rig_expect(r, "p /o 8", "010\n");
+    monitor_rig_expect(r, "p 65472", "0177700\n");
+    monitor_rig_expect(r, "p/d 8", "8\n");
+    monitor_rig_expect(r, "xp 0xffff0", "00000000000ffff0: 23530\n");
+    free(monitor_rig_answer(r, "xp /i 0xffff0"));
+    monitor_rig_expect(r, "p 8", "8\n"); /* instructions leave it decimal */
 }
 
 static void linear_addresses_go_through_the_page_tables(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     uint32_t *dir = (uint32_t *)(r->ram->host + 0x1000);
     uint32_t *table = (uint32_t *)(r->ram->host + 0x2000);
 
@@ -212,45 +104,50 @@ static void linear_addresses_go_through_the_page_tables(void **state)
     table[1] = 0x100000 | 7; /* 0x401000 -> 0x100000, user */
     r->cpu->cr0 = CR0_PE;
     r->cpu->cr3 = 0x1000;
-    expect(r, "info mem", "PG disabled\n");
+    monitor_rig_expect(r, "info mem", "PG disabled\n");
     r->cpu->cr0 |= CR0_PG;
-    expect(r, "x /1xw 0x400ff0", "0000000000400ff0: 0x00e05bea\n");
-    expect(r, "x /1xw 0x402000", "0000000000402000: Cannot access memory\n");
-    expect(r, "x /2i 0x402000", "0x00402000: unable to read memory\n");
-    expect(r, "info mem",
-           "0000000000400000-0000000000401000 0000000000001000 -rw\n"
-           "0000000000401000-0000000000402000 0000000000001000 urw\n");
-    expect(r, "info tlb",
-           "0000000000400000: 00000000000ff000 --------W\n"
-           "0000000000401000: 0000000000100000 -------UW\n");
-    expect(r, "gva2gpa 0x400ff0", "gpa: 0xffff0\n");
-    expect(r, "gva2gpa 0", "Unmapped\n");
+    monitor_rig_expect(r, "x /1xw 0x400ff0", "0000000000400ff0: 0x00e05bea\n");
+    monitor_rig_expect(r, "x /1xw 0x402000",
+                       "0000000000402000: Cannot access memory\n");
+    monitor_rig_expect(r, "x /2i 0x402000",
+                       "0x00402000: unable to read memory\n");
+    monitor_rig_expect(
+        r, "info mem",
+        "0000000000400000-0000000000401000 0000000000001000 -rw\n"
+        "0000000000401000-0000000000402000 0000000000001000 urw\n");
+    monitor_rig_expect(r, "info tlb",
+                       "0000000000400000: 00000000000ff000 --------W\n"
+                       "0000000000401000: 0000000000100000 -------UW\n");
+    monitor_rig_expect(r, "gva2gpa 0x400ff0", "gpa: 0xffff0\n");
+    monitor_rig_expect(r, "gva2gpa 0", "Unmapped\n");
     r->cpu->ops = NULL; /* as KVM leaves it */
-    expect(r, "gva2gpa 0x400ff0", "gpa: 0xffff0\n");
-    expect(r, "x /1xw 0x400ff0", "0000000000400ff0: 0x00e05bea\n");
+    monitor_rig_expect(r, "gva2gpa 0x400ff0", "gpa: 0xffff0\n");
+    monitor_rig_expect(r, "x /1xw 0x400ff0", "0000000000400ff0: 0x00e05bea\n");
 }
 
 static void instructions_are_disassembled_for_the_mode(void **state)
 {
     static const uint8_t code[] = { 0x48, 0x89, 0xd8, 0x90 };
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
     memcpy(r->ram->host + 0x5000, code, sizeof(code));
     r->cpu->seg[SEG_CS].attr = 0x9b | SEG_ATTR_DB;
-    expect(r, "xp /2i 0x5000",
-           "0x00005000:  48                       dec      %eax\n"
-           "0x00005001:  89 d8                    mov      %ebx, %eax\n");
+    monitor_rig_expect(
+        r, "xp /2i 0x5000",
+        "0x00005000:  48                       dec      %eax\n"
+        "0x00005001:  89 d8                    mov      %ebx, %eax\n");
     r->cpu->efer = EFER_LMA;
     r->cpu->seg[SEG_CS].attr = 0x9b | SEG_ATTR_L;
-    expect(r, "xp /2i 0x5000",
-           "0x00005000:  48 89 d8                 mov      %rbx, %rax\n"
-           "0x00005003:  90                       nop\n");
+    monitor_rig_expect(
+        r, "xp /2i 0x5000",
+        "0x00005000:  48 89 d8                 mov      %rbx, %rax\n"
+        "0x00005003:  90                       nop\n");
 }
 
 static void a_huge_count_ends(void **state)
 {
-    struct rig *r = *state;
-    char *got = answer(r, "xp /4000000000xb 0");
+    struct monitor_rig *r = *state;
+    char *got = monitor_rig_answer(r, "xp /4000000000xb 0");
 
     assert_true(strlen(got) < (9 << 20));
     assert_non_null(strstr(got, "... cut here\n"));
@@ -266,37 +163,38 @@ static int keep_password(void *arg, const char *password, struct err *e)
 
 static void a_password_goes_to_the_display_that_asks(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     char got[32] = "";
     struct display_password p = { keep_password, got };
 
-    expect(r, "set_password spice x",
-           "protocol 'spice': only vnc has a password\n");
-    expect(r, "set_password vnc x", "there is no VNC display\n");
+    monitor_rig_expect(r, "set_password spice x",
+                       "protocol 'spice': only vnc has a password\n");
+    monitor_rig_expect(r, "set_password vnc x", "there is no VNC display\n");
     vm_set_service(r->vm, "vnc-password", &p);
-    expect(r, "set_password vnc geheim", "");
+    monitor_rig_expect(r, "set_password vnc geheim", "");
     assert_string_equal(got, "geheim");
 }
 
 static void memory_is_summed_and_saved(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     char path[] = "/tmp/test-hmp-XXXXXX", line[128], buf[32];
     int fd = mkstemp(path);
     FILE *f;
 
-    expect(r, "sum 0xffff0 16", "54987\n");
+    monitor_rig_expect(r, "sum 0xffff0 16", "54987\n");
     snprintf(line, sizeof(line), "pmemsave 0xffff0 4+4 \"%s\"", path);
-    expect(r, line, "");
+    monitor_rig_expect(r, line, "");
     f = fopen(path, "rb");
     assert_int_equal(fread(buf, 1, sizeof(buf), f), 8);
     assert_memory_equal(buf, r->ram->host + 0xffff0, 8);
     fclose(f);
     close(fd);
     unlink(path);
-    expect(r, "pmemsave 0 16 /nonexistent/x",
-           "Error: Could not open '/nonexistent/x': No such file or "
-           "directory\n");
+    monitor_rig_expect(
+        r, "pmemsave 0 16 /nonexistent/x",
+        "Error: Could not open '/nonexistent/x': No such file or "
+        "directory\n");
 }
 
 /* ---- expressions ---- */
@@ -328,16 +226,16 @@ static void expressions_compute(void **state)
         { "p (-9223372036854775807-1)/-1", "-9223372036854775808\n" },
         { "p 5%-1", "0\n" },
     };
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
     r->cpu->gpr[REG_BX] = 0x123456789;
     r->cpu->rip = 34474;
     r->cpu->seg[SEG_CS] =
         (struct cpu_segment){ .sel = 0x1000, .base = 0x10000 };
-    free(answer(r, "p/d 0"));
+    free(monitor_rig_answer(r, "p/d 0"));
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (rows[i].line[1] == ' ') free(answer(r, "p/d 0"));
-        expect(r, rows[i].line, rows[i].want);
+        if (rows[i].line[1] == ' ') free(monitor_rig_answer(r, "p/d 0"));
+        monitor_rig_expect(r, rows[i].line, rows[i].want);
     }
 }
 
@@ -370,32 +268,32 @@ static void bad_lines_get_qemus_answers(void **state)
         { "", "" },
         { "   ", "" },
     };
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        expect(r, rows[i].line, rows[i].want);
+        monitor_rig_expect(r, rows[i].line, rows[i].want);
 }
 
 static void deep_or_long_lines_are_refused(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     char *line = malloc(100002);
 
     memset(line, '(', 100000);
     memcpy(line, "p ", 2);
     line[100000] = '\0';
-    expect(r, line,
-           "expression too deep\nTry \"help p\" for more "
-           "information\n");
+    monitor_rig_expect(r, line,
+                       "expression too deep\nTry \"help p\" for more "
+                       "information\n");
     memset(line + 2, '-', 99998);
-    expect(r, line,
-           "expression too deep\nTry \"help p\" for more "
-           "information\n");
+    monitor_rig_expect(r, line,
+                       "expression too deep\nTry \"help p\" for more "
+                       "information\n");
     memset(line, 'a', 100000);
     memcpy(line, "sendkey ", 8);
-    expect(r, line,
-           "word too long\nTry \"help sendkey\" for more "
-           "information\n");
+    monitor_rig_expect(r, line,
+                       "word too long\nTry \"help sendkey\" for more "
+                       "information\n");
     free(line);
 }
 
@@ -403,16 +301,17 @@ static void deep_or_long_lines_are_refused(void **state)
 
 static void status_follows_stop_and_cont(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
-    expect(r, "info status", "VM status: paused (prelaunch)\n");
-    expect(r, "c", "");
-    expect(r, "info status", "VM status: running\n");
-    expect(r, "stop", "");
-    expect(r, "info status", "VM status: paused\n");
-    expect(r, "info name", "test\n");
-    expect(r, "info uuid", "00000000-0000-0000-0000-000000000000\n");
-    expect(r, "info kvm", "kvm support: disabled\n");
+    monitor_rig_expect(r, "info status", "VM status: paused (prelaunch)\n");
+    monitor_rig_expect(r, "c", "");
+    monitor_rig_expect(r, "info status", "VM status: running\n");
+    monitor_rig_expect(r, "stop", "");
+    monitor_rig_expect(r, "info status", "VM status: paused\n");
+    monitor_rig_expect(r, "info name", "test\n");
+    monitor_rig_expect(r, "info uuid",
+                       "00000000-0000-0000-0000-000000000000\n");
+    monitor_rig_expect(r, "info kvm", "kvm support: disabled\n");
 }
 
 /* Linux in 64-bit mode, as QEMU printed it (vector registers shortened). */
@@ -446,7 +345,7 @@ static const char long_mode[] =
 
 static void registers_are_laid_out_as_qemus_in_long_mode(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     struct cpu *c = r->cpu;
     char *got = NULL;
     size_t bytes = 0;
@@ -503,7 +402,7 @@ static void registers_are_laid_out_as_qemus_in_long_mode(void **state)
 
 static void vector_registers_come_from_the_save_area(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     uint8_t *x = r->cpu->xsave;
     uint64_t one = 0x8000000000000000, in_use = 3;
     char *got;
@@ -518,7 +417,7 @@ static void vector_registers_come_from_the_save_area(void **state)
     memset(x + 160 + 16, 0xab, 8);
     memset(x + 160 + 24, 0xcd, 8);
     memcpy(x + 512, &in_use, 8);
-    got = answer(r, "info registers");
+    got = monitor_rig_answer(r, "info registers");
     assert_non_null(strstr(got, "FCW=037f FSW=3800 [ST=7] FTW=80 "
                                 "MXCSR=00001f80\n"));
     assert_non_null(strstr(got, "FPR7=8000000000000000 3fff\n"));
@@ -550,10 +449,10 @@ static void an_answer_passes_through_its_filters(void **state)
         { "info name | head 1 2",
           "extraneous characters at the end of line\n" },
     };
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        expect(r, rows[i].line, rows[i].want);
+        monitor_rig_expect(r, rows[i].line, rows[i].want);
 }
 
 static void keep_text(void *arg, const char *text, size_t bytes)
@@ -585,21 +484,21 @@ static void long_answers_come_by_the_page(void **state)
 
 static void strings_are_shown_as_text(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
     memcpy(r->ram->host + 0x700, "say \"hi\"\n\x01\\\0next", 16);
-    expect(r, "xp /2s 0x700",
-           "0000000000000700: \"say \\\"hi\\\"\\n\\001\\\\\"\n"
-           "000000000000070c: \"next\"\n");
+    monitor_rig_expect(r, "xp /2s 0x700",
+                       "0000000000000700: \"say \\\"hi\\\"\\n\\001\\\\\"\n"
+                       "000000000000070c: \"next\"\n");
 }
 
 static void help_fits_a_terminal(void **state)
 {
     static const char *const lines[] = { "help", "info", "help info" };
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
 
     for (unsigned i = 0; i < 3; i++) {
-        char *got = answer(r, lines[i]), *rest;
+        char *got = monitor_rig_answer(r, lines[i]), *rest;
 
         for (char *l = strtok_r(got, "\n", &rest); l != NULL;
              l = strtok_r(NULL, "\n", &rest)) {
@@ -613,16 +512,16 @@ static void help_fits_a_terminal(void **state)
 
 static void answers_hold_no_control_characters(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     char *got;
 
     r->cfg.name = (char *)"a\x1b[2Jb\x9b"
                           "c\xc2\x9b"
                           "d\xc3\xa9\xff";
-    got = answer(r, "info name");
+    got = monitor_rig_answer(r, "info name");
     assert_string_equal(got, "a?[2Jb?c??d\xc3\xa9?\n");
     free(got);
-    got = answer(r, "\x1b]0;x\x07");
+    got = monitor_rig_answer(r, "\x1b]0;x\x07");
     assert_null(strchr(got, '\x1b'));
     free(got);
 }
@@ -736,7 +635,7 @@ static void add_word(void *arg, const char *word)
     strcat(w->text, " ");
 }
 
-static void expect_words(struct rig *r, const char *line, size_t start,
+static void expect_words(struct monitor_rig *r, const char *line, size_t start,
                          const char *want)
 {
     struct words w = { "" };
@@ -749,7 +648,7 @@ static void expect_words(struct rig *r, const char *line, size_t start,
 
 static void words_are_completed_by_what_is_declared(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     struct drive_table *t = NULL;
     struct drive *d;
     struct err e = ERR_INIT;
@@ -779,7 +678,8 @@ static void words_are_completed_by_what_is_declared(void **state)
 
 /* ---- on a socket ---- */
 
-static void converse(struct rig *r, int fd, const char *say, const char *want)
+static void converse(struct monitor_rig *r, int fd, const char *say,
+                     const char *want)
 {
     char got[8192] = "";
     size_t n = 0;
@@ -798,7 +698,7 @@ static void converse(struct rig *r, int fd, const char *say, const char *want)
 
 static void a_socket_gets_greeting_prompt_echo_and_answer(void **state)
 {
-    struct rig *r = *state;
+    struct monitor_rig *r = *state;
     char dir[] = "/tmp/test-hmp-XXXXXX", spec[160];
     struct sockaddr_un a = { .sun_family = AF_UNIX };
     struct chardev *c = NULL;
@@ -831,7 +731,8 @@ static void a_socket_gets_greeting_prompt_echo_and_answer(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) \
+    cmocka_unit_test_setup_teardown(f, monitor_rig_setup, monitor_rig_teardown)
 
 int main(void)
 {
