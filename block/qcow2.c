@@ -398,6 +398,7 @@ static void qcow2_close(struct node *n)
     int rc;
 
     pthread_mutex_lock(&s->lock);
+    qcow2_vmstate_close(s);
     rc = finish(s);
     pthread_mutex_unlock(&s->lock);
     if (rc < 0)
@@ -436,4 +437,13 @@ const struct block_driver block_qcow2 = {
     .create_opts = qcow2_create_opts,
     .create = qcow2_create,
     .measure = qcow2_measure,
+    .check = qcow2_check,
+    .snapshot_list = qcow2_snapshot_list,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
+    .snapshot_show = qcow2_snapshot_show,
+    .vmstate_write = qcow2_vmstate_write,
+    .vmstate_end = qcow2_vmstate_end,
+    .vmstate_read = qcow2_vmstate_read,
 };

@@ -201,7 +201,8 @@ struct qcow2 {
     /* Called with the lock held before the first write, NULL if nobody cares:
      * bitmaps that are not kept up to date must become invalid. */
     int (*before_write)(struct qcow2 *s);
-    void *bitmaps; /* qcow2_bitmap.c's */
+    void *bitmaps;  /* qcow2_bitmap.c's */
+    void *vmstates; /* qcow2_vmstate.c's */
     void *decompressed;
 };
 

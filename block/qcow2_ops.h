@@ -116,7 +116,7 @@ struct qcow2_count {
     uint16_t *refs;    /* of each, saturating; mapped memory */
     uint64_t *is_one;  /* bit set of clusters with stored refcount 1 */
     size_t refs_bytes, is_one_bytes;
-    uint64_t highest;   /* last cluster in use */
+    uint64_t highest; /* last cluster in use */
     uint64_t refblock_errors;
     bool needs_rebuild; /* stored refcounts are not fit for single repairs */
     uint64_t work_done, work_total;
@@ -132,5 +132,66 @@ int qcow2_check_copied(struct qcow2_count *k);
 int qcow2_rebuild_refcounts(struct qcow2_count *k);
 /* An L2 table into buf (a cluster); what cannot be read is counted. */
 int qcow2_check_read_l2(struct qcow2_count *k, uint64_t offset, uint8_t *buf);
+
+/* ------------------------------------------ shadow update (qcow2_shadow.c) */
+
+/*
+ * Changes of references that take effect at once, by the write of the header:
+ * everything that changes is written to clusters that are free in the file as
+ * it is, then the header is made to point there.  For whole images; the lock is
+ * held all the time, and nobody writes to the image.
+ */
+struct qcow2_shadow {
+    struct qcow2 *s;
+    struct qcow2_header h; /* as it will be; set fields before commit */
+    uint64_t clusters;     /* that the arrays have */
+    uint64_t covered;      /* by the refcount blocks of the file */
+    uint16_t *old, *now;   /* refcounts of each cluster; mapped */
+    size_t bytes;          /* of each array */
+    uint64_t cursor;       /* no free cluster before this one */
+    uint64_t *l1;          /* new active L1 table, NULL: as it is; owned */
+    uint8_t *buf;          /* a cluster */
+    uint64_t *place;       /* where the refcount blocks will be; owned */
+    uint32_t places;
+};
+/* Begins with all changes on the disk. */
+int qcow2_shadow_open_locked(struct qcow2 *s, struct qcow2_shadow *sh,
+                             struct err *e);
+/* Add to the references of each cluster these octets touch. -EIO: not in the
+ * file, below 0; -ERANGE: more than the refcounts can hold. */
+int qcow2_shadow_ref(struct qcow2_shadow *sh, uint64_t offset, uint64_t bytes,
+                     int delta);
+/* Contiguous clusters, one reference each. */
+int qcow2_shadow_alloc(struct qcow2_shadow *sh, uint64_t bytes,
+                       uint64_t *offset);
+/* For all L2 tables in l1 and what they point to. */
+int qcow2_shadow_walk(struct qcow2_shadow *sh, const uint64_t *l1,
+                      uint32_t first, uint32_t end, int delta);
+/*
+ * l1 (taken over) becomes the active L1 table: flags "copied" as the references
+ * are now, in copies of the L2 tables that need other ones; written to a new
+ * place.  The references of the old L1 table itself go down.
+ */
+int qcow2_shadow_set_l1(struct qcow2_shadow *sh, uint64_t *l1,
+                        uint32_t entries);
+int qcow2_shadow_commit(struct qcow2_shadow *sh, struct err *e);
+/* Give freed clusters back to the host's file system; after commit. */
+void qcow2_shadow_discard(struct qcow2_shadow *sh);
+void qcow2_shadow_close(struct qcow2_shadow *sh);
+
+/* Octets of the table in the file, and the table. */
+uint64_t qcow2_snapshots_bytes(const struct qcow2_snapshots *all);
+int qcow2_snapshots_write(struct qcow2 *s, const struct qcow2_snapshots *all,
+                          uint64_t offset);
+/* By id; NULL if there is none. */
+struct qcow2_snapshot *qcow2_snapshots_find(const struct qcow2_snapshots *all,
+                                            const char *id);
+/* Its L1 table, checked; the caller's. */
+int qcow2_snapshot_l1(struct qcow2 *s, const struct qcow2_snapshot *sn,
+                      uint64_t **l1, struct err *e);
+/* -ENOENT with a text. */
+int qcow2_no_snapshot(const struct qcow2 *s, const char *id, struct err *e);
+/* What is known of snapshots' VM states is forgotten. */
+void qcow2_vmstate_close(struct qcow2 *s);
 
 #endif
