@@ -22,6 +22,7 @@ const struct dev_class *const dev_classes[] = {
     &pit_class,       &ioapic_class,
     &lapic_class,     &rtc_class,
     &i8042_class,     &port92_class,
+    &ferr_class,
     &dma8237_class,   &hpet_class,
     &uart_class,      &parallel_class,
     &debugcon_class,  &debugexit_class,

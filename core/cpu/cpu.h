@@ -185,6 +185,17 @@ struct cpu_ops {
     void *(*phys_ptr)(struct cpu *c, uint64_t gpa);
     /* The walk has changed the entry at host; may be NULL. */
     void (*phys_written)(struct cpu *c, const void *host);
+    /* Between true and false no other CPU and no device touches memory: for
+     * a locked operation that no single host access can do.  May be NULL. */
+    void (*bus_lock)(struct cpu *c, bool on);
+    /* Address of the guest instruction that host code at host belongs to, 0
+     * if that is gone; host itself if it is not the engine's code.  May be
+     * NULL. */
+    uint64_t (*guest_rip)(struct cpu *c, uint64_t host);
+    /* An unmasked x87 exception is pending and CR0.NE clear: assert FERR#;
+     * off: it has been cleared.  True: IGNNE# is asserted, go on.  May be
+     * NULL: the same. */
+    bool (*ferr)(struct cpu *c, bool on);
     uint32_t (*in)(struct cpu *c, unsigned port, unsigned bytes);
     void (*out)(struct cpu *c, unsigned port, unsigned bytes, uint32_t v);
     void (*flush)(struct cpu *c, enum cpu_flush what, uint64_t lin);

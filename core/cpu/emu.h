@@ -129,7 +129,7 @@ struct rmw {
     uint64_t lin;
     uint64_t old;
     uint8_t bytes;
-    bool is_reg, is_locked;
+    bool is_reg, is_locked, is_bus_locked;
     const struct insn *i;
 };
 void rmw_open(struct cpu *c, const struct insn *i, struct rmw *m,

@@ -34,6 +34,9 @@ enum cpu_step cpu_emulate(struct cpu *c);
 _Noreturn void cpu_throw(struct cpu *c, unsigned vector);
 _Noreturn void cpu_throw_code(struct cpu *c, unsigned vector, uint32_t code);
 
+/* End the instruction unexecuted, to be begun again by the next step. */
+_Noreturn void cpu_throw_again(struct cpu *c);
+
 /*
  * Call fn(c, arg); if it throws, deliver the exception to the guest and
  * return STEP_FAULT (or STEP_SHUTDOWN), else what fn returned.  rip must be

@@ -173,6 +173,8 @@ static void op_cmpxchg16b(struct cpu *c, const struct insn *i)
                          : "memory");
     } else {
         uint64_t v[2];
+        bool is_locked = i->has_lock && c->ops->bus_lock;
+        if (is_locked) c->ops->bus_lock(c, true);
         c->ops->load(c, lin, v, 16, ACC_READ);
         is_equal = v[0] == lo && v[1] == hi;
         lo = v[0];
@@ -182,6 +184,7 @@ static void op_cmpxchg16b(struct cpu *c, const struct insn *i)
             v[1] = c->gpr[REG_CX];
         }
         c->ops->store(c, lin, v, 16, ACC_WRITE);
+        if (is_locked) c->ops->bus_lock(c, false);
     }
     if (!is_equal) {
         c->gpr[REG_AX] = lo;

@@ -170,7 +170,6 @@ static void op_xchg(struct cpu *c, const struct insn *i, unsigned bytes)
     struct rmw m;
     uint64_t v = op_reg_get(c, i, i->reg, bytes);
     rmw_open(c, i, &m, bytes);
-    m.is_locked = true; /* with or without the prefix */
     while (!rmw_close(c, &m, v)) {
     }
     op_reg_set(c, i, i->reg, bytes, m.old);

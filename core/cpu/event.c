@@ -32,6 +32,14 @@ _Noreturn void cpu_throw(struct cpu *c, unsigned vector)
     cpu_throw_code(c, vector, 0);
 }
 
+enum { THROW_AGAIN = 0xff }; /* no vector of an exception */
+
+_Noreturn void cpu_throw_again(struct cpu *c)
+{
+    c->exc_vector = THROW_AGAIN;
+    __builtin_longjmp(c->throw_env, 1);
+}
+
 static inline void save_env(void **to, struct cpu *c)
 {
     for (unsigned n = 0; n < 5; n++) {
@@ -57,6 +65,7 @@ cpu_try(struct cpu *c, enum cpu_step (*fn)(struct cpu *, void *), void *arg)
         return r;
     }
     restore_env(c, outer);
+    if (c->exc_vector == THROW_AGAIN) return STEP_OK;
     return cpu_deliver_exception(c, c->exc_vector, c->exc_has_error,
                                  c->exc_error);
 }

@@ -4,7 +4,7 @@
  * x87 instructions (D8..DF), run natively with the memory operand in a
  * scratch buffer.  Stores read the old contents first: an unmasked exception
  * leaves the destination as it was.  Instruction and data pointers in saved
- * environments would be the host's and are stored as 0.
+ * environments are the host's and translated to the guest's.
  */
 #include "core/cpu/native.h"
 
@@ -50,13 +50,64 @@ static bool is_waiting(const struct insn *i)
     return true;
 }
 
-static void clear_pointers(const struct insn *i, uint8_t *env)
+/* Control instructions leave FIP and FDP alone: SDM volume 1, 8.1.8. */
+static bool is_control(const struct insn *i)
 {
-    if (i->osize == 2) {
-        cpu_zero(env + 6, 8);
-    } else {
-        cpu_zero(env + 12, 16);
+    unsigned n = i->reg & 7;
+    if (i->mod == 3) {
+        return (i->op == 0xdb && i->modrm >= 0xe0 && i->modrm <= 0xe4) ||
+               (i->op == 0xdf && i->modrm == 0xe0);
     }
+    return (i->op == 0xd9 && n >= 4) || (i->op == 0xdd && n >= 4);
+}
+
+/* The host's whole FIP and FDP: an environment has the low halves alone. */
+static struct x87_pointers read_pointers(struct cpu *c, uint8_t *buf)
+{
+    struct native_code k;
+    struct native_regs r = { 0 };
+    code_open(&k);
+    code_add(&k, 0x48); /* FXSAVE64 */
+    code_add(&k, 0x0f);
+    code_add(&k, 0xae);
+    code_add(&k, 6);
+    native_run(c, &k, &r, buf);
+    return native_pointers(c, cpu_get(buf + 8, 8), cpu_get(buf + 16, 8));
+}
+
+/* SDM volume 1, figures 8-9 to 8-12.  Selectors and opcode are stored as 0,
+ * as by processors that announce so. */
+static void put_pointers(const struct cpu *c, const struct insn *i,
+                         uint8_t *env, struct x87_pointers p)
+{
+    bool is_short = i->osize == 2;
+    cpu_zero(env + (is_short ? 6 : 12), is_short ? 8 : 16);
+    if (is_real_style(c)) {
+        uint32_t ip = (uint32_t)(p.ip + c->seg[SEG_CS].base);
+        uint32_t dp = (uint32_t)p.dp;
+        if (is_short) {
+            cpu_put(env + 6, 2, ip);
+            cpu_put(env + 8, 2, ip >> 4 & 0xf000);
+            cpu_put(env + 10, 2, dp);
+            cpu_put(env + 12, 2, dp >> 4 & 0xf000);
+        } else {
+            cpu_put(env + 12, 4, ip & 0xffff);
+            cpu_put(env + 16, 4, ip >> 16 << 12);
+            cpu_put(env + 20, 4, dp & 0xffff);
+            cpu_put(env + 24, 4, dp >> 16 << 12);
+        }
+    } else if (is_short) {
+        cpu_put(env + 6, 2, p.ip);
+        cpu_put(env + 10, 2, p.dp);
+    } else {
+        cpu_put(env + 12, 4, p.ip);
+        cpu_put(env + 20, 4, p.dp);
+    }
+}
+
+static void clear_ferr(struct cpu *c)
+{
+    if (!(c->cr0 & CR0_NE) && c->ops->ferr) c->ops->ferr(c, false);
 }
 
 static void run_memory(struct cpu *c, const struct insn *i)
@@ -66,12 +117,14 @@ static void run_memory(struct cpu *c, const struct insn *i)
     bool has_state = is_environment(i);
     if (!bytes) throw_ud(c);
     uint8_t *buf = native_scratch(c);
-    uint64_t ea = insn_ea(c, i);
+    uint64_t ea = insn_ea(c, i), lin = 0;
+    struct x87_pointers p = { 0, 0 };
     if (is_store) {
-        uint64_t lin = seg_linear(c, i->seg, ea, bytes, ACC_READ | ACC_WRITE);
+        lin = seg_linear(c, i->seg, ea, bytes, ACC_READ | ACC_WRITE);
         lin_probe_write(c, lin, bytes, 0);
     }
     if (!(is_store && has_state)) mem_load(c, i->seg, ea, buf, bytes);
+    if (is_store && has_state) p = read_pointers(c, buf);
     struct native_code k;
     struct native_regs r = { 0 };
     code_open(&k);
@@ -79,8 +132,12 @@ static void run_memory(struct cpu *c, const struct insn *i)
     code_add(&k, i->op);
     code_add(&k, n << 3 | 6);
     native_run(c, &k, &r, buf);
+    if (!is_control(i)) {
+        native_note_x87(c, i->mode == 8 ? ea : ea + c->seg[i->seg].base);
+    }
     if (!is_store) return;
-    if (has_state) clear_pointers(i, buf);
+    if (has_state) put_pointers(c, i, buf, p);
+    if (has_state && i->op == 0xdd) clear_ferr(c); /* FNSAVE */
     mem_store(c, i->seg, ea, buf, bytes);
 }
 
@@ -94,6 +151,9 @@ static void run_register(struct cpu *c, const struct insn *i)
     code_add(&k, i->modrm);
     r.ax = c->gpr[REG_AX];
     native_run(c, &k, &r, NULL);
+    if (!is_control(i)) native_note_x87(c, 0);
+    /* FNCLEX and FNINIT end a pending exception. */
+    if (i->op == 0xdb && (i->modrm == 0xe2 || i->modrm == 0xe3)) clear_ferr(c);
     if (is_fnstsw) reg_set(c, REG_AX, 2, r.ax);
     /* FCOMI, FUCOMI and their popping forms set flags. */
     bool sets_flags =

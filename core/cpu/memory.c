@@ -232,6 +232,12 @@ void rm_write(struct cpu *c, const struct insn *i, unsigned bytes, uint64_t v)
     }
 }
 
+/* XCHG with memory locks with or without the prefix. */
+static bool is_exchange(const struct insn *i)
+{
+    return i->map == MAP_ONE && (i->op | 1) == 0x87;
+}
+
 void rmw_open_at(struct cpu *c, const struct insn *i, struct rmw *m,
                  unsigned bytes, uint64_t off)
 {
@@ -239,13 +245,18 @@ void rmw_open_at(struct cpu *c, const struct insn *i, struct rmw *m,
     m->i = i;
     m->bytes = (uint8_t)bytes;
     m->is_reg = false;
-    m->is_locked = i->has_lock;
+    m->is_locked = i->has_lock || is_exchange(i);
+    m->is_bus_locked = false;
     m->lin = seg_linear(c, i->seg, off & size_mask(i->asize), bytes, access);
     m->host = NULL;
     if (is_in_page(m->lin, bytes)) {
         m->host = c->ops->lin_ptr(c, m->lin, access);
     } else {
         lin_probe_write(c, m->lin, bytes, access);
+    }
+    if (!m->host && m->is_locked && c->ops->bus_lock) {
+        c->ops->bus_lock(c, true);
+        m->is_bus_locked = true;
     }
     m->old = m->host ? cpu_get(m->host, bytes)
                      : lin_read(c, m->lin, bytes, ACC_READ);
@@ -261,7 +272,7 @@ void rmw_open(struct cpu *c, const struct insn *i, struct rmw *m,
     m->i = i;
     m->bytes = (uint8_t)bytes;
     m->is_reg = true;
-    m->is_locked = false;
+    m->is_locked = m->is_bus_locked = false;
     m->host = NULL;
     m->lin = 0;
     m->old = op_reg_get(c, i, i->rm, bytes);
@@ -286,6 +297,7 @@ bool rmw_close(struct cpu *c, struct rmw *m, uint64_t v)
         op_reg_set(c, m->i, m->i->rm, m->bytes, v);
     } else if (!m->host) {
         lin_write(c, m->lin, m->bytes, v, ACC_WRITE);
+        if (m->is_bus_locked) c->ops->bus_lock(c, false);
     } else if (!m->is_locked) {
         cpu_put(m->host, m->bytes, v);
     } else {

@@ -26,6 +26,7 @@ struct cpu_native {
     uint8_t *code;    /* executable view */
     uint8_t *writing; /* writable view */
     int signo;        /* of the last fault */
+    uint64_t x87_ip, x87_dp;
 };
 
 /* int native_enter(struct native_regs *, void *mem, const void *stub):
@@ -199,6 +200,30 @@ bool cpu_native_fault(struct cpu *c, int signo, uint64_t *host_rip)
     return true;
 }
 
+void native_note_x87(struct cpu *c, uint64_t lin)
+{
+    struct cpu_native *n = native(c);
+    n->x87_ip = c->rip;
+    n->x87_dp = lin;
+}
+
+/* Host code is known by its address; any other value is one that the guest
+ * has loaded.  Of translated code the data pointer is not known. */
+struct x87_pointers native_pointers(struct cpu *c, uint64_t host_ip,
+                                    uint64_t host_dp)
+{
+    const struct cpu_native *n = c->native;
+    struct x87_pointers p = { host_ip, host_dp };
+    if (n && host_ip - (uint64_t)n->code < CODE_BYTES) {
+        p.ip = n->x87_ip;
+        p.dp = n->x87_dp;
+    } else if (c->ops->guest_rip) {
+        p.ip = c->ops->guest_rip(c, host_ip);
+        if (p.ip != host_ip) p.dp = 0;
+    }
+    return p;
+}
+
 static void move_vector(struct cpu *c, unsigned reg, bool is_256, void *buf,
                         unsigned op)
 {
@@ -230,14 +255,19 @@ void native_vector_set(struct cpu *c, unsigned n, bool is_256, void *buf)
 
 /* ---- what comes before any vector instruction */
 
-/* A pending unmasked x87 exception.  With CR0.NE clear hardware reports it
- * through an external interrupt; there is none here, so it is dropped. */
+/*
+ * A pending unmasked x87 exception.  With CR0.NE clear the CPU asserts FERR#,
+ * which the chip set makes IRQ 13 of, and waits for an interrupt, unless
+ * IGNNE# is asserted (SDM volume 1, D.2.1): here the instruction is begun
+ * again and again.
+ */
 static void check_pending(struct cpu *c)
 {
     uint16_t status;
     __asm__ volatile("fnstsw %0" : "=a"(status));
     if (!(status & 0x80)) return;
     if (c->cr0 & CR0_NE) cpu_throw(c, EXC_MF);
+    if (c->ops->ferr && !c->ops->ferr(c, true)) cpu_throw_again(c);
     __asm__ volatile("fnclex");
 }
 

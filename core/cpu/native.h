@@ -44,6 +44,16 @@ uint8_t *native_scratch(struct cpu *c);
 void native_run(struct cpu *c, struct native_code *k, struct native_regs *r,
                 void *mem);
 
+/* The x87 instruction i, just run in a stub, is what FIP names; lin: address
+ * of its memory operand, 0 if it has none. */
+void native_note_x87(struct cpu *c, uint64_t lin);
+/* FIP and FDP as the guest sees them, from those of the host's image. */
+struct x87_pointers {
+    uint64_t ip, dp;
+};
+struct x87_pointers native_pointers(struct cpu *c, uint64_t host_ip,
+                                    uint64_t host_dp);
+
 /* Store vector register n (16 or 32 bytes) to buf; load it from buf. */
 void native_vector_get(struct cpu *c, unsigned n, bool is_256, void *buf);
 void native_vector_set(struct cpu *c, unsigned n, bool is_256, void *buf);

@@ -2,8 +2,8 @@
 
 /*
  * FXSAVE, XSAVE and their family, MXCSR, XCR0, cache control and fences
- * (0F AE, XGETBV, XSETBV).  Save areas go through a scratch buffer; x87
- * instruction and data pointers would be the host's and are stored as 0.
+ * (0F AE, XGETBV, XSETBV).  Save areas go through a scratch buffer, always in
+ * the 64-bit form: the x87 pointers in it are the host's and translated.
  */
 #include "core/cpu/native.h"
 
@@ -24,11 +24,15 @@ static void encode_ae(struct native_code *k, unsigned op, bool is_wide)
     code_add(k, op << 3 | 6);
 }
 
-static void clear_pointers(uint8_t *area)
+/* Selectors and opcode are stored as 0. */
+static void put_pointers(struct cpu *c, const struct insn *i, uint8_t *area)
 {
+    bool is_wide = i->mode == 8 && (i->rex & REX_W);
+    struct x87_pointers p =
+        native_pointers(c, cpu_get(area + 8, 8), cpu_get(area + 16, 8));
     cpu_put(area + 6, 2, 0); /* FOP */
-    cpu_put(area + 8, 8, 0);
-    cpu_put(area + 16, 8, 0);
+    cpu_put(area + 8, 8, is_wide ? p.ip : (uint32_t)p.ip);
+    cpu_put(area + 16, 8, is_wide ? p.dp : (uint32_t)p.dp);
 }
 
 static uint64_t mxcsr_mask(void)
@@ -52,9 +56,9 @@ static void op_fxsave(struct cpu *c, const struct insn *i)
     lin_probe_write(c, lin, FXSAVE_BYTES, 0);
     uint8_t *buf = native_scratch(c);
     cpu_zero(buf, FXSAVE_BYTES);
-    encode_ae(&k, 0, i->mode == 8 && (i->rex & REX_W));
+    encode_ae(&k, 0, true);
     native_run(c, &k, &r, buf);
-    clear_pointers(buf);
+    put_pointers(c, i, buf);
     mem_store(c, i->seg, ea, buf,
               i->mode == 8 ? FXSAVE_BYTES - 96 : FXSAVE_BYTES32);
 }
@@ -123,9 +127,9 @@ static void op_xsave(struct cpu *c, const struct insn *i)
     uint8_t *buf = native_scratch(c);
     mem_load(c, i->seg, ea, buf, bytes);
     r.ax = what;
-    encode_ae(&k, 4, i->mode == 8 && (i->rex & REX_W));
+    encode_ae(&k, 4, true);
     native_run(c, &k, &r, buf);
-    if (what & 1) clear_pointers(buf);
+    if (what & 1) put_pointers(c, i, buf);
     mem_store(c, i->seg, ea, buf, bytes);
 }
 
@@ -145,12 +149,13 @@ void op_xsavec(struct cpu *c, const struct insn *i)
     mem_load(c, i->seg, ea, buf, bytes);
     r.ax = what;
     code_open(&k);
-    if (i->mode == 8 && (i->rex & REX_W)) code_add(&k, 0x48);
+    code_add(&k, 0x48);
     code_add(&k, 0x0f);
     code_add(&k, 0xc7);
     code_add(&k, 4 << 3 | 6);
     native_run(c, &k, &r, buf);
-    if (what & 1) clear_pointers(buf);
+    /* Parts in their initial state are not written. */
+    if (cpu_get(buf + XSAVE_HEADER, 8) & 1) put_pointers(c, i, buf);
     mem_store(c, i->seg, ea, buf, bytes);
 }
 

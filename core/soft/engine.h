@@ -180,6 +180,7 @@ struct engine {
     struct vcpu *v;
     struct mode_key mode;
     bool is_outside;    /* vector state saved, vcpu_leave done */
+    bool is_bus_locked; /* outside, with the VM lock and alone */
     bool is_mode_stale; /* mode must be computed again */
     bool is_verifying;  /* verify=on: no store hits the TLB */
     struct mode_key ibt_mode[SPACE_COUNT];

@@ -5,6 +5,7 @@
 #include "core/cpu/copy.h"
 #include "core/cpu/emulate.h"
 #include "core/vm/dirty.h"
+#include "core/vm/ferr.h"
 #include "core/vm/intr.h"
 #include "core/vm/mem.h"
 #include "core/vm/port.h"
@@ -38,6 +39,40 @@ static void copy_small(void *to, const void *from, unsigned bytes)
     }
 }
 
+/* Another vCPU runs no guest code, and no device anything, in between. */
+static void ops_bus_lock(struct cpu *c, bool on)
+{
+    struct engine *eng = engine_of(c);
+    struct vm *vm = eng->soft->vm;
+
+    if (on) {
+        soft_leave(eng);
+        vm_lock(vm);
+        vm_exclusive_begin_locked(vm);
+        eng->is_bus_locked = true;
+    } else {
+        eng->is_bus_locked = false;
+        vm_exclusive_end_locked(vm);
+        vm_unlock(vm);
+        soft_enter(eng);
+    }
+}
+
+/* Around a device access; within a bus lock we are there already. */
+static void begin_device(struct engine *eng)
+{
+    if (eng->is_bus_locked) return;
+    soft_leave(eng);
+    vm_lock(eng->soft->vm);
+}
+
+static void end_device(struct engine *eng)
+{
+    if (eng->is_bus_locked) return;
+    vm_unlock(eng->soft->vm);
+    soft_enter(eng);
+}
+
 /* Linear addresses outside long mode wrap at 4 GiB. */
 static uint64_t wrap(const struct cpu *c, uint64_t lin)
 {
@@ -48,6 +83,7 @@ static void resolve(struct engine *eng, uint64_t lin, unsigned access,
                     struct page_ref *r)
 {
     if (tlb_resolve(eng, lin, access, r) != PAGE_FAULT) return;
+    if (eng->is_bus_locked) ops_bus_lock(&eng->cpu, false);
     eng->cpu.cr2 = lin;
     cpu_throw_code(&eng->cpu, EXC_PF, r->error);
 }
@@ -55,25 +91,17 @@ static void resolve(struct engine *eng, uint64_t lin, unsigned access,
 static void device_read(struct engine *eng, uint64_t gpa, void *buf,
                         unsigned bytes)
 {
-    struct vm *vm = eng->soft->vm;
-
-    soft_leave(eng);
-    vm_lock(vm);
-    mem_read_locked(vm, gpa, buf, bytes);
-    vm_unlock(vm);
-    soft_enter(eng);
+    begin_device(eng);
+    mem_read_locked(eng->soft->vm, gpa, buf, bytes);
+    end_device(eng);
 }
 
 static void device_write(struct engine *eng, uint64_t gpa, const void *buf,
                          unsigned bytes)
 {
-    struct vm *vm = eng->soft->vm;
-
-    soft_leave(eng);
-    vm_lock(vm);
-    mem_write_locked(vm, gpa, buf, bytes);
-    vm_unlock(vm);
-    soft_enter(eng);
+    begin_device(eng);
+    mem_write_locked(eng->soft->vm, gpa, buf, bytes);
+    end_device(eng);
 }
 
 static void load_slow(struct engine *eng, uint64_t lin, uint8_t *buf,
@@ -223,6 +251,39 @@ static void ops_phys_written(struct cpu *c, const void *host)
     if (d) vm_dirty_mark_page(d, host);
 }
 
+static uint64_t ops_guest_rip(struct cpu *c, uint64_t host)
+{
+    struct code_cache *cache = engine_of(c)->soft->cache;
+    uint8_t *pc = (uint8_t *)host;
+    uint64_t rip = 0;
+    struct block *b;
+
+    if (!cache || pc < cache->exec || pc >= cache->exec + cache->bytes) {
+        return host;
+    }
+    code_lock(cache);
+    b = code_block_at(cache, pc);
+    if (b) rip = code_guest_rip(cache, b, pc);
+    code_unlock(cache);
+    return rip;
+}
+
+static bool ops_ferr(struct cpu *c, bool on)
+{
+    struct engine *eng = engine_of(c);
+    struct vm *vm = eng->soft->vm;
+    const struct vm_ferr *f;
+    bool is_ignored;
+
+    soft_leave(eng);
+    vm_lock(vm);
+    f = vm_service(vm, "ferr");
+    is_ignored = !f || f->change(f->arg, on);
+    vm_unlock(vm);
+    soft_enter(eng);
+    return is_ignored;
+}
+
 static uint32_t ops_in(struct cpu *c, unsigned port, unsigned bytes)
 {
     struct engine *eng = engine_of(c);
@@ -367,6 +428,9 @@ const struct cpu_ops soft_cpu_ops = {
     .lin_ptr = ops_lin_ptr,
     .phys_ptr = ops_phys_ptr,
     .phys_written = ops_phys_written,
+    .bus_lock = ops_bus_lock,
+    .guest_rip = ops_guest_rip,
+    .ferr = ops_ferr,
     .in = ops_in,
     .out = ops_out,
     .flush = ops_flush,

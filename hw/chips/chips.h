@@ -24,6 +24,7 @@ extern const struct dev_class lapic_class;     /* apic: all CPUs' local APICs */
 extern const struct dev_class rtc_class;       /* mc146818rtc */
 extern const struct dev_class i8042_class;     /* i8042, keyboard and mouse */
 extern const struct dev_class port92_class;    /* port92: A20, fast reset */
+extern const struct dev_class ferr_class;      /* ferr: x87 errors, IRQ 13 */
 extern const struct dev_class dma8237_class;   /* i8257: both controllers */
 extern const struct dev_class hpet_class;      /* hpet */
 extern const struct dev_class uart_class;      /* isa-serial */

@@ -105,6 +105,8 @@ static int add_isa(struct pc *pc, struct err *e)
     i8042_connect(pc->i8042, pc->isa[1], pc->isa[12]);
     rc = add(pc, &port92_class, NULL, e);
     if (rc < 0) return rc;
+    rc = add(pc, &ferr_class, NULL, e);
+    if (rc < 0) return rc;
     rc = add(pc, &dma8237_class, &pc->dma, e);
     if (rc < 0) return rc;
     rc = add(pc, &fdc_class, &pc->fdc, e);
