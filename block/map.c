@@ -267,6 +267,17 @@ int map_readv(struct node *n, uint64_t offset, const struct iovec *iov,
     return 0;
 }
 
+/* Preallocated data that were never written are holes of the file. */
+static void look_for_holes(const struct map_range *r, struct node_extent *out)
+{
+    struct node_extent below;
+
+    if (node_status(r->file, r->file_offset, r->bytes, &below) < 0) return;
+    if (below.bytes == 0 || below.bytes > out->bytes) return;
+    out->bytes = below.bytes;
+    out->flags |= below.flags & EXTENT_ZERO;
+}
+
 int map_status(struct node *n, uint64_t offset, uint64_t bytes,
                struct node_extent *out)
 {
@@ -285,6 +296,8 @@ int map_status(struct node *n, uint64_t offset, uint64_t bytes,
         out->flags |= EXTENT_OFFSET;
         out->file_offset = r.file_offset;
     }
+    if (r.kind == MAP_DATA && r.is_plain && r.file != NULL)
+        look_for_holes(&r, out);
     return 0;
 }
 

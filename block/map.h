@@ -27,6 +27,7 @@ struct map_range {
     enum map_kind kind;
     struct node *file;    /* DATA, PACKED: NULL: not open (EIO) */
     uint64_t file_offset; /* DATA, PACKED */
+    bool is_plain;        /* DATA: holes of the file may tell of zeros */
     /* PACKED: the whole cluster, and where in it the offset is. */
     uint64_t packed_bytes;
     uint32_t cluster_bytes, skip_bytes;

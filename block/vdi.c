@@ -32,6 +32,7 @@ enum {
 struct vdi {
     struct map map;
     uint32_t map_at, data_at, block_bytes, blocks;
+    bool is_static;
 };
 
 static int vdi_probe(const uint8_t *head, size_t bytes)
@@ -59,6 +60,7 @@ static int vdi_find(struct node *n, uint64_t offset, struct map_range *out)
     out->bytes = v->block_bytes - skip;
     out->kind = where >= VDI_NO_BLOCK ? MAP_ZERO : MAP_DATA;
     out->file = n->child;
+    out->is_plain = v->is_static;
     out->file_offset = v->data_at + (uint64_t)where * v->block_bytes + skip;
     if (out->kind == MAP_DATA && where >= v->blocks) return -EIO;
     return 0;
@@ -127,6 +129,7 @@ static int vdi_open(struct node *n, const struct node_options *o, struct err *e)
     v->data_at = get_le32(h + VDI_DATA_AT);
     v->block_bytes = get_le32(h + VDI_BLOCK_AT);
     v->blocks = get_le32(h + VDI_BLOCKS_AT);
+    v->is_static = get_le32(h + VDI_TYPE_AT) == VDI_STATIC;
     n->s = v;
     n->size_bytes = (get_le64(h + VDI_SIZE_AT) + 511) & ~511ull;
     if (n->size_bytes > (uint64_t)v->blocks * v->block_bytes)

@@ -116,6 +116,7 @@ static int vmdk_find(struct node *n, uint64_t offset, struct map_range *out)
     case VMDK_ZERO: out->kind = MAP_ZERO; break;
     case VMDK_FLAT:
         out->kind = MAP_DATA;
+        out->is_plain = true;
         out->file_offset = x->flat_at + offset;
         break;
     default:

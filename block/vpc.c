@@ -46,6 +46,7 @@ static int vpc_find(struct node *n, uint64_t offset, struct map_range *out)
     out->file = n->child;
     if (v->is_fixed) {
         out->kind = MAP_DATA;
+        out->is_plain = true;
         out->file_offset = offset;
         out->bytes = n->size_bytes - offset;
         return 0;

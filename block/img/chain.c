@@ -108,6 +108,12 @@ static int rebase_name(struct rebase *r, const char *file, const char *format)
     struct err e = ERR_INIT;
     int rc;
 
+    if (file[0] != '\0' && format == NULL && r->n->drv->has_backing) {
+        img_error("Could not change the backing file to '%s': backing format "
+                  "must be specified",
+                  file);
+        return -EINVAL;
+    }
     if (r->n->drv->change_backing == NULL) {
         img_error("Could not change the backing file to '%s': Operation not "
                   "supported",

@@ -22,21 +22,21 @@ static void print_json(const struct node *n, const struct image_check *c)
     json_open(&o, NULL, '{');
     if (c->image_end_offset)
         json_uint(&o, "image-end-offset", c->image_end_offset);
+    if (c->compressed_clusters)
+        json_uint(&o, "compressed-clusters", c->compressed_clusters);
     if (c->total_clusters) json_uint(&o, "total-clusters", c->total_clusters);
     if (c->corruptions) json_uint(&o, "corruptions", c->corruptions);
     if (c->leaks) json_uint(&o, "leaks", c->leaks);
     if (c->leaks_fixed) json_uint(&o, "leaks-fixed", c->leaks_fixed);
     if (c->corruptions_fixed)
         json_uint(&o, "corruptions-fixed", c->corruptions_fixed);
-    if (c->fragmented_clusters)
-        json_uint(&o, "fragmented-clusters", c->fragmented_clusters);
     json_uint(&o, "check-errors", c->check_errors);
-    if (c->compressed_clusters)
-        json_uint(&o, "compressed-clusters", c->compressed_clusters);
     if (c->allocated_clusters)
         json_uint(&o, "allocated-clusters", c->allocated_clusters);
     json_str(&o, "filename", n->name);
     json_str(&o, "format", n->drv->name);
+    if (c->fragmented_clusters)
+        json_uint(&o, "fragmented-clusters", c->fragmented_clusters);
     json_close(&o, '}');
     putchar('\n');
 }
@@ -116,10 +116,7 @@ static int check(struct img *m, struct node *n, unsigned fix, bool is_json)
     int rc;
 
     if (n->drv->check == NULL) {
-        if (!is_json)
-            img_error("This image format does not support checks");
-        else
-            img_error("This image format does not support checks");
+        img_error("This image format does not support checks");
         return 63;
     }
     if (img_work_begin(&w, img_has(m, 'p')) < 0) return 1;

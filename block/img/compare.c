@@ -187,11 +187,9 @@ int img_compare(struct img *m)
     struct compare c = { .m = m, .is_strict = img_has(m, 's') };
     int rc;
 
-    if (img_check_cache(img_get(m, 'T'), IMG_SOURCE_CACHE) < 0) return 2;
-    if (m->operand_count != 2) {
-        img_usage_error("Expecting two image file names");
-        return 2;
-    }
+    if (img_check_cache(img_get(m, 'T'), IMG_SOURCE_CACHE) < 0) return 1;
+    if (m->operand_count != 2)
+        return img_usage_error("Expecting two image file names");
     rc = open_both(&c);
     if (rc == ALIKE &&
         img_work_begin(&c.work, img_has(m, 'p') && !m->is_quiet) < 0)

@@ -127,6 +127,11 @@ static int create_pairs(struct img *m, struct img_pairs *p, uint64_t *bytes,
     if (rc == 0 && format != NULL) rc = img_pairs_add(p, "backing_fmt", format);
     if (rc < 0) return rc;
     size = img_pairs_take(p, "size");
+    if (size != NULL && *has_size) {
+        img_error("%s: The image size must be specified only once", file);
+        free(size);
+        return -EINVAL;
+    }
     if (size != NULL) {
         rc = size_parse(size, 1, bytes);
         free(size);
@@ -141,6 +146,21 @@ static int create_pairs(struct img *m, struct img_pairs *p, uint64_t *bytes,
     format = img_pairs_get(p, "backing_fmt");
     if (format != NULL && check_format(file, format) < 0) return -EINVAL;
     return 0;
+}
+
+/* Before anything is printed or touched. */
+static int check_pairs(const char *file, const char *format,
+                       const struct img_pairs *p)
+{
+    const struct image_create c = { .pairs = (const char *const *)p->kv };
+    const struct block_driver *d = block_driver_find(format);
+    struct err e = ERR_INIT;
+
+    if (d->create == NULL ||
+        image_opts_check(d->create_opts, format, &c, &e) == 0)
+        return 0;
+    img_error("%s: %s", file, e.text);
+    return -1;
 }
 
 static int parse_size_operand(const char *text, uint64_t *bytes)
@@ -226,6 +246,7 @@ int img_create(struct img *m)
         img_error("%s: Image creation needs a size parameter", m->operands[0]);
         goto out;
     }
+    if (check_pairs(m->operands[0], format, &p) < 0) goto out;
     print_formatting(m, m->operands[0], format, &p, bytes);
     rc = make(m, format, &p, bytes);
 out:
@@ -258,16 +279,21 @@ int img_show_snapshot(struct node *n, const char *param)
     return rc;
 }
 
-static void print_measure(bool is_json, uint64_t required, uint64_t full)
+/* A qcow2 source could have bitmaps; what they take is in required already
+ * when they are to be copied, which they are not. */
+static void print_measure(bool is_json, bool has_bitmaps, uint64_t required,
+                          uint64_t full)
 {
     struct json_out o = { .f = stdout, .is_pretty = true };
 
     if (!is_json) {
         printf("required size: %llu\nfully allocated size: %llu\n",
                (unsigned long long)required, (unsigned long long)full);
+        if (has_bitmaps) puts("bitmaps size: 0");
         return;
     }
     json_open(&o, NULL, '{');
+    if (has_bitmaps) json_uint(&o, "bitmaps", 0);
     json_uint(&o, "required", required);
     json_uint(&o, "fully-allocated", full);
     json_close(&o, '}');
@@ -331,7 +357,10 @@ int img_measure(struct img *m)
         img_error("%s", e.text);
         goto out;
     }
-    print_measure(is_json, required, full);
+    print_measure(is_json,
+                  source != NULL && strcmp(format, "qcow2") == 0 &&
+                      strcmp(source->drv->name, "qcow2") == 0,
+                  required, full);
     rc = 0;
 out:
     node_unref(source);
@@ -465,8 +494,9 @@ int img_resize(struct img *m)
         img_error("Invalid preallocation mode '%s'", how);
         return 1;
     }
-    if (m->operand_count < 2) return img_usage_error("Not enough arguments");
-    if (m->operand_count > 2)
+    if (m->operand_count + m->given_count < 2)
+        return img_usage_error("Not enough arguments");
+    if (m->operand_count != 2)
         return img_usage_error("Expecting image file name and size");
     if (img_open(m, m->operands[0], img_get(m, 'f'), NULL,
                  img_flags(m) | IMG_WRITE, &n) < 0)

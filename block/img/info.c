@@ -284,7 +284,7 @@ static bool is_loop(struct seen *seen, unsigned count, const char *file)
 }
 
 /* Nothing but the named file is opened, unless the chain was asked for. */
-static int print_chain(struct img *m, struct json_out *o)
+static int print_chain(struct img *m, struct json_out *o, bool is_silent)
 {
     struct seen seen[BLOCK_MAX_CHAIN + 1];
     const char *format = img_get(m, 'f');
@@ -305,11 +305,11 @@ static int print_chain(struct img *m, struct json_out *o)
         rc = img_open(m, file, format, NULL, flags, &n);
         if (rc == 0) rc = facts_get(n, &f);
         if (rc == 0) {
-            if (o == NULL && i > 0) putchar('\n');
-            if (o == NULL)
-                print_text(n, &f);
-            else
+            if (o == NULL && i > 0 && !is_silent) putchar('\n');
+            if (o != NULL)
                 print_json(n, &f, o);
+            else if (!is_silent)
+                print_text(n, &f);
             is_more = f.backing_path != NULL && img_has(m, IMG_BACKING_CHAIN);
         }
         if (rc == 0 && is_more) {
@@ -341,11 +341,13 @@ int img_info(struct img *m)
     if (img_get_output(m, &is_json) < 0) return 1;
     if (m->operand_count != 1)
         return img_usage_error("Expecting one image file name");
-    if (!is_json) return print_chain(m, NULL) < 0 ? 1 : 0;
-    o.f = open_memstream(&text, &bytes); /* all or nothing */
+    /* All or nothing: see first whether the whole chain can be described. */
+    if (!is_json && is_chain && print_chain(m, NULL, true) < 0) return 1;
+    if (!is_json) return print_chain(m, NULL, false) < 0 ? 1 : 0;
+    o.f = open_memstream(&text, &bytes);
     if (o.f == NULL) return 1;
     if (is_chain) json_open(&o, NULL, '[');
-    rc = print_chain(m, &o);
+    rc = print_chain(m, &o, false);
     if (is_chain) json_close(&o, ']');
     fclose(o.f);
     if (rc == 0) puts(text);

@@ -29,7 +29,7 @@ static struct row row_of(uint64_t start, const struct img_extent *x)
         .depth = x->depth,
         .is_present = x->is_present,
         .is_zero = x->e.flags & EXTENT_ZERO,
-        .is_data = is_data && !(x->e.flags & EXTENT_ZERO),
+        .is_data = is_data,
         .has_offset = x->e.flags & EXTENT_OFFSET,
         .node = x->node,
     };
@@ -46,7 +46,7 @@ static bool is_same(const struct row *a, const struct row *b)
 /* Two text columns of hexadecimal numbers look like C's "%#x", zero bare. */
 static int print_text(const struct row *r)
 {
-    if (!r->is_data) return 0;
+    if (!r->is_data || r->is_zero) return 0;
     if (!r->has_offset) {
         img_error("File contains external, encrypted or compressed clusters.");
         return -1;
