@@ -67,7 +67,8 @@ int qcow2_measure(const struct image_create *c, struct node *source,
 
     if (rc == 0) rc = qcow2_plan_layout(&p, size, true, e);
     if (rc < 0) return rc;
-    full = p.total << p.h.cluster_bits;
+    /* An image without a disk still has an L1 table here, not in QEMU. */
+    full = (size == 0 ? p.total - p.l1 : p.total) << p.h.cluster_bits;
     all_data = p.data << p.h.cluster_bits;
     if (p.prealloc == QCOW2_PREALLOC_FALLOC ||
         p.prealloc == QCOW2_PREALLOC_FULL) {
