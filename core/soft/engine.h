@@ -10,6 +10,7 @@
 #include "core/cpu/cpu.h"
 #include "core/cpu/emulate.h"
 #include "core/soft/soft.h"
+#include "core/soft/watch.h"
 #include "core/vm/debug.h"
 #include "core/vm/vcpu.h"
 
@@ -44,7 +45,6 @@ enum {
     PHYS_ENTRIES = 64,
     LARGE_FILTER_BITS = 4096,
     GROUP_MAX = 16,
-    WATCH_MAX = 64,
 };
 
 /* Address spaces that may be reached: user mode, supervisor mode, supervisor
@@ -68,18 +68,6 @@ struct tlb_entry {
  * the access goes to host address 0 and faults.
  */
 #define NO_STACK_PAGE (1ull << 63)
-
-/*
- * A watched range of linear addresses (watch.c).  Owners 0 to 3 are the
- * guest's debug registers, WATCH_DEBUGGER a debugger outside; each has a bit
- * in engine.watch_hits.
- */
-enum { WATCH_DEBUGGER = 7 };
-struct soft_watch {
-    uint64_t first, last;
-    uint8_t access; /* ACC_READ, ACC_WRITE or both */
-    uint8_t owner;
-};
 
 /* Instruction fetch: linear page -> host page. */
 struct fetch_entry {
@@ -293,26 +281,6 @@ void tlb_drop_writes(struct engine *eng);
 void tlb_protect(struct engine *eng, const uint8_t *page);
 void ibt_clear(struct engine *eng, unsigned space);
 void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad);
-
-/* ---- watch.c */
-
-/* Add a range; false: no room.  Remove those whose owner's bit is set.  The
- * vCPU is at a safe point or it is its own thread; the TLB is flushed. */
-bool soft_watch_add(struct engine *eng, uint64_t lin, uint64_t bytes,
-                    unsigned access, unsigned owner);
-void soft_watch_clear(struct engine *eng, unsigned owner_mask);
-/* Kinds of access (ACC_READ, ACC_WRITE) watched anywhere in lin's page. */
-unsigned soft_watched_kinds(const struct engine *eng, uint64_t lin);
-bool soft_is_watched(const struct engine *eng, uint64_t lin, unsigned bytes,
-                     unsigned access);
-/* The access was done: remember in watch_hits whom it concerns. */
-void soft_watch_note(struct engine *eng, uint64_t lin, unsigned bytes,
-                     unsigned access);
-/* May no block of any vCPU cover this address? */
-bool soft_is_break(const struct soft_vm *s, uint64_t lin);
-/* Is rip at a breakpoint; did the debugger's watch hit?  They set stop. */
-bool soft_at_break(struct engine *eng);
-bool soft_met_watch(struct engine *eng);
 
 /* ---- mem.c */
 
