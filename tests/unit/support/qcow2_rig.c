@@ -211,6 +211,7 @@ static void mem_close(struct node *n)
 static const struct block_driver mem_driver = {
     .name = "memory",
     .is_protocol = true,
+    .can_grow = true,
     .readv = mem_readv,
     .writev = mem_writev,
     .flush = mem_flush,
