@@ -76,6 +76,8 @@ enum code_entry {
     CODE_EXIT_ATTEND,
     CODE_EXIT_MISS,
     CODE_SLOW,
+    CODE_REP_STOS,
+    CODE_REP_MOVS,
     CODE_ENTRY_COUNT,
 };
 

@@ -202,6 +202,13 @@ struct engine {
     char error[200];
 };
 
+/* What soft_rep and the routines before it are told: gs offset of the TLB of
+ * the space, and these. */
+enum {
+    REP_SHIFT = 3,       /* mask: log2 of the element's bytes */
+    REP_FLAGS_SAVED = 4, /* guest flags are in saved_flags */
+};
+
 /* Behind a call to soft_slow. */
 struct slow_site {
     uint64_t rip;

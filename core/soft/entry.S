@@ -201,4 +201,138 @@ soft_slow:
 2:  add $21, %r13
     jmp *%r13
 
+/*
+ * REP STOS and REP MOVS, upwards, 64-bit addresses.  R13: see REP_ bits;
+ * R14: rip.  What lies in one page that the TLB knows is done here, the rest
+ * by soft_rep; what that cannot do is left to the emulator, which goes on with
+ * the registers as they are.
+ */
+#define REP_PARAM %gs:GS_TEMP + 16
+#define REP_RDX   %gs:GS_TEMP + 24
+#define REP_RAX   %gs:GS_TEMP + 8
+
+/* R14 = gs offset of the TLB entry of the page of reg; uses R13. */
+.macro TLB_SLOT reg
+    mov REP_PARAM, %r13d
+    mov \reg, %r14
+    and $~7, %r13d
+    shr $7, %r14
+    and $0x7fe0, %r14d
+    add %r13d, %r14d
+.endm
+
+/* RDX = bytes in all. */
+.macro REP_BYTES
+    mov %r14, %gs:GS_RIP
+    mov %r13, REP_PARAM
+    mov %rdx, REP_RDX
+    cmp $4096, %rcx
+    ja 1f
+    and $3, %r13d
+    shlx %r13, %rcx, %rdx
+.endm
+
+/* to = host address, if RDX bytes are in the page of guest. */
+.macro TLB_HOST guest, to, tag, page
+    mov %gs:\tag(%r14), \to
+    xor \guest, \to
+    cmp $4095, \to
+    ja 1f
+    lea (\to, %rdx), %r13
+    cmp $4096, %r13
+    ja 1f
+    add %gs:\page(%r14), \to
+.endm
+
+    .globl soft_rep_stos
+    .hidden soft_rep_stos
+soft_rep_stos:
+    mov %rax, REP_RAX
+    REP_BYTES
+    TLB_SLOT %rdi
+    TLB_HOST %rdi, %rax, 8, 24
+    mov REP_PARAM, %r13d
+    mov %rdi, %rdx
+    sub %rax, %rdx
+    mov %rax, %rdi
+    mov REP_RAX, %rax
+    and $3, %r13d
+    jz 3f
+    cmp $2, %r13d
+    je 4f
+    jb 5f
+    rep stosq
+2:  add %rdx, %rdi
+    mov REP_RDX, %rdx
+    ret
+3:  rep stosb
+    jmp 2b
+4:  rep stosl
+    jmp 2b
+5:  rep stosw
+    jmp 2b
+1:  movq $0, %gs:GS_TEMP
+    jmp rep_slow
+
+    .globl soft_rep_movs
+    .hidden soft_rep_movs
+soft_rep_movs:
+    mov %rax, REP_RAX
+    REP_BYTES
+    TLB_SLOT %rsi
+    TLB_HOST %rsi, %rax, 0, 16
+    mov %rax, %gs:GS_TEMP
+    TLB_SLOT %rdi
+    TLB_HOST %rdi, %rax, 8, 24
+    mov %gs:GS_TEMP, %r14
+    mov %rdi, %rdx
+    sub %rax, %rdx
+    mov %rax, %rdi
+    mov %rsi, %rax
+    sub %r14, %rax
+    mov REP_PARAM, %r13d
+    mov %r14, %rsi
+    and $3, %r13d
+    jz 3f
+    cmp $2, %r13d
+    je 4f
+    jb 5f
+    rep movsq
+2:  add %rdx, %rdi
+    add %rax, %rsi
+    mov REP_RDX, %rdx
+    mov REP_RAX, %rax
+    ret
+3:  rep movsb
+    jmp 2b
+4:  rep movsl
+    jmp 2b
+5:  rep movsw
+    jmp 2b
+1:  movq $1, %gs:GS_TEMP
+
+rep_slow:
+    mov REP_RDX, %rdx
+    mov REP_RAX, %rax
+    SAVE_GUEST
+    mov %gs:GS_TEMP, %edi
+    mov REP_PARAM, %esi
+    mov %rsp, %rbx
+    and $-16, %rsp
+    call soft_rep
+    mov %rbx, %rsp
+    test %eax, %eax
+    jz 1f
+    LOAD_GUEST
+    ret
+1:  testb $4, REP_PARAM
+    jz 2f
+    mov %gs:GS_SAVED_AX, %rax
+    add $0x7f, %al
+    sahf
+    pushfq
+    popq %gs:GS_HOST_FLAGS
+2:  movl $CAUSE_EMULATE, %gs:GS_CAUSE
+    jmp soft_exit_saved
+
     .section .note.GNU-stack, "", @progbits

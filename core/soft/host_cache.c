@@ -17,6 +17,8 @@ void soft_exit_emulate(void);
 void soft_exit_attend(void);
 void soft_exit_miss(void);
 void soft_slow(void);
+void soft_rep_stos(void);
+void soft_rep_movs(void);
 
 enum { POOL_BLOCK_BYTES = 256, POOL_PAGES = 1 << 16 };
 
@@ -55,6 +57,8 @@ static void make_entries(struct code_cache *c)
         [CODE_EXIT_ATTEND] = soft_exit_attend,
         [CODE_EXIT_MISS] = soft_exit_miss,
         [CODE_SLOW] = soft_slow,
+        [CODE_REP_STOS] = soft_rep_stos,
+        [CODE_REP_MOVS] = soft_rep_movs,
     };
     static const uint8_t jump[6] = { 0xff, 0x25 };
     uint8_t *at = c->write;

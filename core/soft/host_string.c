@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/translate.h"
 
-/* One step of MOVS, STOS and LODS without a repeat prefix, upwards. */
+/* One step of MOVS, STOS and LODS, and REP MOVS and REP STOS in 64-bit code;
+ * upwards. */
 
 static const size_t temp0 = offsetof(struct engine, temp);
 
@@ -45,17 +46,58 @@ static bool memory_operand(struct translator *t, struct guest_insn *n,
     return a->base == REG_SI || a->base == REG_DI;
 }
 
+static unsigned log2_bytes(unsigned bytes)
+{
+    return bytes == 8 ? 3 : bytes == 4 ? 2 : bytes - 1;
+}
+
+/* FS and GS have a base. */
+static bool has_base(const struct guest_insn *n)
+{
+    for (unsigned i = 0; i < n->d.operand_count; i++) {
+        ZydisRegister seg = n->o[i].mem.segment;
+        if (n->o[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+            (seg == ZYDIS_REGISTER_FS || seg == ZYDIS_REGISTER_GS)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* By the routines of entry.S, which say what S1 and S2 hold. */
+static bool emit_rep(struct translator *t, struct guest_insn *n)
+{
+    unsigned op = n->d.opcode, bytes = op & 1 ? n->d.operand_width / 8 : 1;
+    bool is_stos = (op & 0xfe) == 0xaa;
+    uint32_t param = t->space * TLB_SPAN | log2_bytes(bytes);
+
+    if (!(t->mode.bits & BM_CODE64) || (t->mode.bits & BM_DF) ||
+        t->is_verified || n->d.address_width != 64 || has_base(n) ||
+        !(n->d.attributes & ZYDIS_ATTRIB_HAS_REP) ||
+        (!is_stos && (op & 0xfe) != 0xa4)) {
+        return false;
+    }
+    save_flags(t);
+    if (t->are_flags_saved) param |= REP_FLAGS_SAVED;
+    emit_const(&t->hot, S1, param);
+    emit_const(&t->hot, S2, n->rip);
+    emit_call(&t->hot,
+              t->cache->entry[is_stos ? CODE_REP_STOS : CODE_REP_MOVS]);
+    restore_flags(t);
+    return true;
+}
+
 bool emit_string(struct translator *t, struct guest_insn *n)
 {
     struct emitter *e = &t->hot;
     unsigned op = n->d.opcode & 0xfe;
     struct access to, from;
 
-    if ((n->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                            ZYDIS_ATTRIB_HAS_REPNE)) ||
-        (t->mode.bits & BM_DF)) {
-        return false;
+    if (n->d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+                           ZYDIS_ATTRIB_HAS_REPNE)) {
+        return emit_rep(t, n);
     }
+    if (t->mode.bits & BM_DF) return false;
     switch (op) {
     case 0xa4: /* MOVS */
         if (!memory_operand(t, n, 0, true, &to) ||

@@ -17,6 +17,7 @@ AT(GS_HOST_RSP, host_rsp);
 AT(GS_HOST_FLAGS, host_flags);
 AT(GS_LINK, link);
 AT(GS_TEMP, temp);
+AT(GS_SAVED_AX, saved_flags);
 AT(GS_GPR, cpu.gpr);
 AT(GS_RIP, cpu.rip);
 AT(GS_STACK, stack);

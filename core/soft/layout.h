@@ -11,6 +11,7 @@
 #define GS_HOST_FLAGS 0x78010
 #define GS_LINK       0x78018
 #define GS_TEMP       0x78020
+#define GS_SAVED_AX   0x78040
 #define GS_GPR        0x78180
 #define GS_RIP        0x78200
 #define GS_STACK      0x78088
