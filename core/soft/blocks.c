@@ -274,6 +274,8 @@ void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
 
     at -= (uint64_t)at & LINK_BITS;
     if (b->is_dead || c->link_count == c->link_max) return;
+    /* The page its end is in may be another one at the next jump. */
+    if (b->page[1] && b->page[1] != b->page[0]) return;
     old = *(int32_t *)(void *)writable(c, at);
     for (l = b->links; l; l = l->next) {
         if (l->at == at) return; /* another vCPU was faster */

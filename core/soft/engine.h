@@ -43,7 +43,7 @@ enum {
     FETCH_ENTRIES = 256,
     NONGLOBAL_MAX = 256,
     PHYS_ENTRIES = 64,
-    LARGE_FILTER_BITS = 4096,
+    FILTER_BITS = 1 << 15,
     GROUP_MAX = 16,
 };
 
@@ -175,9 +175,10 @@ struct engine {
     uint16_t ibt_used[SPACE_COUNT][IBT_USED_MAX]; /* slots filled */
     unsigned ibt_used_count[SPACE_COUNT];
     bool ibt_has_nonglobal[SPACE_COUNT], fetch_has_nonglobal[SPACE_COUNT];
-    uint64_t fetched_pages[SPACE_COUNT][4]; /* filter of pages in fetch[] */
+    /* Filters: pages code was fetched from, parts of large pages. */
+    uint64_t fetched_pages[SPACE_COUNT][FILTER_BITS / 64];
+    uint64_t large_regions[FILTER_BITS / 64];
     struct fetch_entry fetch[SPACE_COUNT][FETCH_ENTRIES];
-    uint64_t large_filter[LARGE_FILTER_BITS / 64];
     uint64_t ibt_miss; /* what an empty ibt slot holds */
     uint16_t nonglobal[SPACE_COUNT][NONGLOBAL_MAX];
     unsigned nonglobal_count[SPACE_COUNT];

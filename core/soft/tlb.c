@@ -52,16 +52,6 @@ static void clear_data(struct engine *eng, unsigned space)
     eng->nonglobal_count[space] = 0;
 }
 
-static void clear_fetch(struct engine *eng, unsigned space)
-{
-    for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
-        eng->fetch[space][i].tag = 1;
-    }
-    for (unsigned i = 0; i < 4; i++)
-        eng->fetched_pages[space][i] = 0;
-    eng->fetch_has_nonglobal[space] = false;
-}
-
 void ibt_clear(struct engine *eng, unsigned space)
 {
     unsigned n = eng->ibt_used_count[space];
@@ -79,45 +69,68 @@ void ibt_clear(struct engine *eng, unsigned space)
     eng->ibt_has_nonglobal[space] = false;
 }
 
+/* A set that may say yes wrongly, of numbers. */
+static unsigned filter_bit(uint64_t n)
+{
+    return n * 0x9e3779b97f4a7c15ull >> 49 & (FILTER_BITS - 1);
+}
+
+static void filter_add(uint64_t *filter, uint64_t n)
+{
+    unsigned bit = filter_bit(n);
+
+    filter[bit / 64] |= 1ull << (bit & 63);
+}
+
+static bool filter_has(const uint64_t *filter, uint64_t n)
+{
+    unsigned bit = filter_bit(n);
+
+    return filter[bit / 64] >> (bit & 63) & 1;
+}
+
+static void filter_clear(uint64_t *filter)
+{
+    for (unsigned i = 0; i < FILTER_BITS / 64; i++)
+        filter[i] = 0;
+}
+
+static void clear_fetch(struct engine *eng, unsigned space)
+{
+    for (unsigned i = 0; i < FETCH_ENTRIES; i++) {
+        eng->fetch[space][i].tag = 1;
+    }
+    filter_clear(eng->fetched_pages[space]);
+    eng->fetch_has_nonglobal[space] = false;
+}
+
 /* A large page may be cached as many small ones, and INVLPG of one of its
  * addresses drops them all (SDM 3A 4.10.4.1): a filter knows the 4 MiB
  * regions, and for giant pages the GiB, that had a part of one cached. */
-static void set_large(struct engine *eng, uint64_t region)
-{
-    unsigned bit = region & (LARGE_FILTER_BITS - 1);
-
-    eng->large_filter[bit / 64] |= 1ull << (bit & 63);
-}
-
-static bool is_set_large(const struct engine *eng, uint64_t region)
-{
-    unsigned bit = region & (LARGE_FILTER_BITS - 1);
-
-    return eng->large_filter[bit / 64] >> (bit & 63) & 1;
-}
-
 static uint64_t large_region(uint64_t lin)
 {
-    return lin >> 22 ^ lin >> 34;
+    return lin >> 22;
 }
 
 static uint64_t giant_region(uint64_t lin)
 {
-    return (lin >> 30) * 0x9e5 + 0x5a5;
+    return ~(lin >> 30);
 }
 
 static void note_large_page(struct engine *eng, uint64_t lin,
                             uint64_t page_bytes)
 {
     if (page_bytes <= PAGE_BYTES) return;
-    set_large(eng, large_region(lin));
-    if (page_bytes > 1ull << 22) set_large(eng, giant_region(lin));
+    filter_add(eng->large_regions, large_region(lin));
+    if (page_bytes > 1ull << 22) {
+        filter_add(eng->large_regions, giant_region(lin));
+    }
 }
 
 static bool is_large(const struct engine *eng, uint64_t lin)
 {
-    return is_set_large(eng, large_region(lin)) ||
-           is_set_large(eng, giant_region(lin));
+    return filter_has(eng->large_regions, large_region(lin)) ||
+           filter_has(eng->large_regions, giant_region(lin));
 }
 
 void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad)
@@ -133,9 +146,7 @@ void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad)
 
 static void flush_all(struct engine *eng)
 {
-    for (unsigned i = 0; i < LARGE_FILTER_BITS / 64; i++) {
-        eng->large_filter[i] = 0;
-    }
+    filter_clear(eng->large_regions);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_data(eng, s);
         clear_fetch(eng, s);
@@ -166,14 +177,27 @@ static void flush_nonglobal(struct engine *eng)
     }
 }
 
-static unsigned bloom_bit(uint64_t lin)
+enum { PAGE_SLOTS = PAGE_BYTES / 2, TAIL_SLOTS = 8 };
+
+/* The entries of the page's addresses go, and those of an instruction that
+ * begins in the page before. */
+static void ibt_clear_page(struct engine *eng, unsigned space, uint64_t lin)
 {
-    return (lin >> PAGE_SHIFT ^ lin >> 20) & 255;
+    unsigned at = ibt_slot(lin & ~(uint64_t)(PAGE_BYTES - 1)) - TAIL_SLOTS;
+    unsigned mode = space == SPACE_USER ? SPACE_USER : SPACE_SUPER;
+
+    if (eng->ibt_mode[mode].cs_base) {
+        ibt_clear(eng, space);
+        return;
+    }
+    for (unsigned i = 0; i < PAGE_SLOTS + TAIL_SLOTS; i++) {
+        eng->ibt[space][(at + i) & (IBT_ENTRIES - 1)] = eng->ibt_miss;
+    }
 }
 
 static void flush_page(struct engine *eng, uint64_t lin)
 {
-    unsigned slot = slot_of(lin), bit = bloom_bit(lin);
+    unsigned slot = slot_of(lin);
 
     if (is_large(eng, lin)) {
         flush_all(eng);
@@ -182,9 +206,9 @@ static void flush_page(struct engine *eng, uint64_t lin)
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_slot(eng, s, slot);
         clear_stack(eng, s);
-        if (!(eng->fetched_pages[s][bit / 64] >> (bit & 63) & 1)) continue;
-        ibt_clear(eng, s);
-        clear_fetch(eng, s);
+        if (!filter_has(eng->fetched_pages[s], lin >> PAGE_SHIFT)) continue;
+        ibt_clear_page(eng, s, lin);
+        eng->fetch[s][lin >> PAGE_SHIFT & (FETCH_ENTRIES - 1)].tag = 1;
     }
 }
 
@@ -349,7 +373,6 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
 uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
 {
     unsigned space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
-    unsigned bit = bloom_bit(lin);
     struct fetch_entry *f =
         &eng->fetch[space][lin >> PAGE_SHIFT & (FETCH_ENTRIES - 1)];
     uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1);
@@ -367,7 +390,7 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
         f->is_global = p.is_global;
         note_large_page(eng, lin, p.page_bytes);
     }
-    eng->fetched_pages[space][bit / 64] |= 1ull << (bit & 63);
+    filter_add(eng->fetched_pages[space], lin >> PAGE_SHIFT);
     if (!f->is_global) {
         eng->ibt_has_nonglobal[space] = true;
         eng->fetch_has_nonglobal[space] = true;
