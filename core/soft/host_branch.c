@@ -12,6 +12,8 @@
  * the address space only has to empty the table.
  */
 
+enum { INSN_BYTES = 15 };
+
 static void emit_table_jump(struct emitter *e, unsigned space, uint64_t rip)
 {
     int32_t at = IBT_AT + (int32_t)space * IBT_SPAN;
@@ -49,7 +51,9 @@ bool is_link_in_page(const struct translator *t, uint64_t rip)
     uint64_t lin = t->mode.cs_base + rip;
 
     if (!(t->mode.bits & BM_CODE64)) lin = (uint32_t)lin;
-    return !t->is_crossing && (lin ^ t->lin) >> PAGE_SHIFT == 0;
+    /* A block that may end in the next page is not linked to. */
+    return !t->is_crossing && (lin ^ t->lin) >> PAGE_SHIFT == 0 &&
+           (lin & (PAGE_BYTES - 1)) <= PAGE_BYTES - INSN_BYTES;
 }
 
 static void add_link(struct translator *t, uint64_t rip)

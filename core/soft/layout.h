@@ -5,16 +5,16 @@
 /*
  * Offsets in struct engine for entry.S; layout.c asserts that they are true.
  */
-#define GS_ATTN       0x78000
-#define GS_CAUSE      0x78004
-#define GS_HOST_RSP   0x78008
-#define GS_HOST_FLAGS 0x78010
-#define GS_LINK       0x78018
-#define GS_TEMP       0x78020
-#define GS_SAVED_AX   0x78040
-#define GS_GPR        0x78180
-#define GS_RIP        0x78200
-#define GS_STACK      0x78088
+#define GS_ATTN       0x198000
+#define GS_CAUSE      0x198004
+#define GS_HOST_RSP   0x198008
+#define GS_HOST_FLAGS 0x198010
+#define GS_LINK       0x198018
+#define GS_TEMP       0x198020
+#define GS_SAVED_AX   0x198040
+#define GS_GPR        0x198180
+#define GS_RIP        0x198200
+#define GS_STACK      0x198088
 
 /* struct slow_site */
 #define SITE_BYTES 8
