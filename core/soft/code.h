@@ -78,6 +78,9 @@ enum code_entry {
     CODE_SLOW,
     CODE_REP_STOS,
     CODE_REP_MOVS,
+    CODE_SYSCALL,
+    CODE_SYSRET,
+    CODE_EXIT_IRET,
     CODE_ENTRY_COUNT,
 };
 

@@ -133,6 +133,7 @@ enum leave_cause {
     LEAVE_EMULATE, /* the instruction at rip must be emulated */
     LEAVE_ATTEND,  /* attn is set; rip is where to go on */
     LEAVE_SLOW,    /* as LEAVE_EMULATE; link is the struct slow_site */
+    LEAVE_IRET,    /* the IRETQ at rip, by ring_iret */
 };
 
 struct engine {
@@ -159,6 +160,16 @@ struct engine {
         uint64_t delta; /* host - page */
     } stack[SPACE_COUNT];
     struct flat_segment segment[SEG_COUNT];
+    struct ring {           /* ring.c */
+        uint8_t can_call;   /* SYSCALL and */
+        uint8_t can_return; /* SYSRET are plain */
+        uint8_t unused[6];
+        uint64_t clear;  /* flags SYSCALL clears */
+        uint64_t target; /* where it goes, */
+        uint64_t slot;   /* gs offset of its slot in ibt */
+        struct cpu_segment kernel[2], user[2]; /* CS, SS */
+    } ring;
+    uint8_t is_mode_stale;     /* mode must be computed again */
     struct cpu cpu;            /* at a fixed place by its alignment */
     uint64_t stash[GROUP_MAX]; /* host addresses, within a block */
     uint64_t loop_limit;       /* of a register, when a page ends */
@@ -169,8 +180,10 @@ struct engine {
     struct mode_key mode;
     bool is_outside;    /* vector state saved, vcpu_leave done */
     bool is_bus_locked; /* outside, with the VM lock and alone */
-    bool is_mode_stale; /* mode must be computed again */
     bool is_verifying;  /* verify=on: no store hits the TLB */
+    bool has_fault;     /* LEAVE_SLOW: it is this page fault */
+    uint64_t fault_lin;
+    uint32_t fault_error;
     struct mode_key ibt_mode[SPACE_COUNT];
     uint16_t ibt_used[SPACE_COUNT][IBT_USED_MAX]; /* slots filled */
     unsigned ibt_used_count[SPACE_COUNT];

@@ -88,6 +88,16 @@ soft_exit_emulate:
     jmp leave
 
 /* Reached by call; behind it: quad rip. */
+    .globl soft_exit_iret
+    .hidden soft_exit_iret
+soft_exit_iret:
+    pop %r13
+    SAVE_GUEST
+    movl $CAUSE_IRET, %gs:GS_CAUSE
+    mov (%r13), %rax
+    jmp leave
+
+/* Reached by call; behind it: quad rip. */
     .globl soft_exit_attend
     .hidden soft_exit_attend
 soft_exit_attend:
@@ -200,6 +210,114 @@ soft_slow:
     jmp leave
 2:  add $21, %r13
     jmp *%r13
+
+/*
+ * SYSCALL and SYSRET of 64-bit code, if ring.c says that they are plain: from
+ * block to block through the table of the other space.  Reached by jmp.
+ */
+#define ARITH    0x8d5
+#define IF_BIT   0x200
+#define FROM_R11 0x3c7fd7  /* flags that SYSRET takes */
+#define ODD      0x1c4500  /* TF, DF, NT, AC, VIF, VIP: not plain */
+
+/* CS and SS from a pair of struct cpu_segment. */
+.macro COPY_SEGMENTS from
+    mov %gs:\from, %r14
+    mov %r14, %gs:GS_SEG_CS
+    mov %gs:\from + 8, %r14
+    mov %r14, %gs:GS_SEG_CS + 8
+    mov %gs:\from + 16, %r14
+    mov %r14, %gs:GS_SEG_CS + 16
+    mov %gs:\from + 24, %r14
+    mov %r14, %gs:GS_SEG_CS + 24
+    movb $1, %gs:GS_STALE
+.endm
+
+/* R13: rip of the next instruction. */
+    .globl soft_syscall
+    .hidden soft_syscall
+soft_syscall:
+    pushfq
+    pop %r14
+    cmpb $0, %gs:GS_CAN_CALL
+    je 1f
+    mov %r13, %rcx
+    and $ARITH, %r14d
+    mov %gs:GS_IF_FLAG, %r13d
+    or %r13, %r14
+    or %gs:GS_OTHER_FLAGS, %r14
+    mov %r14, %r11
+    mov %gs:GS_RING_CLEAR, %r13
+    andn %r14, %r13, %r14
+    mov %r14d, %r13d
+    and $IF_BIT, %r13d
+    mov %r13d, %gs:GS_IF_FLAG
+    and $~(ARITH | IF_BIT), %r14
+    or $2, %r14
+    mov %r14, %gs:GS_OTHER_FLAGS
+    mov %r14, %gs:GS_RFLAGS
+    COPY_SEGMENTS GS_RING_KERNEL
+    /* ring.c has seen that the arithmetic flags are cleared. */
+    xor %r14d, %r14d
+    add $1, %r14d
+    mov %gs:GS_RING_TARGET, %r13
+    mov %gs:GS_RING_SLOT, %r14
+    jmp *%gs:(%r14)
+1:  sub $2, %r13
+    jmp ring_emulate
+
+/* R13: its rip. */
+    .globl soft_sysret
+    .hidden soft_sysret
+soft_sysret:
+    pushfq
+    pop %r14
+    cmpb $0, %gs:GS_CAN_RETURN
+    je ring_emulate
+    test $ODD, %r11d
+    jnz ring_emulate
+    mov %r13, %gs:GS_RIP
+    mov %rcx, %r13
+    shl $16, %r13
+    sar $16, %r13
+    cmp %rcx, %r13
+    jne 1f
+    COPY_SEGMENTS GS_RING_USER
+    mov %r11d, %r14d
+    and $IF_BIT, %r14d
+    mov %r14d, %gs:GS_IF_FLAG
+    jz 2f
+    cmpl $0, %gs:GS_IS_WAITING
+    je 2f
+    movl $1, %gs:GS_ATTN
+2:  mov %r11d, %r14d
+    and $(FROM_R11 & ~(ARITH | IF_BIT)), %r14d
+    or $2, %r14d
+    mov %r14, %gs:GS_OTHER_FLAGS
+    mov %r14, %gs:GS_RFLAGS
+    mov %rax, %gs:GS_TEMP
+    mov %r11d, %eax
+    mov %r11d, %r14d
+    shl $8, %eax
+    shr $11, %r14d
+    and $1, %r14d
+    or %r14d, %eax
+    add $0x7f, %al /* OF */
+    sahf
+    mov %gs:GS_TEMP, %rax
+    mov %rcx, %r13
+    pext %gs:GS_IBT_MASK, %r13, %r14
+    jmp *%gs:GS_IBT(, %r14, 8)
+1:  mov %gs:GS_RIP, %r13
+
+/* R13: rip; R14: the flags. */
+ring_emulate:
+    push %r14
+    popfq
+    SAVE_GUEST
+    mov %r13, %gs:GS_RIP
+    movl $CAUSE_EMULATE, %gs:GS_CAUSE
+    jmp soft_exit_saved
 
 /*
  * REP STOS and REP MOVS, upwards, 64-bit addresses.  R13: see REP_ bits;

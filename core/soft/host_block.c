@@ -101,10 +101,7 @@ static void add_map(struct translator *t, struct block *b,
 
 static bool is_branch(const struct guest_insn *n)
 {
-    if (n->d.mnemonic == ZYDIS_MNEMONIC_STAC ||
-        n->d.mnemonic == ZYDIS_MNEMONIC_CLAC) {
-        return true;
-    }
+    if (n->kind == INSN_SYSTEM) return ends_block_system(n);
     return n->kind >= INSN_JMP && n->kind <= INSN_CALL_INDIRECT;
 }
 

@@ -19,6 +19,9 @@ void soft_exit_miss(void);
 void soft_slow(void);
 void soft_rep_stos(void);
 void soft_rep_movs(void);
+void soft_syscall(void);
+void soft_sysret(void);
+void soft_exit_iret(void);
 
 enum { POOL_BLOCK_BYTES = 256, POOL_PAGES = 1 << 16 };
 
@@ -59,6 +62,9 @@ static void make_entries(struct code_cache *c)
         [CODE_SLOW] = soft_slow,
         [CODE_REP_STOS] = soft_rep_stos,
         [CODE_REP_MOVS] = soft_rep_movs,
+        [CODE_SYSCALL] = soft_syscall,
+        [CODE_SYSRET] = soft_sysret,
+        [CODE_EXIT_IRET] = soft_exit_iret,
     };
     static const uint8_t jump[6] = { 0xff, 0x25 };
     uint8_t *at = c->write;

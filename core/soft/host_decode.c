@@ -245,6 +245,7 @@ static enum insn_kind kind_of(const struct translator *t,
                       d->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
     enum insn_kind k;
 
+    if (changes_ring(n)) return is_system(t, n) ? INSN_SYSTEM : INSN_EMULATE;
     switch (d->meta.category) {
     case ZYDIS_CATEGORY_UNCOND_BR:
     case ZYDIS_CATEGORY_COND_BR:
@@ -278,13 +279,6 @@ static enum insn_kind kind_of(const struct translator *t,
         return INSN_INCDEC;
     }
     return INSN_GENERIC;
-}
-
-/* STAC and CLAC go on in another space. */
-static bool ends_block_system(const struct guest_insn *n)
-{
-    return n->d.mnemonic == ZYDIS_MNEMONIC_STAC ||
-           n->d.mnemonic == ZYDIS_MNEMONIC_CLAC;
 }
 
 static bool ends_block(const struct guest_insn *n)
@@ -378,7 +372,7 @@ static bool decode_one(struct translator *t, struct guest_insn *n,
     default: break;
     }
     insn_flags(&n->d, &n->use, &n->kill, &n->undefined);
-    if (n->kind == INSN_EMULATE) n->use = FLAGS_ARITH;
+    if (n->kind == INSN_EMULATE || changes_ring(n)) n->use = FLAGS_ARITH;
     t->count++;
     /* One instruction after STI the interrupt is due, before a CLI that may
      * follow (firmware waits so): the next block begins with the poll. */

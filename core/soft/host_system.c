@@ -20,6 +20,22 @@ static bool is_code64(const struct translator *t)
     return t->mode.bits & BM_CODE64;
 }
 
+/* MOV from CR0, CR2, CR3 or CR4: where it is, or -1. */
+static int32_t control_source(const struct guest_insn *n)
+{
+    if (n->d.mnemonic != ZYDIS_MNEMONIC_MOV || n->d.opcode != 0x20 ||
+        n->d.opcode_map != ZYDIS_OPCODE_MAP_0F) {
+        return -1;
+    }
+    switch (n->o[1].reg.value) {
+    case ZYDIS_REGISTER_CR0: return FIELD(cpu.cr0);
+    case ZYDIS_REGISTER_CR2: return FIELD(cpu.cr2);
+    case ZYDIS_REGISTER_CR3: return FIELD(cpu.cr3);
+    case ZYDIS_REGISTER_CR4: return FIELD(cpu.cr4);
+    default: return -1;
+    }
+}
+
 /* MOV from a segment register: its number, or -1. */
 static int segment_source(const struct guest_insn *n)
 {
@@ -46,8 +62,35 @@ bool is_system(const struct translator *t, const struct guest_insn *n)
     case ZYDIS_MNEMONIC_PUSHF:
     case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ: return !(t->mode.bits & BM_VM86);
-    default: return segment_source(n) >= 0;
+    case ZYDIS_MNEMONIC_SYSCALL:
+        return is_code64(t) && t->space == SPACE_USER && !t->is_verified &&
+               n->d.length == 2;
+    case ZYDIS_MNEMONIC_SYSRET:
+        return is_cpl0(t) && is_code64(t) && !t->is_verified &&
+               n->d.operand_width == 64;
+    case ZYDIS_MNEMONIC_IRETQ:
+        return is_cpl0(t) && is_code64(t) && !t->is_verified;
+    default:
+        if (is_cpl0(t) && is_code64(t) && control_source(n) >= 0) return true;
+        return segment_source(n) >= 0;
     }
+}
+
+bool changes_ring(const struct guest_insn *n)
+{
+    switch (n->d.mnemonic) {
+    case ZYDIS_MNEMONIC_SYSCALL:
+    case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_IRETQ: return true;
+    default: return false;
+    }
+}
+
+/* STAC and CLAC go on in another space. */
+bool ends_block_system(const struct guest_insn *n)
+{
+    return n->d.mnemonic == ZYDIS_MNEMONIC_STAC ||
+           n->d.mnemonic == ZYDIS_MNEMONIC_CLAC || changes_ring(n);
 }
 
 static void store_const32(struct emitter *e, int32_t at, uint32_t v)
@@ -204,6 +247,38 @@ static bool emit_pushf(struct translator *t, struct guest_insn *n)
     return true;
 }
 
+static bool emit_from_control(struct translator *t, struct guest_insn *n)
+{
+    int g = guest_gpr(n->o[0].reg.value), h;
+
+    if (g < 0) return false;
+    h = host_of_gpr(g);
+    if (h == H_NONE) h = S2;
+    emit_load(&t->hot, h, control_source(n));
+    if (host_of_gpr(g) == H_NONE) emit_store(&t->hot, h, slot_of_gpr(g));
+    return true;
+}
+
+static bool emit_ring(struct translator *t, struct guest_insn *n)
+{
+    struct emitter *e = &t->hot;
+
+    switch (n->d.mnemonic) {
+    case ZYDIS_MNEMONIC_SYSCALL:
+        emit_const(e, S1, n->next);
+        emit_jmp(e, t->cache->entry[CODE_SYSCALL]);
+        return true;
+    case ZYDIS_MNEMONIC_SYSRET:
+        emit_const(e, S1, n->rip);
+        emit_jmp(e, t->cache->entry[CODE_SYSRET]);
+        return true;
+    default:
+        emit_call(e, t->cache->entry[CODE_EXIT_IRET]);
+        emit64(e, n->rip);
+        return true;
+    }
+}
+
 static bool emit_from_segment(struct translator *t, struct guest_insn *n)
 {
     struct enc movzx = { .map = 1, .op = 0xb7 };
@@ -250,7 +325,12 @@ bool emit_system(struct translator *t, struct guest_insn *n)
     case ZYDIS_MNEMONIC_SWAPGS: return emit_swapgs(t);
     case ZYDIS_MNEMONIC_RDTSC: return emit_rdtsc(t, false);
     case ZYDIS_MNEMONIC_RDTSCP: return emit_rdtsc(t, true);
-    case ZYDIS_MNEMONIC_MOV: return emit_from_segment(t, n);
+    case ZYDIS_MNEMONIC_SYSCALL:
+    case ZYDIS_MNEMONIC_SYSRET:
+    case ZYDIS_MNEMONIC_IRETQ: return emit_ring(t, n);
+    case ZYDIS_MNEMONIC_MOV:
+        return control_source(n) >= 0 ? emit_from_control(t, n)
+                                      : emit_from_segment(t, n);
     default: return emit_pushf(t, n);
     }
 }

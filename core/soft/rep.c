@@ -76,6 +76,7 @@ bool soft_rep(bool is_movs, uint32_t param)
 
     __asm__("rdgsbase %0" : "=r"(eng));
     gpr = eng->cpu.gpr;
+    if (eng->watch_count) return false;
     while (gpr[REG_CX]) {
         n = elements_left(gpr[REG_DI], shift);
         if (is_movs && elements_left(gpr[REG_SI], shift) < n) {

@@ -378,14 +378,15 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
     uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1);
     struct cpu_page p;
     uint32_t error;
+    uint8_t *page;
     bool can_write;
 
     if (f->tag != tag) {
         if (!is_canonical(lin)) return NULL;
         if (cpu_walk(&eng->cpu, lin, ACC_EXEC, &p, &error) < 0) return NULL;
-        f->page =
-            host_page(eng, p.gpa & ~(uint64_t)(PAGE_BYTES - 1), &can_write);
-        if (!f->page) return NULL;
+        page = host_page(eng, p.gpa & ~(uint64_t)(PAGE_BYTES - 1), &can_write);
+        if (!page) return NULL;
+        f->page = page;
         f->tag = tag;
         f->is_global = p.is_global;
         note_large_page(eng, lin, p.page_bytes);

@@ -290,6 +290,10 @@ void emit_pad(struct translator *t);
 /* ---- host_system.c */
 
 bool is_system(const struct translator *t, const struct guest_insn *n);
+/* SYSCALL, SYSRET, IRETQ */
+bool changes_ring(const struct guest_insn *n);
+/* Does the block end behind the system instruction? */
+bool ends_block_system(const struct guest_insn *n);
 bool emit_system(struct translator *t, struct guest_insn *n);
 bool emit_bit_test(struct translator *t, struct guest_insn *n);
 

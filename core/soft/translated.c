@@ -2,6 +2,7 @@
 #include "core/soft/code.h"
 
 #include "core/cpu/copy.h"
+#include "core/soft/ring.h"
 #include "core/soft/verify.h"
 #include "core/vm/vm.h"
 
@@ -15,6 +16,11 @@ void soft_enter_code(uint64_t code, uint64_t rip);
 /* ---- the memory slow path (entry.S, soft_slow) */
 
 enum { BOUNCE_ALIGN = 64 };
+
+static bool is_canonical(uint64_t lin)
+{
+    return (int64_t)(lin << 16) >> 16 == (int64_t)lin;
+}
 
 static bool is_crossing(uint64_t lin, unsigned bytes)
 {
@@ -92,6 +98,15 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
         if (code_would_drop(eng->soft, r.host, site->bytes)) return 0;
         code_note_store(eng->soft, r.host);
         break;
+    case PAGE_FAULT:
+        /* By linear address: outside 64-bit code it may have wrapped. */
+        if (!site->is_group && !eng->is_verifying &&
+            (eng->mode.bits & BM_CODE64) && is_canonical(lin)) {
+            eng->has_fault = true;
+            eng->fault_lin = lin;
+            eng->fault_error = r.error;
+        }
+        return 0;
     default: return 0;
     }
     if (site->is_stack) tlb_set_stack(eng, lin);
@@ -249,6 +264,7 @@ static void take_mode(struct engine *eng)
     soft_update_mode(eng);
     eng->is_mode_stale = false;
     own_table(eng);
+    ring_update(eng);
 }
 
 void soft_enter_block(struct engine *eng, const uint8_t *code)
@@ -316,6 +332,8 @@ enum cpu_step soft_run_translated(struct engine *eng)
         lookup(eng, &b);
         if (!b) break;
     }
+    if (eng->has_fault) return ring_fault(eng);
+    if (eng->cause == LEAVE_IRET && ring_iret(eng)) return STEP_OK;
     if (soft_at_break(eng)) return STEP_OK;
     step = cpu_emulate(c);
     eng->stat.emulated++;
