@@ -303,6 +303,10 @@ static int default_consoles(struct options *o, struct err *e)
     int rc = 0;
 
     if (o->has_nodefaults) return 0;
+    if (needs_monitor && !on_terminal) { /* first: Ctrl-Alt-2 shows it */
+        rc = option_monitor(o, "vc", e);
+        if (rc < 0) return rc;
+    }
     if (on_terminal && needs_serial && needs_monitor) {
         rc = option_serial(o, "mon:stdio", e);
         needs_monitor = false;

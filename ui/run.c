@@ -24,6 +24,7 @@
 #include "core/accel/accel.h"
 #include "core/base/log.h"
 #include "core/host/chardev.h"
+#include "core/host/console.h"
 #include "core/host/display.h"
 #include "core/loop/loop.h"
 #include "core/vm/vm.h"
@@ -180,6 +181,11 @@ static int open_accel(struct run *r, struct err *e)
         if (i + 1 < o->accel_count) log_warn("%s; trying the next", e->text);
     }
     return rc;
+}
+
+static int open_consoles(struct run *r, struct err *e)
+{
+    return console_create(r->vm, e);
 }
 
 static int make_machine(struct run *r, struct err *e)
@@ -355,10 +361,9 @@ static int write_pidfile(struct run *r, struct err *e)
 static int set_up(struct run *r, struct err *e)
 {
     static int (*const steps[])(struct run * r, struct err * e) = {
-        catch_signals,  open_accel,    open_drives,
-        open_chardevs,  make_machine,  open_views,
-        start_chardevs, open_monitors, open_gdb,
-        write_pidfile,
+        catch_signals, open_accel,   open_drives,   open_chardevs,
+        open_consoles, make_machine, open_views,    start_chardevs,
+        open_monitors, open_gdb,     write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 
@@ -381,6 +386,7 @@ static void tear_down(struct run *r)
         monitor_destroy(r->monitor[i]);
     if (r->vm != NULL) gdb_server_stop(r->vm);
     run_views_close(&r->views);
+    if (r->vm != NULL) console_destroy(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS && r->vm != NULL; i++) {
         if (r->chardev[i] != NULL) chardev_set_front(r->chardev[i], NULL);
     }

@@ -35,7 +35,7 @@ struct display {
     struct vm *vm;
     struct surface surface;
     struct text_screen text;
-    struct display_source source;
+    struct display_source source, overlay; /* overlay: instead, if set */
     struct display_sink sink[MAX_SINKS]; /* frame NULL and arg NULL: free */
     bool is_used[MAX_SINKS];
     struct loop_timer timer;
@@ -116,6 +116,13 @@ void display_set_source_locked(struct display *d,
                                const struct display_source *src)
 {
     d->source = src != NULL ? *src : (struct display_source){ 0 };
+    d->needs_full = true;
+}
+
+void display_set_overlay_locked(struct display *d,
+                                const struct display_source *src)
+{
+    d->overlay = src != NULL ? *src : (struct display_source){ 0 };
     d->needs_full = true;
 }
 
@@ -211,7 +218,11 @@ void display_refresh_locked(struct display *d)
     if (accel != NULL && accel->sync != NULL) accel->sync(d->vm);
     d->needs_full = false;
     d->needs_damage |= is_full;
-    if (d->source.refresh != NULL) d->source.refresh(d->source.arg, is_full);
+    if (d->overlay.refresh != NULL) {
+        d->overlay.refresh(d->overlay.arg, is_full);
+    } else if (d->source.refresh != NULL) {
+        d->source.refresh(d->source.arg, is_full);
+    }
     if (d->needs_damage) {
         d->needs_damage = false;
         display_damage(d, (struct rect){ 0, 0, d->surface.width_px,

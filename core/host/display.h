@@ -61,6 +61,10 @@ struct display *vm_display(struct vm *vm); /* service "display" */
 
 void display_set_source_locked(struct display *d,
                                const struct display_source *src);
+/* Show this in place of the device's picture (a text console); NULL: the
+ * device again.  It keeps its place meanwhile. */
+void display_set_overlay_locked(struct display *d,
+                                const struct display_source *src);
 int display_add_sink(struct display *d, const struct display_sink *sink);
 void display_remove_sink(struct display *d, void *arg);
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/host/console.h"
 #include "core/vm/clock.h"
 #include "core/vm/vm.h"
 
@@ -79,7 +80,8 @@ void input_remove_handler_locked(struct input *in, void *arg)
     in->handler_count = kept;
 }
 
-void input_key_locked(struct input *in, unsigned keycode, bool is_down)
+/* To the guest's keyboards. */
+static void input_deliver(struct input *in, unsigned keycode, bool is_down)
 {
     if (keycode == 0 || keycode >= KEY_CNT) return;
     if (!is_down && !in->is_down[keycode]) return; /* was never pressed */
@@ -89,6 +91,12 @@ void input_key_locked(struct input *in, unsigned keycode, bool is_down)
 
         if (h->key != NULL) h->key(h->arg, keycode, is_down);
     }
+}
+
+void input_key_locked(struct input *in, unsigned keycode, bool is_down)
+{
+    if (!console_key_locked(in->vm, keycode, is_down))
+        input_deliver(in, keycode, is_down);
 }
 
 void input_mouse_locked(struct input *in, int dx, int dy, int dz,
@@ -128,7 +136,7 @@ bool input_has_tablet(struct input *in)
 void input_release_all_locked(struct input *in)
 {
     for (unsigned i = 0; i < KEY_CNT; i++) {
-        if (in->is_down[i]) input_key_locked(in, i, false);
+        if (in->is_down[i]) input_deliver(in, i, false);
     }
 }
 
@@ -142,14 +150,14 @@ static void input_type(void *arg)
     if (g == NULL) return;
     if (!in->is_held) {
         for (unsigned i = 0; i < g->count; i++) {
-            input_key_locked(in, g->keycode[i], true);
+            input_deliver(in, g->keycode[i], true);
         }
         in->is_held = true;
         timer_arm_locked(&in->timer, now_ns + g->hold_ms * UINT64_C(1000000));
         return;
     }
     for (unsigned i = g->count; i-- > 0;) {
-        input_key_locked(in, g->keycode[i], false);
+        input_deliver(in, g->keycode[i], false);
     }
     in->is_held = false;
     in->first = g->next;

@@ -197,5 +197,8 @@ int main(int argc, char **argv)
     }
     unlink(kept);
     printf("%lu runs\n", d->runs);
+    for (unsigned n = 0; n < d->seeds; n++)
+        free(d->seed[n]);
+    free(d);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* link: ui core */
+/* link: ui core block */
 /*
  * The command line: what good lines mean (values as QEMU's manual gives them),
  * that bad ones name option and value, help and manual page.
@@ -162,7 +162,7 @@ static void bad_lines_name_option_and_value(void **unused)
         { "-serial chardev:x", "-serial: no -chardev with id=x" },
         { "-chardev null", "-chardev null: no id=" },
         { "-chardev file,id=a", "-chardev file,id=a: no path=" },
-        { "-mon chardev=a,mode=control", "-mon chardev=a,mode=control: " },
+        { "-mon chardev=a,mode=nosuch", "-mon chardev=a,mode=nosuch: " },
         { "-mon chardev=a", "-mon: no -chardev with id=a" },
         { "-nic user", "-nic user: this version has no network" },
         { "-netdev user,id=n", "-netdev user,id=n: this version" },
@@ -301,7 +301,16 @@ static void consoles_default_as_qemu_does(void **unused)
     good(&o, "");
     assert_string_equal(spec(&o, "serial0"), "vc");
     assert_string_equal(spec(&o, "parallel0"), "vc");
-    assert_int_equal(o.monitor_count, 0);
+    assert_string_equal(spec(&o, o.monitor[0]), "vc");
+    assert_string_equal(o.chardev[0].name, o.monitor[0]); /* Ctrl-Alt-2 */
+    options_free(&o);
+    good(&o, "-qmp unix:/q,server=on,wait=off");
+    assert_int_equal(o.monitor_count, 1);
+    assert_int_equal(o.monitor_mode[0], MONITOR_JSON);
+    options_free(&o);
+    good(&o, "-chardev null,id=c -mon c,mode=control,pretty=on -monitor none");
+    assert_string_equal(o.monitor[0], "c");
+    assert_int_equal(o.monitor_mode[0], MONITOR_JSON_PRETTY);
     options_free(&o);
     good(&o, "-nographic");
     assert_string_equal(spec(&o, "serial0"), "mon:stdio");

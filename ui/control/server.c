@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/host/console.h"
 #include "core/host/input.h"
 #include "core/loop/loop.h"
 #include "core/vm/clock.h"
@@ -317,7 +318,8 @@ static void send_keys(struct vm *vm, const uint8_t *p)
     for (unsigned i = 0; i < count; i++)
         codes[i] = word(p, 1 + i);
     vm_lock(vm);
-    input_send_keys_locked(vm_input(vm), codes, count, KEY_HOLD_MS);
+    if (!console_keys_locked(vm, codes, count))
+        input_send_keys_locked(vm_input(vm), codes, count, KEY_HOLD_MS);
     vm_unlock(vm);
 }
 

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/host/console.h"
 #include "core/host/input.h"
 #include "core/loop/loop.h"
 #include "ui/display/term_int.h"
@@ -51,7 +52,9 @@ static void deliver_keys(void *arg)
     struct key_event *ev = arg;
 
     vm_lock(ev->vm);
-    input_send_keys_locked(vm_input(ev->vm), ev->codes, ev->count, KEY_HOLD_MS);
+    if (!console_keys_locked(ev->vm, ev->codes, ev->count))
+        input_send_keys_locked(vm_input(ev->vm), ev->codes, ev->count,
+                               KEY_HOLD_MS);
     vm_unlock(ev->vm);
     free(ev);
 }
@@ -69,6 +72,26 @@ void term_send_keys(struct term_display *t, const unsigned *codes,
     ev->count = count;
     memcpy(ev->codes, codes, count * sizeof(*codes));
     loop_post(vm_loop(t->vm), deliver_keys, ev);
+}
+
+static void select_console(void *arg)
+{
+    struct key_event *ev = arg;
+
+    vm_lock(ev->vm);
+    console_select_locked(ev->vm, ev->codes[0]);
+    vm_unlock(ev->vm);
+    free(ev);
+}
+
+void term_select_console(struct term_display *t, unsigned n)
+{
+    struct key_event *ev = calloc(1, sizeof(*ev));
+
+    if (ev == NULL) return;
+    ev->vm = t->vm;
+    ev->codes[0] = n;
+    loop_post(vm_loop(t->vm), select_console, ev);
 }
 
 void term_post(struct term_display *t, void (*fn)(void *arg))

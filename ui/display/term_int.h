@@ -96,6 +96,7 @@ struct term_display {
 /* term.c */
 void term_send_keys(struct term_display *t, const unsigned *codes,
                     unsigned count);
+void term_select_console(struct term_display *t, unsigned n);
 void term_post(struct term_display *t, void (*fn)(void *arg));
 void term_run_monitor(struct term_display *t, const char *line);
 

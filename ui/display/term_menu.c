@@ -128,6 +128,7 @@ enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
 /* Keys that are no character; shown under the table. */
 static const char *const more[] = {
+    "1 ... 9        guest's screen, monitor, serial, ...",
     "F1 ... F12     send Ctrl-Alt-Fn",
     "arrow keys     move the part that is shown",
 };
@@ -139,6 +140,11 @@ static bool run_action(struct term_display *t, unsigned key)
     if (key == 'x') key = 'q';
     if (key == TERM_PREFIX) key = 'a';
     if (key == 'h') key = '?';
+    if (key >= '1' && key <= '9') {
+        t->focus = term_rest_focus(t);
+        term_select_console(t, key - '1');
+        return true;
+    }
     for (unsigned i = 0; i < ACTIONS; i++) {
         if (actions[i].key != key) continue;
         t->focus = term_rest_focus(t);
