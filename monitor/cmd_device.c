@@ -52,7 +52,7 @@ int cmd_device_add(struct cmd *c, struct err *e)
     const char *name = c->arg[0].text;
     size_t len;
 
-    if (c->all != NULL && (driver == NULL || driver->type != JSON_STRING))
+    if (driver == NULL ? !c->arg[0].is_given : driver->type != JSON_STRING)
         return err_set(e, -EINVAL, "Parameter 'driver' is missing");
     if (driver != NULL) name = driver->text;
     if (strncmp(name, "driver=", 7) == 0) name += 7;

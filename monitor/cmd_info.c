@@ -76,7 +76,15 @@ int cmd_info(struct cmd *c, struct err *e)
     sub.c = command_find(info_table, line, len);
     if (sub.c != NULL) {
         rc = command_parse(&sub, line + len, e);
-        if (rc == 0) rc = sub.c->run(&sub, e);
+        if (rc < 0) {
+            snprintf(e->text + strlen(e->text),
+                     sizeof(e->text) - strlen(e->text),
+                     "\nTry \"help info %.*s\" for more information", (int)len,
+                     line);
+        } else {
+            rc = sub.c->run(&sub, e);
+            if (rc < 0 && !sub.c->has_plain_errors) err_prefix(e, "Error");
+        }
         command_free(&sub);
         return rc;
     }

@@ -28,11 +28,17 @@ int cmd_log(struct cmd *c, struct err *e)
 
     if (strcmp(p, "help") == 0) {
         fputs("Log items (comma separated):\n"
-              "none            remove all logs\n",
+              "none            remove all logs\n"
+              "all             everything\n",
               c->out);
         for (unsigned i = 0; i < LOG_NAMES; i++)
             fprintf(c->out, "%-15s %s\n", log_names[i].name, log_names[i].help);
         return 0;
+    }
+    if (strcmp(p, "all") == 0) {
+        for (unsigned i = 0; i < LOG_NAMES; i++)
+            items |= log_names[i].item;
+        p = "none";
     }
     while (*p != '\0' && strcmp(p, "none") != 0) {
         size_t n = strcspn(p, ",");
@@ -54,6 +60,8 @@ int cmd_logfile(struct cmd *c, struct err *e)
 {
     int rc = log_open(c->arg[0].text);
 
-    if (rc < 0) err_set(e, rc, "%s: %s", c->arg[0].text, strerror(-rc));
+    if (rc < 0)
+        err_set(e, rc, "Error opening logfile %s: %s", c->arg[0].text,
+                strerror(-rc));
     return rc;
 }

@@ -28,7 +28,7 @@ static int64_t sign_extend(uint64_t v, unsigned bytes)
     return (int64_t)(v << shift) >> shift;
 }
 
-static void print_char(FILE *out, unsigned char ch)
+static void print_char(FILE *out, uint64_t ch)
 {
     fputc('\'', out);
     switch (ch) {
@@ -38,9 +38,9 @@ static void print_char(FILE *out, unsigned char ch)
     case '\r': fputs("\\r", out); break;
     default:
         if (ch >= 32 && ch < 127) {
-            fputc(ch, out);
+            fputc((int)ch, out);
         } else {
-            fprintf(out, "\\x%02x", ch);
+            fprintf(out, "\\x%02llx", (unsigned long long)ch);
         }
     }
     fputc('\'', out);
@@ -65,7 +65,7 @@ void print_value(FILE *out, uint64_t v, char format, unsigned bytes,
         }
         break;
     case 'u': fprintf(out, "%*llu", width, (unsigned long long)v); break;
-    case 'c': print_char(out, (unsigned char)v); break;
+    case 'c': print_char(out, v); break;
     default:
         fprintf(out, "%*lld", width, (long long)sign_extend(v, bytes));
         break;

@@ -11,8 +11,8 @@ import socket
 import tempfile
 
 import common                                           # noqa: F401
-from tap import main
-from vmlab import VM, Fail, guest
+from tap import Skip, main
+from vmlab import IS_PEER, SLOW, VM, Fail, guest
 
 CD = 'grub-rescue-cdrom.iso'
 
@@ -82,6 +82,77 @@ def test_the_monitor_outlives_rubbish():
             expect(vm.hmp('info status'), '^VM status: paused')
             expect(vm.hmp('y' * 3000), 'unknown command')
             expect(vm.hmp('info status'), '^VM status: paused')
+
+
+def converse(sock, line):
+    """What a second monitor prints for a line."""
+    sock.sendall(line.encode() + b'\n')
+    data = b''
+    while not data.endswith(b'(qemu) '):
+        more = sock.recv(65536)
+        if not more:
+            raise Fail('the monitor hung up')
+        data += more
+    return data.decode().replace('\r', '').split('\n', 1)[1]
+
+
+def connect(address):
+    s = socket.socket(socket.AF_UNIX if isinstance(address, str)
+                      else socket.AF_INET)
+    s.settimeout(60 * SLOW)
+    s.connect(address)
+    data = b''
+    while not data.endswith(b'(qemu) '):
+        data += s.recv(4096)
+    return s, data
+
+
+def test_two_monitors_at_once_do_not_disturb_each_other():
+    if IS_PEER:
+        raise Skip('the peer edits lines with other sequences')
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'second')
+        with VM('-S', '-m', '64', '-smp', '2', '-monitor',
+                f'unix:{path},server=on,wait=off') as vm:
+            s, _ = connect(path)
+            s.sendall(b'info st')           # half a line stays half a line
+            expect(vm.hmp('cpu 1'), '^$')
+            expect(vm.hmp('p /d 5'), '^5$')
+            expect(vm.hmp('info cpus'), r'^\* CPU #1')
+            expect(converse(s, 'atus'), '^VM status: paused')
+            expect(converse(s, 'info cpus'), r'^\* CPU #0')
+            expect(converse(s, 'p 0x10'), '^0x10$')     # not the other's /d
+            expect(vm.hmp('p 0x10'), '^16$')
+            expect(converse(s, 'info history'), "^0: 'info status'$")
+            big = b'xp /2000xb 0\n' * 200   # answers it never reads
+            s.setblocking(False)
+            try:
+                while big:
+                    big = big[s.send(big):]
+            except BlockingIOError:
+                pass
+            expect(vm.hmp('cont'), '^$')
+            expect(vm.hmp('info status'), '^VM status: running')
+            s.close()
+
+
+def test_a_telnet_client_gets_a_monitor():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    with VM('-S', '-monitor',
+            f'telnet:127.0.0.1:{port},server=on,wait=off') as vm:
+        s, hello = connect(('127.0.0.1', port))
+        # RFC 857, 858: will echo, will suppress go-ahead
+        if b'\xff\xfb\x01' not in hello or b'\xff\xfb\x03' not in hello:
+            raise Fail(f'no telnet negotiation: {hello}')
+        s.sendall(b'\xff\xfd\x01\xff\xfd\x03')
+        s.sendall(b'info status\r\0')
+        data = b''
+        while data.count(b'(qemu) ') < 1 or b'paused' not in data:
+            data += s.recv(4096)
+        s.close()
+        expect(vm.hmp('info status'), '^VM status: paused')
 
 
 main(globals())
