@@ -13,10 +13,6 @@
 
 #include "core/vm/vm.h"
 
-/* Below this, KVM is emulation: real hardware does thousands of millions, the
- * software CPU many hundreds. */
-#define KVM_FAST_PER_S 200000000ull
-
 static const struct accel *const accel_table[] = { &accel_kvm, &accel_soft };
 enum { ACCELS = sizeof(accel_table) / sizeof(accel_table[0]) };
 
@@ -47,7 +43,7 @@ static const struct accel *choose(char *why, size_t cap)
         snprintf(why, cap, "soft: KVM is not usable (%s)", e.text);
         return &accel_soft;
     }
-    if (speed < KVM_FAST_PER_S) {
+    if (speed < ACCEL_KVM_FAST_PER_S) {
         snprintf(why, cap,
                  "soft: /dev/kvm answers, but emulates ring 0 (%.1f million "
                  "instructions/s); the software CPU is faster",

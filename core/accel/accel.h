@@ -40,4 +40,8 @@ const struct accel *accel_at(unsigned i); /* NULL at the end */
  * is not usable (reason in e). */
 uint64_t accel_kvm_speed(struct err *e);
 
+/* Below this, KVM is emulation: real hardware does thousands of millions, the
+ * software CPU many hundreds. */
+#define ACCEL_KVM_FAST_PER_S 200000000ull
+
 #endif

@@ -90,6 +90,7 @@ struct kvm_vcpu {
     bool is_dirty;              /* cpu was changed and must be written back */
     struct kvm_dirty_gfn *ring; /* NULL: none */
     uint32_t ring_at;           /* next entry to look at */
+    unsigned empty_fulls;       /* exits for a full ring that was not */
     uint32_t debug_control;     /* as last given to the kernel */
     uint32_t debug_serial;      /* of the points they were made from */
 };
@@ -121,7 +122,8 @@ void kvm_dirty_init(struct kvm_accel *a, unsigned ring_max, bool is_acq_rel,
                     bool has_manual);
 int kvm_dirty_open_vcpu(struct kvm_vcpu *k, struct err *e);
 void kvm_dirty_close_vcpu(struct kvm_vcpu *k);
-void kvm_dirty_ring_full(struct kvm_accel *a); /* lock not held */
+/* Lock not held; false: it cannot go on. */
+bool kvm_dirty_ring_full(struct kvm_vcpu *k);
 int kvm_dirty_start(struct vm *vm, struct err *e);
 void kvm_dirty_collect(struct vm *vm);
 void kvm_dirty_stop(struct vm *vm);

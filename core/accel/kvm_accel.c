@@ -16,6 +16,7 @@
 enum { IDENTITY_ADDR = 0xfeffc000, TSS_ADDR = 0xfeffd000 };
 
 enum { RING_DEFAULT = 4096, RING_MIN = 1024, RING_MAX = 65536 };
+#define RING_AUTO ((unsigned)-1)
 
 struct kvm_accel *kvm_of(struct vm *vm)
 {
@@ -259,11 +260,21 @@ static void coalesce(struct kvm_accel *a)
     }
 }
 
+/* A KVM that emulates logs every write and not every page, between two looks
+ * at how full the ring is: it overflows. */
+static bool is_fast(void)
+{
+    struct err e = ERR_INIT;
+
+    return accel_kvm_speed(&e) >= ACCEL_KVM_FAST_PER_S;
+}
+
 static int set_up_vm(struct kvm_accel *a, struct err *e)
 {
     struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP,
                                     .args = { IOAPIC_PINS } };
     uint64_t identity = IDENTITY_ADDR;
+    unsigned ring_max;
     int rc;
 
     if (!has_cap(a, KVM_CAP_SPLIT_IRQCHIP) ||
@@ -279,15 +290,18 @@ static int set_up_vm(struct kvm_accel *a, struct err *e)
         return err_set(e, rc, "KVM: no split irqchip: %s", strerror(-rc));
     }
     rc = has_cap(a, KVM_CAP_DIRTY_LOG_RING_ACQ_REL);
-    kvm_dirty_init(
-        a, (unsigned)(rc > 0 ? rc : has_cap(a, KVM_CAP_DIRTY_LOG_RING)), rc > 0,
-        (has_cap(a, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
-         KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0);
+    ring_max = (unsigned)(rc > 0 ? rc : has_cap(a, KVM_CAP_DIRTY_LOG_RING));
+    if (a->ring_entries == RING_AUTO) {
+        a->ring_entries = ring_max > 0 && is_fast() ? RING_DEFAULT : 0;
+    }
+    kvm_dirty_init(a, ring_max, rc > 0,
+                   (has_cap(a, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) &
+                    KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0);
     return 0;
 }
 
 /* dirty-ring-size=N, QEMU's name: entries of a vCPU's ring of written pages; 0:
- * bitmaps. */
+ * bitmaps; not given: whichever suits this KVM. */
 static int parse_options(struct kvm_accel *a, const char *opts, struct err *e)
 {
     static const char name[] = "dirty-ring-size=";
@@ -319,7 +333,7 @@ static int open_kvm(struct vm *vm, const char *opts, struct err *e)
     if (a == NULL) return err_set(e, -ENOMEM, "out of memory");
     a->vm = vm;
     a->vm_fd = -1;
-    a->ring_entries = RING_DEFAULT;
+    a->ring_entries = RING_AUTO;
     rc = parse_options(a, opts, e);
     if (rc < 0) {
         free(a);

@@ -68,6 +68,8 @@ void kvm_dirty_close_vcpu(struct kvm_vcpu *k)
 
 /* ---- rings ---- */
 
+enum { EMPTY_FULLS_MAX = 100 };
+
 static void mark_gfn(struct kvm_accel *a, const struct kvm_dirty_gfn *g)
 {
     unsigned slot = g->slot & 0xffff; /* the upper half: address space, SMM */
@@ -100,7 +102,7 @@ static unsigned harvest(struct kvm_vcpu *k)
     return n;
 }
 
-static void harvest_rings(struct kvm_accel *a)
+static unsigned harvest_rings(struct kvm_accel *a)
 {
     unsigned n = 0;
 
@@ -110,13 +112,26 @@ static void harvest_rings(struct kvm_accel *a)
         if (k->ring != NULL) n += harvest(k);
     }
     if (n > 0) ioctl(a->vm_fd, KVM_RESET_DIRTY_RINGS, 0);
+    return n;
 }
 
-void kvm_dirty_ring_full(struct kvm_accel *a)
+/* Full again and again although there is nothing in it: the kernel wrote past
+ * its end, pages are lost, and the CPU would never run again. */
+bool kvm_dirty_ring_full(struct kvm_vcpu *k)
 {
-    vm_lock(a->vm);
-    harvest_rings(a);
-    vm_unlock(a->vm);
+    unsigned n;
+
+    vm_lock(k->a->vm);
+    n = harvest_rings(k->a);
+    vm_unlock(k->a->vm);
+    k->empty_fulls = n > 0 ? 0 : k->empty_fulls + 1;
+    if (k->empty_fulls < EMPTY_FULLS_MAX) return true;
+    k->empty_fulls = 0;
+    vm_internal_error(k->a->vm,
+                      "KVM: the ring of written pages of CPU %u has overflowed;"
+                      " -accel kvm,dirty-ring-size=0 does without",
+                      k->v->index);
+    return false;
 }
 
 /* ---- bitmaps ---- */

@@ -167,7 +167,7 @@ static bool serve(struct kvm_vcpu *k)
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR: return true;
     case KVM_EXIT_DEBUG: return kvm_debug_exit(k);
-    case KVM_EXIT_DIRTY_RING_FULL: kvm_dirty_ring_full(k->a); return true;
+    case KVM_EXIT_DIRTY_RING_FULL: return kvm_dirty_ring_full(k);
     case KVM_EXIT_HLT:
         vcpu_wait(k->v, VCPU_INTR | VCPU_NMI | VCPU_EXIT);
         return true;

@@ -165,7 +165,7 @@ static void auto_chooses_by_speed_and_says_why(void **state)
     (void)state;
     assert_non_null(r);
     assert_string_equal(vm_accel_name(r->vm),
-                        speed >= 200000000 ? "kvm" : "soft");
+                        speed >= ACCEL_KVM_FAST_PER_S ? "kvm" : "soft");
     accel_rig_free(r);
     if (speed == 0) assert_string_not_equal(e.text, "");
 }

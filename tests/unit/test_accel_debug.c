@@ -77,7 +77,7 @@ static void skip_emulating_kvm(struct rig *r)
     struct err e = ERR_INIT;
 
     if (strcmp(vm_accel_name(r->vm), "kvm") != 0) return;
-    if (accel_kvm_speed(&e) >= 200000000) return;
+    if (accel_kvm_speed(&e) >= ACCEL_KVM_FAST_PER_S) return;
     print_message("kvm: this host's emulates ring 0, without INT3 and data "
                   "breakpoints\n");
     accel_rig_free(r);
