@@ -299,7 +299,7 @@ static bool is_cleared(const struct qcow2 *s, const uint8_t *entry,
 /* What is not there reads as zeros. */
 static bool reads_zero_anyway(const struct qcow2 *s)
 {
-    return s->n->backing_file == NULL;
+    return s->n->backing_file == NULL && s->n->backing == NULL;
 }
 
 static void clear_entry(struct qcow2 *s, struct qcow2_table *t, uint32_t at,

@@ -9,6 +9,7 @@ enum {
     MAX_FREED = 4096, /* ranges; then flush to get at them */
     SPINS = 200,      /* to wait for a lock that is let go soon */
     ZERO_BYTES = 4096,
+    STATUS_STEPS = 4096,   /* that others wait for */
     CLAIM_BYTES = 1 << 30, /* of the disk in one go */
 };
 
@@ -16,7 +17,7 @@ enum {
 
 static bool has_backing(const struct qcow2 *s)
 {
-    return s->n->backing_file != NULL;
+    return s->n->backing_file != NULL || s->n->backing != NULL;
 }
 
 /* Whole clusters, claimed in pieces. */
@@ -163,7 +164,7 @@ int qcow2_status(struct node *n, uint64_t offset, uint64_t bytes,
     int rc = 0;
 
     pthread_mutex_lock(&s->lock);
-    while (done < bytes) {
+    for (int step = 0; done < bytes && step < STATUS_STEPS; step++) {
         struct qcow2_extent x;
         struct node_extent here;
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "block/image.h"
 #include "tests/unit/support/qcow2_rig.h"
 
 enum { DISK_BYTES = 8 << 20, OPS = 250, THREADS = 4 };
@@ -315,9 +316,8 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void threads_in_the_same_clusters_do_not_disturb_each_other(void **state)
+static void work_together(struct q2_rig *r, const struct node_options *o)
 {
-    struct q2_rig *r = *state;
     uint8_t *model = malloc(DISK_BYTES);
 
     q2_need_qemu();
@@ -330,7 +330,7 @@ static void threads_in_the_same_clusters_do_not_disturb_each_other(void **state)
                                 options[i], DISK_BYTES),
                          0);
         memset(model, 0, DISK_BYTES);
-        n = q2_open(r->image, NULL);
+        n = q2_open(r->image, o);
         for (unsigned k = 0; k < THREADS; k++) {
             w[k] = (struct worker){ n, model, k, 0, false };
             assert_int_equal(pthread_create(&t[k], NULL, work, &w[k]), 0);
@@ -343,6 +343,65 @@ static void threads_in_the_same_clusters_do_not_disturb_each_other(void **state)
         node_unref(n);
         q2_judge(r, model, DISK_BYTES, false);
     }
+    free(model);
+}
+
+static void threads_in_the_same_clusters_do_not_disturb_each_other(void **state)
+{
+    work_together(*state, NULL);
+}
+
+/* Tables come and go all the time. */
+static void threads_with_hardly_any_cache_do_not_either(void **state)
+{
+    struct node_kv kv[] = { { "l2-cache-size", "0", false },
+                            { "refcount-cache-size", "0", false } };
+    const struct node_options o = { .kv = kv, .kv_count = 2 };
+
+    work_together(*state, &o);
+}
+
+/* ------------------------------------------------------------- encryption */
+
+#define KEY "--object secret,id=k,data=open-sesame"
+#define OPTIONS_ENCRYPTED \
+    "driver=qcow2,file.filename=image,encrypt.key-secret=k"
+
+static void encrypted_clusters_are_understood_by_qemu(void **state)
+{
+    struct q2_rig *r = *state;
+    struct node_kv kv = { "encrypt.key-secret", "k", false };
+    struct node_options o = { .kv = &kv, .kv_count = 1 };
+    struct secret_table *secrets;
+    uint8_t *model = malloc(DISK_BYTES);
+    struct err e = ERR_INIT;
+    struct node *n;
+
+    q2_need_qemu();
+    assert_int_equal(secret_table_create(&secrets), 0);
+    assert_int_equal(secret_add(secrets, "k", "open-sesame", 11, &e), 0);
+    o.secrets = secrets;
+    assert_int_equal(
+        q2_run(
+            r,
+            "qemu-img create -q " KEY " -f qcow2 -o encrypt.format=luks,"
+            "encrypt.key-secret=k,encrypt.iter-time=10 image %d && qemu-io " KEY
+            " --image-opts -c 'write -P 5 100k 300k' " OPTIONS_ENCRYPTED
+            " >/dev/null",
+            DISK_BYTES),
+        0);
+    memset(model, 0, DISK_BYTES);
+    memset(model + (100 << 10), 5, 300 << 10);
+    n = q2_open(r->image, &o);
+    play(n, model, 1, OPS, true);
+    node_unref(n);
+    q2_write_file(r->raw, model, DISK_BYTES);
+    assert_int_equal(
+        q2_run(r, "qemu-img compare " KEY " --image-opts " OPTIONS_ENCRYPTED
+                  " driver=raw,file.filename=raw >/dev/null && qemu-img check "
+                  "-q " KEY " --image-opts " OPTIONS_ENCRYPTED),
+        0);
+    secret_table_destroy(secrets);
     free(model);
 }
 
@@ -399,6 +458,8 @@ int main(void)
         cmocka_unit_test(compressed_clusters_are_understood_by_qemu),
         cmocka_unit_test(
             threads_in_the_same_clusters_do_not_disturb_each_other),
+        cmocka_unit_test(threads_with_hardly_any_cache_do_not_either),
+        cmocka_unit_test(encrypted_clusters_are_understood_by_qemu),
         cmocka_unit_test(runs_tell_where_data_lie),
     };
 
