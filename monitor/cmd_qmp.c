@@ -76,16 +76,12 @@ int json_events(struct cmd *c, struct err *e)
         "BLOCK_JOB_COMPLETED",
         "BLOCK_JOB_ERROR",
         "BLOCK_JOB_READY",
-        "DEVICE_DELETED",
         "DEVICE_TRAY_MOVED",
         "POWERDOWN",
         "RESET",
         "RESUME",
         "SHUTDOWN",
         "STOP",
-        "VNC_CONNECTED",
-        "VNC_DISCONNECTED",
-        "VNC_INITIALIZED",
     };
 
     (void)e;

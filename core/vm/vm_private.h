@@ -16,7 +16,7 @@
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
 
-enum { MAX_SERVICES = 32, MAX_INFO = 64, MAX_LISTENERS = 16 };
+enum { MAX_SERVICES = 64, MAX_INFO = 64, MAX_LISTENERS = 16 };
 
 struct flat_view {
     struct mem_frag *frag;

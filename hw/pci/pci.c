@@ -484,6 +484,8 @@ static int pci_bus_create(struct dev *d, struct err *e)
     mem_init_container(&b->mem, "pci", mem_root(d->vm)->size);
     mem_add_locked(d->vm, mem_root(d->vm), 0, &b->mem, -1);
     vm_set_service(d->vm, "pci", b);
+    b->query = (struct vm_query){ pci_query, b };
+    vm_set_service(d->vm, "query-pci", &b->query);
     vm_add_info(d->vm, "pci", "show PCI info", pci_print_info, b);
     return 0;
 unmap:
@@ -499,6 +501,7 @@ static void pci_bus_destroy(struct dev *d)
     port_unmap_locked(d->vm, 0xcfc, 4, b);
     mem_del_locked(d->vm, &b->mem);
     vm_set_service(d->vm, "pci", NULL);
+    vm_set_service(d->vm, "query-pci", NULL);
 }
 
 static void pci_bus_reset(struct dev *d)

@@ -44,6 +44,15 @@ static const struct {
     { 0x0c05, "SMBus" },
 };
 
+const char *pci_class_text(unsigned code)
+{
+    for (unsigned i = 0; i < sizeof(class_names) / sizeof(class_names[0]);
+         i++) {
+        if (class_names[i].code == code) return class_names[i].text;
+    }
+    return NULL;
+}
+
 static void print_bar(const struct pci_func *f, unsigned i, FILE *out)
 {
     const struct pci_bar *b = &f->bar[i];
@@ -67,13 +76,9 @@ static void print_func(const struct pci_func *f, FILE *out)
     const uint8_t *c = f->config;
     unsigned code = c[PCI_CLASS + 1] * 256u + c[PCI_CLASS];
     unsigned sub = c[PCI_SUBSYSTEM_VENDOR] | c[PCI_SUBSYSTEM_VENDOR + 1] << 8;
-    const char *text = NULL;
+    const char *text = pci_class_text(code);
     bool has_own_id;
 
-    for (unsigned i = 0; i < sizeof(class_names) / sizeof(class_names[0]);
-         i++) {
-        if (class_names[i].code == code) text = class_names[i].text;
-    }
     fprintf(out, "  Bus  0, device %3d, function %d:\n", f->devfn >> 3,
             f->devfn & 7);
     if (text != NULL) {

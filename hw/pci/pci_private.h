@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "core/vm/report.h"
 #include "hw/pci.h"
 
 enum { PCI_FUNCS = 256, PCI_ROM_BAR = 6 };
@@ -41,6 +42,7 @@ struct pci_bus {
     struct pci_func *func[PCI_FUNCS];
     void (*route)(void *arg, unsigned line, bool level);
     void *route_arg;
+    struct vm_query query;
 };
 
 /* off + bytes within a doubleword.  VM lock held. */
@@ -53,5 +55,8 @@ uint64_t pci_bar_address(const struct pci_func *f, unsigned bar);
 
 /* `info pci` */
 void pci_print_info(void *arg, FILE *out);
+const char *pci_class_text(unsigned code); /* base class, subclass; or NULL */
+/* pci_json.c: query-pci */
+void pci_query(void *arg, struct json_out *o);
 
 #endif

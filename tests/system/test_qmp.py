@@ -197,7 +197,8 @@ QUERIES = ('query-status', 'query-version', 'query-block', 'query-cpus-fast',
            'query-memory-size-summary', 'query-memdev', 'query-target',
            'query-current-machine', 'query-chardev-backends',
            'query-cpu-definitions', 'query-iothreads', 'query-tpm',
-           'query-memory-devices', 'query-display-options', 'query-commands')
+           'query-memory-devices', 'query-display-options', 'query-commands',
+           'query-pci', 'query-vnc', 'query-vnc-servers')
 # Members that come and go in the peer with the machine type or CPU model.
 OPTIONAL = {'alias', 'is-default', 'default-cpu-type', 'default-ram-id',
             'acpi', 'alias-of', 'parent-cpu-type', 'unavailable-features[]'}
@@ -206,12 +207,16 @@ OPTIONAL = {'alias', 'is-default', 'default-cpu-type', 'default-ram-id',
 def test_answers_have_the_peers_keys_and_types():
     if shutil.which(PEER) is None:
         raise Skip(f'{PEER} is not installed')
-    with tempfile.TemporaryDirectory() as d:
+    with tempfile.TemporaryDirectory() as d, socket.socket() as s:
+        s.bind(('127.0.0.1', 0))            # a display nobody has
+        number = s.getsockname()[1] - 5900
+        s.close()
         path, disk = os.path.join(d, 'q'), os.path.join(d, 'disk.img')
         with open(disk, 'wb') as f:
             f.truncate(1 << 20)
         args = ('-S', '-name', 'shapes', '-drive',
-                f'file={disk},format=raw,snapshot=off', '-cdrom', guest(CD))
+                f'file={disk},format=raw,snapshot=off', '-cdrom', guest(CD),
+                '-vnc', f'127.0.0.1:{number}')
         with Machine(*args) as vm:
             ours = {x: vm.qmp(x) for x in QUERIES}
         p = subprocess.Popen(
@@ -231,7 +236,8 @@ def test_answers_have_the_peers_keys_and_types():
     if bad:
         raise Fail('\n'.join(bad))
     for x in ('query-status', 'query-kvm', 'query-name', 'query-uuid',
-              'query-target', 'query-memory-size-summary', 'query-iothreads'):
+              'query-target', 'query-memory-size-summary', 'query-iothreads',
+              'query-vnc'):
         same(ours[x], theirs[x])
     devices = {b['device']: b for b in theirs['query-block']}
     for b in ours['query-block']:

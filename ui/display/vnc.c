@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/base/json.h"
 #include "core/host/input.h"
 #include "core/vm/vm.h"
 #include "ui/display/vnc_int.h"
@@ -248,6 +249,98 @@ static void print_info(void *arg, FILE *out)
     for_each_viewer(v, print_viewer, out);
 }
 
+/* "host": ..., "service": ..., "family": ..., of a listener */
+static void put_listener(struct json_out *o, const struct vnc_listener *l)
+{
+    const char *colon = strrchr(l->text, ':');
+    size_t n = colon != NULL ? (size_t)(colon - l->text) : 0;
+
+    json_str(o, "family", l->family);
+    if (strcmp(l->family, "unix") == 0 || colon == NULL) {
+        json_str(o, "service", l->text);
+        json_str(o, "host", "");
+        return;
+    }
+    json_str(o, "service", colon + 1);
+    if (l->text[0] == '[' && n > 2) {
+        json_strf(o, "host", "%.*s", (int)n - 2, l->text + 1);
+    } else {
+        json_strf(o, "host", "%.*s", (int)n, l->text);
+    }
+}
+
+static void put_viewer(rfbClientPtr cl, void *arg)
+{
+    struct json_out *o = arg;
+    struct sockaddr_storage sa = { 0 };
+    socklen_t bytes = sizeof(sa);
+    char host[64] = "", port[16] = "";
+
+    if (cl->state != RFB_NORMAL ||
+        getpeername(cl->sock, (struct sockaddr *)&sa, &bytes) < 0)
+        return;
+    if (sa.ss_family != AF_UNIX)
+        getnameinfo((struct sockaddr *)&sa, bytes, host, sizeof(host), port,
+                    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+    json_open(o, NULL, '{');
+    json_str(o, "host", host);
+    json_str(o, "service", port);
+    json_str(o, "family",
+             sa.ss_family == AF_INET6  ? "ipv6"
+             : sa.ss_family == AF_INET ? "ipv4"
+                                       : "unix");
+    json_bool(o, "websocket", false);
+    json_close(o, '}');
+}
+
+static void put_clients(struct vnc_display *v, struct json_out *o)
+{
+    json_open(o, "clients", '[');
+    for_each_viewer(v, put_viewer, o);
+    json_close(o, ']');
+}
+
+static const char *auth_name(const struct vnc_display *v)
+{
+    return v->screen->authPasswdData != NULL ? "vnc" : "none";
+}
+
+static void query(void *arg, struct json_out *o)
+{
+    struct vnc_display *v = arg;
+
+    json_open(o, NULL, '{');
+    json_bool(o, "enabled", v->listener_count > 0);
+    if (v->listener_count > 0) {
+        json_str(o, "auth", auth_name(v));
+        put_listener(o, &v->listener[0]);
+        put_clients(v, o);
+    }
+    json_close(o, '}');
+}
+
+static void query_servers(void *arg, struct json_out *o)
+{
+    struct vnc_display *v = arg;
+
+    json_open(o, NULL, '[');
+    json_open(o, NULL, '{');
+    json_str(o, "id", "default");
+    json_str(o, "auth", auth_name(v));
+    put_clients(v, o);
+    json_open(o, "server", '[');
+    for (unsigned i = 0; i < v->listener_count; i++) {
+        json_open(o, NULL, '{');
+        json_str(o, "auth", auth_name(v));
+        put_listener(o, &v->listener[i]);
+        json_bool(o, "websocket", false);
+        json_close(o, '}');
+    }
+    json_close(o, ']');
+    json_close(o, '}');
+    json_close(o, ']');
+}
+
 /* ----------------------------------------------------------- open and close */
 
 static int make_screen(struct vnc_display *v, struct err *e)
@@ -398,6 +491,10 @@ int vnc_display_open(struct vm *vm, const struct vnc_options *o,
     vm_set_service(vm, "vnc", v);
     v->password_service = (struct display_password){ set_password_service, v };
     vm_set_service(vm, "vnc-password", &v->password_service);
+    v->query = (struct vm_query){ query, v };
+    v->query_servers = (struct vm_query){ query_servers, v };
+    vm_set_service(vm, "query-vnc", &v->query);
+    vm_set_service(vm, "query-vnc-servers", &v->query_servers);
     vm_add_info(vm, "vnc", "show the VNC server status", print_info, vm);
     *out = v;
     return 0;
@@ -416,6 +513,8 @@ void vnc_display_close(struct vnc_display *v)
     if (v == NULL) return;
     vm_set_service(v->vm, "vnc", NULL);
     vm_set_service(v->vm, "vnc-password", NULL);
+    vm_set_service(v->vm, "query-vnc", NULL);
+    vm_set_service(v->vm, "query-vnc-servers", NULL);
     loop_timer_disarm(&v->watch);
     display_remove_sink(vm_display(v->vm), v);
     for (unsigned i = 0; i < v->listener_count; i++)

@@ -7,6 +7,7 @@
 
 #include "core/host/display.h"
 #include "core/loop/loop.h"
+#include "core/vm/report.h"
 #include "ui/display/vnc.h"
 
 /*
@@ -69,6 +70,7 @@ struct vnc_display {
     uint32_t *fb;
     char name[128];
     struct display_password password_service;
+    struct vm_query query, query_servers;
     struct loop_timer watch; /* viewers that never finish the handshake */
 
     _Atomic bool has_tablet; /* as of the last frame */
