@@ -19,6 +19,11 @@ const struct command command_table[] = {
       cmd_device_add, .json = "device_add", .takes_any = true },
     { "device_del", "id:dev", "remove a device", cmd_device_del,
       .json = "device_del" },
+    { "dump-guest-memory",
+      "[-p=paging] filename=protocol:file [begin:int] [length:int] "
+      "{format:str} {detach:bool}",
+      "write guest-physical memory and registers to an ELF core file",
+      cmd_dump_memory, .json = "dump-guest-memory" },
     { "eject", "[-f=force] device?:blk {id:str}",
       "take the medium out (-f: even if the guest locked it)", cmd_eject,
       .json = "eject" },

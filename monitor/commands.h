@@ -17,6 +17,8 @@ command_fn cmd_stop, cmd_cont, cmd_quit, cmd_reset, cmd_powerdown, cmd_wakeup,
 command_fn cmd_log, cmd_logfile;
 /* cmd_mem.c */
 command_fn cmd_print, cmd_x, cmd_xp, cmd_port_in, cmd_port_out, cmd_sum;
+/* cmd_dump.c */
+command_fn cmd_dump_memory;
 /* cmd_save.c */
 command_fn cmd_memsave, cmd_pmemsave, cmd_gva2gpa, cmd_gpa2hva, cmd_gpa2hpa;
 /* cmd_input.c */

@@ -311,6 +311,33 @@ def test_lines_and_json_run_the_same_commands():
               {'val': 0, 'size': 16, 'filename': '/no/such/file'})
 
 
+def test_memory_is_dumped_as_a_core_file_gdb_reads():
+    if shutil.which('gdb') is None:
+        raise Skip('gdb is not installed')
+    with Machine('-S', '-smp', '2') as vm:
+        path = os.path.join(vm.qdir, 'core')
+        vm.qmp('dump-guest-memory',
+               {'paging': False, 'protocol': 'file:' + path})
+        want = re.search(r'EDX=(\w+)', vm.hmp('info registers'))[1]
+        out = subprocess.run(
+            ['gdb', '-batch', '-nx', '-ex', f'target core {path}', '-ex',
+             'info threads', '-ex', 'p/x $edx', '-ex', 'p/x $rip'],
+            capture_output=True, text=True, check=False,
+            timeout=120 * SLOW, stdin=subprocess.DEVNULL)
+        for pattern in (r'^\$1 = 0x0*' + want.lstrip('0') + '$',
+                        r'^\$2 = 0xfff0$', r'^\* 1 .*LWP 1', r'LWP 2'):
+            if not re.search(pattern, out.stdout, re.M):
+                raise Fail(f'{pattern}: {out.stdout}{out.stderr}')
+        with open(path, 'rb') as f:
+            data = f.read()
+        if data.count(b'\xea\x5b\xe0\x00\xf0') < 2 or len(data) < 64 << 20:
+            raise Fail('memory is not in the file')
+        fails(vm.qmp, 'GenericError', '/no/such', 'dump-guest-memory',
+              {'paging': False, 'protocol': 'file:/no/such/core'})
+        fails(vm.qmp, 'GenericError', 'protocol', 'dump-guest-memory',
+              {'paging': False, 'protocol': path})
+
+
 def test_media_change_with_tray_events():
     with Machine('-S', '-cdrom', guest(CD)) as vm:
         q = vm.qmp
