@@ -98,6 +98,13 @@ void gdb_connected(struct gdb *g, bool is_there)
     if (!is_locked) vm_unlock(g->vm);
 }
 
+void gdb_exited(struct gdb *g)
+{
+    if (g->is_connected && g->is_waiting) gdb_reply(g, "W00");
+    g->is_waiting = false;
+    g->has_stopped = false;
+}
+
 static void on_packet(struct gdb *g)
 {
     if (!g->is_no_ack) g->write(g->arg, "+", 1);

@@ -34,6 +34,8 @@ int gdb_open(struct vm *vm, enum gdb_arch arch,
              void *arg, struct gdb **out, struct err *e);
 void gdb_close(struct gdb *g);
 void gdb_connected(struct gdb *g, bool is_there);
+/* The machine ends: tell a gdb that waits for it.  Lock not held. */
+void gdb_exited(struct gdb *g);
 void gdb_input(struct gdb *g, const uint8_t *buf, size_t bytes);
 
 /* ---- the machine's server: -gdb, -s, gdbserver ---- */

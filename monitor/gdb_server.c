@@ -185,5 +185,6 @@ void gdb_server_stop(struct vm *vm)
 
     if (s == NULL) return;
     vm_set_service(vm, service, NULL);
+    gdb_exited(s->gdb);
     destroy(s);
 }

@@ -378,13 +378,13 @@ static int set_up(struct run *r, struct err *e)
 static void tear_down(struct run *r)
 {
     if (r->vm != NULL) {
+        gdb_server_stop(r->vm);
         vm_lock(r->vm);
         vm_stop_locked(r->vm, RUN_SHUTDOWN);
         vm_unlock(r->vm);
     }
     for (unsigned i = 0; i < OPTIONS_MAX_MONITORS; i++)
         monitor_destroy(r->monitor[i]);
-    if (r->vm != NULL) gdb_server_stop(r->vm);
     run_views_close(&r->views);
     if (r->vm != NULL) console_destroy(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS && r->vm != NULL; i++) {

@@ -237,7 +237,7 @@ static void signal_fd(int fd)
 static void a_signalled_fd_interrupts_the_cpu(void **state)
 {
     (void)state;
-    for (unsigned n = 0; n < 2; n++) {
+    for (unsigned n = 0; n < ACCEL_RIGS; n++) {
         struct rig *r = apic_rig(accel_rig_names[n]);
         struct vm_irq_target to = { .is_msi = true,
                                     .msi_addr = 0xfee00000,

@@ -425,6 +425,18 @@ static void the_peer_that_leaves_takes_its_points_along(void **state)
     leave(p);
 }
 
+static void a_gdb_that_waits_is_told_of_the_end(void **state)
+{
+    struct peer *p = connect_arch(GDB_ARCH_I386);
+
+    (void)state;
+    load_loop(p);
+    assert_null(ask(p, "c"));
+    gdb_exited(p->g);
+    assert_string_equal(answer(p), "W00");
+    leave(p);
+}
+
 static void threads_are_cpus(void **state)
 {
     struct peer *p = connect_arch(GDB_ARCH_I386);
@@ -531,6 +543,7 @@ int main(void)
         cmocka_unit_test(breakpoints_and_steps_stop_the_machine),
         cmocka_unit_test(a_watchpoint_names_its_address),
         cmocka_unit_test(the_peer_that_leaves_takes_its_points_along),
+        cmocka_unit_test(a_gdb_that_waits_is_told_of_the_end),
         cmocka_unit_test(threads_are_cpus),
         cmocka_unit_test(monitor_lines_come_back_in_console_packets),
         cmocka_unit_test(random_packets_break_nothing),

@@ -177,4 +177,5 @@ void run(struct rig *r)
     get_registers(r);
 }
 
-const char *const accel_rig_names[2] = { "soft", "kvm" };
+const char *const accel_rig_names[ACCEL_RIGS] = { "soft", "soft,translate=off",
+                                                  "kvm" };
