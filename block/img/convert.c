@@ -144,7 +144,7 @@ static int prepare_backing(struct convert *v)
         return -1;
     }
     if (img_pairs_get(&v->pairs, "backing_fmt") == NULL) {
-        img_error("backing file specified without backing format");
+        img_error("Use of backing file requires explicit backing format");
         return -1;
     }
     given = NULL;
@@ -365,7 +365,8 @@ static int dd_operand(struct dd *d, const char *text)
     } else if (equal != NULL && bytes == 2 && strncmp(text, "bs", 2) == 0) {
         rc = dd_number(equal + 1, "bs", &d->block_bytes);
         if (rc == 0 && d->block_bytes == 0) {
-            img_error("Invalid bs specified. It must be greater than zero");
+            img_error("Invalid bs specified. Must be between 1 and "
+                      "2147483647.");
             rc = -1;
         }
     } else if (equal != NULL && bytes == 5 && strncmp(text, "count", 5) == 0) {
@@ -419,7 +420,7 @@ int img_dd(struct img *m)
         return 1;
     }
     if (block_driver_find(v.format) == NULL) {
-        img_error("Unknown file format '%s'", v.format);
+        img_error("Unknown file format");
         return 1;
     }
     if (img_open(m, d.in, img_get(m, 'f'), NULL, img_flags(m), &v.sources[0]) <

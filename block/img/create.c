@@ -274,7 +274,9 @@ int img_show_snapshot(struct node *n, const char *param)
         rc = err_set(&e, -ENOTSUP, "format %s has no snapshots", n->drv->name);
     if (rc == 0) rc = image_snapshot_find(n, key, &s, &e);
     if (rc == 0) rc = n->drv->snapshot_show(n, s.id, &e);
-    if (rc < 0) img_error("Failed to load snapshot: %s", e.text);
+    if (rc < 0)
+        img_error("Failed to load snapshot: %s",
+                  rc == -ENOENT ? "Can't find snapshot" : e.text);
     img_pairs_free(&p);
     return rc;
 }

@@ -407,6 +407,13 @@ static int take_objects(struct img *m)
         struct err e = ERR_INIT;
 
         if (m->given[i].id != IMG_OBJECT) continue;
+        if (strncmp(text, "qom-type=", 9) == 0) text += 9;
+        if (strncmp(text, "secret,", 7) != 0) {
+            img_error("invalid object type: %.*s", (int)strcspn(text, ","),
+                      text);
+            return -1;
+        }
+        text += 7;
         if (secret_parse(m->secrets, text, &e) < 0) {
             img_error("%s", e.text);
             return -1;
