@@ -7,7 +7,9 @@
  */
 #include <string.h>
 
+#include "block/block.h"
 #include "core/base/log.h"
+#include "core/vm/report.h"
 #include "hw/storage/ide_int.h"
 
 enum {
@@ -251,6 +253,13 @@ static void mode_sense_10(struct ide_unit *u, const uint8_t *p)
 
 /* -------------------------------------------------------- tray */
 
+static void move_tray(struct ide_unit *u, bool is_open)
+{
+    if (u->is_tray_open == is_open) return;
+    u->is_tray_open = is_open;
+    vm_report_tray_locked(u->ide->d->vm, drive_id(u->drive), is_open);
+}
+
 static void start_stop(struct ide_unit *u, const uint8_t *p)
 {
     bool is_start = (p[4] & 1) != 0, is_load_eject = (p[4] & 2) != 0;
@@ -260,9 +269,9 @@ static void start_stop(struct ide_unit *u, const uint8_t *p)
             atapi_fail(u, SK_ILLEGAL, ASC_LOAD_EJECT, 2);
             return;
         }
-        u->is_tray_open = true;
+        move_tray(u, true);
     } else if (is_load_eject && u->is_tray_open) {
-        u->is_tray_open = false;
+        move_tray(u, false);
         if (atapi_has_medium(u)) {
             u->ua_asc = 0x28;
             u->media_event = 2;

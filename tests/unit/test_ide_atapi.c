@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/vm/report.h"
 #include "hw/pci.h"
 #include "hw/storage/ide.h"
 #include "tests/unit/support/storage_rig.h"
@@ -487,6 +488,30 @@ static void a_locked_tray_refuses_eject_and_asks_the_guest(void **state)
     assert_int_equal(drive_set_medium_locked(x->drive, NULL, true, &e), 0);
 }
 
+static void keep_news(void *arg, const char *event, const char *data)
+{
+    char *text = arg;
+
+    strcat(strcat(text, event), data);
+}
+
+static void a_tray_the_guest_moves_is_reported(void **state)
+{
+    struct env *x = *state;
+    char news[512] = "";
+    struct vm_report_sink sink = { keep_news, news };
+
+    vm_set_service(x->r.vm, "report", &sink);
+    assert_int_equal(packet(x, CDB(0x1b, 0, 0, 0, 2), 64), 0); /* eject */
+    assert_int_equal(packet(x, CDB(0x1b, 0, 0, 0, 2), 64), 0); /* is open */
+    assert_int_equal(packet(x, CDB(0x1b, 0, 0, 0, 3), 64), 0); /* load */
+    assert_string_equal(news, "DEVICE_TRAY_MOVED{\"device\": \"ide1-cd0\", "
+                              "\"id\": \"ide1-cd0\", \"tray-open\": true}"
+                              "DEVICE_TRAY_MOVED{\"device\": \"ide1-cd0\", "
+                              "\"id\": \"ide1-cd0\", \"tray-open\": false}");
+    vm_set_service(x->r.vm, "report", NULL);
+}
+
 static void a_medium_pulled_within_a_read_gives_an_error(void **state)
 {
     struct env *x = *state;
@@ -651,6 +676,7 @@ int main(void)
         TEST(other_queries_have_their_lengths),
         TEST(changing_the_medium_is_a_unit_attention),
         TEST(a_locked_tray_refuses_eject_and_asks_the_guest),
+        TEST(a_tray_the_guest_moves_is_reported),
         TEST(a_medium_pulled_within_a_read_gives_an_error),
         TEST(device_reset_gets_through_while_busy),
         TEST(state_survives_saving_within_a_packet_read),
