@@ -649,7 +649,8 @@ static void describe_slots(const struct luks_info *info, struct info_sink *out)
     out->end(out->arg);
 }
 
-void luks_describe(const struct luks_info *info, struct info_sink *out)
+void luks_describe(const struct luks_info *info, const char *format,
+                   struct info_sink *out)
 {
     bool is_xts = strncmp(info->mode, "xts-", 4) == 0;
     char alg[2 * LUKS_NAME], chain[LUKS_NAME + 1];
@@ -671,6 +672,7 @@ void luks_describe(const struct luks_info *info, struct info_sink *out)
     out->text(out->arg, "cipher-alg", alg);
     out->text(out->arg, "uuid", info->uuid);
     if (iv_hash != NULL) out->text(out->arg, "ivgen-hash-alg", iv_hash + 1);
+    if (format != NULL) out->text(out->arg, "format", format);
     out->text(out->arg, "cipher-mode", chain);
     describe_slots(info, out);
     out->number(out->arg, "payload-offset", info->payload_offset);

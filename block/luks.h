@@ -73,8 +73,9 @@ int luks_create(struct node *file, uint64_t offset, const struct luks_spec *s,
                 const uint8_t *secret, size_t secret_bytes, struct luks **out,
                 struct err *e);
 
-/* `info`: cipher, mode, hash, UUID and key slots in QEMU's layout. */
-void luks_describe(const struct luks_info *info, struct info_sink *out);
-
+/* `info`: cipher, mode, hash, UUID and key slots in QEMU's layout; format: of
+ * the encryption, or NULL. */
+void luks_describe(const struct luks_info *info, const char *format,
+                   struct info_sink *out);
 
 #endif

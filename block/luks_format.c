@@ -212,7 +212,7 @@ static void describe_specific(struct node *n, struct info_sink *out)
 {
     const struct luks_disk *d = n->s;
 
-    luks_describe(&d->info, out);
+    luks_describe(&d->info, NULL, out);
 }
 
 static struct luks_spec spec_of(const struct image_create *c)

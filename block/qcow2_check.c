@@ -144,7 +144,6 @@ static void count_plain(struct qcow2_count *k, struct walk *w, uint64_t entry,
                          "L2 entry corrupted.",
                          (ull)offset);
         k->c->corruptions++;
-        return;
     }
     if (w->is_active) {
         k->c->allocated_clusters++;

@@ -149,14 +149,17 @@ struct qcow2_shadow {
     uint16_t *old, *now;   /* refcounts of each cluster; mapped */
     size_t bytes;          /* of each array */
     uint64_t cursor;       /* no free cluster before this one */
+    uint64_t top;          /* none in use from this one on */
+    bool is_all_new;       /* all refcount blocks are written anew */
     uint64_t *l1;          /* new active L1 table, NULL: as it is; owned */
     uint8_t *buf;          /* a cluster */
     uint64_t *place;       /* where the refcount blocks will be; owned */
     uint32_t places;
 };
-/* Begins with all changes on the disk. */
+/* Begins with all changes on the disk.  extra: clusters to be allocated, more
+ * than a copy of all tables needs. */
 int qcow2_shadow_open_locked(struct qcow2 *s, struct qcow2_shadow *sh,
-                             struct err *e);
+                             uint64_t extra, struct err *e);
 /* Add to the references of each cluster these octets touch. -EIO: not in the
  * file, below 0; -ERANGE: more than the refcounts can hold. */
 int qcow2_shadow_ref(struct qcow2_shadow *sh, uint64_t offset, uint64_t bytes,

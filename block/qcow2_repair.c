@@ -24,7 +24,8 @@ static bool report(struct qcow2_count *k, const char *what, uint64_t number,
     uint64_t cluster = (entry & QCOW2_OFFSET_MASK) >> k->s->cluster_bits;
     uint64_t refcount = 0;
 
-    qcow2_refcount_get_locked(k->s, cluster, &refcount);
+    if (k->refblock_errors == 0)
+        qcow2_refcount_get_locked(k->s, cluster, &refcount);
     qcow2_check_line(k, "%s OFLAG_COPIED %s=%llu entry=%llx refcount=%llu",
                      fix ? "Repairing" : "ERROR", what, (ull)number, (ull)entry,
                      (ull)refcount);

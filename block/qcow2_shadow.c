@@ -72,24 +72,27 @@ static int load_refcounts(struct qcow2_shadow *sh)
             uint64_t v = qcow2_refcount_entry(sh->buf, s->h.refcount_order, i);
 
             if (v > UINT16_MAX) return -EIO;
-            if (v != 0) old[i] = (uint16_t)v;
+            if (v == 0) continue;
+            old[i] = (uint16_t)v;
+            sh->top = b * per_block + i + 1;
         }
         memcpy(sh->now + b * per_block, old, per_block * sizeof(*old));
     }
     return 0;
 }
 
-static int open_arrays(struct qcow2_shadow *sh)
+static int open_arrays(struct qcow2_shadow *sh, uint64_t extra)
 {
     const struct qcow2 *s = sh->s;
-    uint64_t per_block = UINT64_C(1) << s->refblock_bits;
+    uint64_t most = (uint64_t)s->cluster_bytes * 8; /* in a refcount block */
     uint64_t end = qcow2_clusters(s, s->file->size_bytes);
     int rc = find_covered(sh);
 
     if (rc < 0) return rc;
     if (end < sh->covered) end = sh->covered;
+    if (extra > (uint64_t)INT64_MAX >> s->cluster_bits) return -EFBIG;
     sh->clusters =
-        (2 * end + SPARE_CLUSTERS + per_block - 1) / per_block * per_block;
+        (2 * end + extra + extra / 8 + SPARE_CLUSTERS + most - 1) / most * most;
     if (sh->clusters > SIZE_MAX / 4) return -EFBIG;
     sh->bytes = (size_t)sh->clusters * sizeof(sh->old[0]);
     sh->old = map_zeros(sh->bytes);
@@ -100,7 +103,7 @@ static int open_arrays(struct qcow2_shadow *sh)
 }
 
 int qcow2_shadow_open_locked(struct qcow2 *s, struct qcow2_shadow *sh,
-                             struct err *e)
+                             uint64_t extra, struct err *e)
 {
     int rc = qcow2_begin_locked(s);
 
@@ -108,7 +111,7 @@ int qcow2_shadow_open_locked(struct qcow2 *s, struct qcow2_shadow *sh,
     if (rc == 0) rc = qcow2_settle_locked(s);
     if (rc == 0) {
         sh->h = s->h;
-        rc = open_arrays(sh);
+        rc = open_arrays(sh, extra);
     }
     if (rc == 0) return 0;
     qcow2_shadow_close(sh);
@@ -156,6 +159,7 @@ int qcow2_shadow_ref(struct qcow2_shadow *sh, uint64_t offset, uint64_t bytes,
         if (v < 0) return -EIO;
         if ((uint64_t)v > max) return -ERANGE;
         sh->now[first] = (uint16_t)v;
+        if (first >= sh->top) sh->top = first + 1;
         if (v == 0 && first < sh->cursor) sh->cursor = first;
     }
     return 0;
@@ -174,6 +178,7 @@ int qcow2_shadow_alloc(struct qcow2_shadow *sh, uint64_t bytes,
     for (uint64_t i = 0; i < want; i++)
         sh->now[at + i] = 1;
     if (want == 1) sh->cursor = at + 1;
+    if (at + want > sh->top) sh->top = at + want;
     *offset = at << sh->s->cluster_bits;
     return 0;
 }
@@ -297,23 +302,26 @@ int qcow2_shadow_set_l1(struct qcow2_shadow *sh, uint64_t *l1, uint32_t entries)
 
 /* --------------------------------------------------------------- commit */
 
+static uint64_t blocks_in_use(const struct qcow2_shadow *sh)
+{
+    return (sh->top >> sh->s->refblock_bits) + 1;
+}
+
 static bool has_changed(const struct qcow2_shadow *sh, uint64_t block)
 {
     unsigned bits = sh->s->refblock_bits;
     size_t bytes = sizeof(uint16_t) << bits;
+    const uint16_t *now = sh->now + (block << bits);
 
-    return memcmp(sh->old + (block << bits), sh->now + (block << bits),
-                  bytes) != 0;
+    if (sh->is_all_new) return !buf_is_zero(now, bytes);
+    return memcmp(sh->old + (block << bits), now, bytes) != 0;
 }
 
-/* Last cluster in use, over the bound for what is still to be allocated. */
+/* With what is still to be allocated. */
 static uint64_t blocks_needed(const struct qcow2_shadow *sh)
 {
-    uint64_t top = sh->clusters, blocks;
+    uint64_t blocks = blocks_in_use(sh), top = sh->top;
 
-    while (top > 0 && (sh->now[top - 1] | sh->old[top - 1]) == 0)
-        top--;
-    blocks = (top >> sh->s->refblock_bits) + 1;
     top += 2 * blocks + qcow2_clusters(sh->s, blocks * 8) + 2;
     return (top >> sh->s->refblock_bits) + 1;
 }
@@ -350,13 +358,12 @@ static int place_table(struct qcow2_shadow *sh)
 static int place_blocks(struct qcow2_shadow *sh, bool *is_moved)
 {
     const struct qcow2 *s = sh->s;
-    uint64_t count = sh->clusters >> s->refblock_bits;
     bool again = true;
     int rc = 0;
 
     while (again) {
         again = false;
-        for (uint64_t b = 0; b < count; b++) {
+        for (uint64_t b = 0; b < blocks_in_use(sh); b++) {
             if (is_moved[b] || !has_changed(sh, b)) continue;
             if (b >= sh->places) return -EFBIG;
             if (sh->place[b] != 0)
@@ -374,10 +381,9 @@ static int write_blocks(struct qcow2_shadow *sh, const bool *is_moved)
 {
     const struct qcow2 *s = sh->s;
     uint64_t per_block = UINT64_C(1) << s->refblock_bits;
-    uint64_t count = sh->clusters >> s->refblock_bits;
     int rc = 0;
 
-    for (uint64_t b = 0; b < count && rc == 0; b++) {
+    for (uint64_t b = 0; b < blocks_in_use(sh) && rc == 0; b++) {
         const uint16_t *now = sh->now + b * per_block;
 
         if (!is_moved[b]) continue;

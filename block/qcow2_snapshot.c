@@ -62,7 +62,7 @@ static int change_open(struct qcow2 *s, struct change *c, struct err *e)
     int rc;
 
     *c = (struct change){ .sh = { .s = s } };
-    rc = qcow2_shadow_open_locked(s, &c->sh, e);
+    rc = qcow2_shadow_open_locked(s, &c->sh, 0, e);
     if (rc < 0) return rc;
     rc = qcow2_snapshots_load(s, &c->all, e);
     if (rc < 0) {
@@ -346,8 +346,8 @@ static int apply(struct change *c, const struct qcow2_snapshot *sn,
                        "and there are bitmaps; remove them first",
                        s->n->name, sn->id);
     rc = applied_l1(s, sn, &l1, &used, e);
-    if (rc == 0) rc = qcow2_shadow_walk(&c->sh, l1, 0, used, 1);
     if (rc == 0) rc = qcow2_shadow_walk(&c->sh, s->l1, 0, s->h.l1_entries, -1);
+    if (rc == 0) rc = qcow2_shadow_walk(&c->sh, l1, 0, used, 1);
     if (rc < 0) {
         free(l1);
         return rc;
