@@ -130,6 +130,15 @@ $(UNIT):
 	$(link) $(LIBS) $(CMOCKA_LIBS)
 unit-programs: $(UNIT)
 
+# tests/crash/crash_X.c: programs on the block layer alone
+CRASH := $(patsubst %.c,$(B)/%,$(call srcs,tests/crash/crash_*.c))
+ALL_OBJS += $(CRASH:=.o) $(B)/tests/crash/rig.o
+$(CRASH): %: %.o $(B)/tests/crash/rig.o $(B)/block.a \
+	$(call objs,$(call srcs,core/base/*.c core/loop/*.c))
+	$(say) LINK $@
+	$(link) $(LIBS) $(LINK_CRASH)
+$(B)/tests/crash/crash_power: LINK_CRASH = -rdynamic -Wl,--wrap=node_flush
+
 -include $(patsubst %.o,%.d,$(ALL_OBJS))
 
 # ------------------------------------------------------------------- checks
@@ -153,7 +162,12 @@ check-long: $(B)/orrery $(UNIT) guests
 # suite FILE: run a suite of a later issue, or say that it is not there
 suite = @if [ -e $(1) ]; then $(2); else \
 	echo '$@: $(1) is not there yet' >&2; exit 1; fi
-check-crash: ; $(call suite,tests/crash,$(runner) tests/crash)
+# Kills, power cuts, errors, a full disk; under ten minutes.
+check-crash: $(CRASH) $(B)/orrery
+	@$(runner) '$(B)/tests/crash/crash_kill 200' \
+	    '$(B)/tests/crash/crash_power 500' \
+	    '$(B)/tests/crash/crash_power --mutants 40' \
+	    $(B)/tests/crash/crash_fault tests/crash
 check-soak: ; $(call suite,tests/soak,$(runner) tests/soak)
 fuzz: ; $(call suite,tests/fuzz/run.sh,sh tests/fuzz/run.sh $(B))
 bench: ; $(call suite,tests/bench/run.sh,sh tests/bench/run.sh $(B))

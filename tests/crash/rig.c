@@ -21,6 +21,9 @@ const struct flavour flavours[] = {
       .has_snapshots = true },
     { .name = "512 octet clusters, 1 bit refcounts",
       .pairs = { "cluster_size", "512", "refcount_bits", "1" } },
+    /* A refcount table that grows: a block of it covers 32 KiB. */
+    { .name = "512 octet clusters, 64 bit refcounts",
+      .pairs = { "cluster_size", "512", "refcount_bits", "64" } },
     { .name = "subclusters",
       .pairs = { "extended_l2", "on", "cluster_size", "64k" },
       .has_snapshots = true,
@@ -70,7 +73,7 @@ static enum op_kind choose(unsigned *seed, const struct flavour *f)
 void ops_make(struct op *ops, unsigned count, unsigned seed,
               const struct flavour *f)
 {
-    bool has[RIG_MAX_SNAPSHOTS] = { false };
+    uint32_t taken[RIG_MAX_SNAPSHOTS] = { 0 };
 
     for (unsigned i = 0; i < count; i++) {
         struct op *o = &ops[i];
@@ -79,9 +82,10 @@ void ops_make(struct op *ops, unsigned count, unsigned seed,
         o->kind = choose(&seed, f);
         o->value = i + 1;
         if (o->kind == OP_SNAPSHOT || o->kind == OP_DELETE) {
-            o->kind = has[slot] ? OP_DELETE : OP_SNAPSHOT;
-            has[slot] = !has[slot];
+            o->kind = taken[slot] ? OP_DELETE : OP_SNAPSHOT;
             o->first = slot;
+            o->sectors = taken[slot];
+            taken[slot] = taken[slot] ? 0 : o->value;
             continue;
         }
         o->sectors =
@@ -131,7 +135,8 @@ static int snapshot_op(struct node *n, const struct op *o)
     char name[16];
     int rc;
 
-    snprintf(name, sizeof(name), "slot%u", o->first);
+    snprintf(name, sizeof(name), "snap%u",
+             o->kind == OP_SNAPSHOT ? o->value : o->sectors);
     if (o->kind == OP_SNAPSHOT) {
         strcpy(s.name, name);
         return n->drv->snapshot_create(n, &s, &e);
@@ -286,6 +291,7 @@ void model_done(struct model *m, const struct op *o)
         return;
     case OP_SNAPSHOT:
         m->snapshot[o->first].held = sets_copy(m->now);
+        m->snapshot[o->first].value = o->value;
         m->snapshot[o->first].may_be_gone = false;
         return;
     case OP_DELETE:
@@ -384,10 +390,10 @@ static void judge_snapshots(const char *dir, const struct model *m,
         char what[20];
 
         if (m->snapshot[i].held == NULL || m->snapshot[i].may_be_gone) continue;
-        snprintf(what, sizeof(what), "snapshot slot%u", i);
+        snprintf(what, sizeof(what), "snapshot %u", m->snapshot[i].value);
         if (rig_system("cd %s && qemu-img convert -f qcow2 -O raw -l "
-                       "snapshot.name=slot%u disk.qcow2 got 2>err",
-                       dir, i) != 0)
+                       "snapshot.name=snap%u disk.qcow2 got 2>err",
+                       dir, m->snapshot[i].value) != 0)
             bad(v, "%s is lost", what);
         else
             compare(dir, m->snapshot[i].held, what, v);

@@ -36,7 +36,8 @@ enum op_kind {
 };
 struct op {
     enum op_kind kind;
-    uint32_t first, sectors; /* or slot of a snapshot in first */
+    uint32_t first, sectors; /* or slot of a snapshot in first, and what
+                                OP_DELETE deletes: the value of OP_SNAPSHOT */
     uint32_t value;          /* what is written: number of the op + 1 */
 };
 
@@ -72,6 +73,7 @@ struct model {
     struct value_set *after; /* what a crash may leave */
     struct {
         struct value_set *held; /* NULL: slot not used */
+        uint32_t value;         /* of the operation that took it */
         bool may_be_gone;       /* its deletion was begun */
     } snapshot[RIG_MAX_SNAPSHOTS];
 };
