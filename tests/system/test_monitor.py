@@ -5,12 +5,14 @@
 # - change: what cannot be opened is named once, and the medium stays
 # - a key sent right after cont arrives
 # - rubbish and long lines on the monitor's socket
+# - two monitors at once, telnet, the console of a display
 import os
 import re
 import socket
 import tempfile
 
 import common                                           # noqa: F401
+from rfb import Viewer
 from tap import Skip, main
 from vmlab import IS_PEER, SLOW, VM, Fail, guest
 
@@ -134,6 +136,43 @@ def test_two_monitors_at_once_do_not_disturb_each_other():
             expect(vm.hmp('cont'), '^$')
             expect(vm.hmp('info status'), '^VM status: running')
             s.close()
+
+
+def test_the_second_console_of_a_vnc_display_is_a_monitor():
+    if IS_PEER:
+        raise Skip("the peer's consoles have another size")
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'monitor')
+        with VM('-m', '64', '-vnc', f'127.0.0.1:{port - 5900}', '-monitor',
+                'vc', '-monitor', f'unix:{path},server=on,wait=off') as vm:
+            v = Viewer(port)
+            ctrl, alt = 0xffe3, 0xffe9
+
+            def console(digit):
+                for sym, down in ((ctrl, 1), (alt, 1), (ord(digit), 1),
+                                  (ord(digit), 0), (alt, 0), (ctrl, 0)):
+                    v.key(sym, down)
+
+            def colour_of_text():
+                width, height, rgb = v.update()
+                return (width, height,
+                        len(set(rgb[i:i + 3] for i in range(0, len(rgb), 3))))
+            vm.until('a picture', lambda: v.update()[0] == 720, 60)
+            console('2')
+            vm.until('a text console',
+                     lambda: colour_of_text() == (640, 400, 2), 20)
+            v.type('stop\n')
+            vm.until('a machine that stopped', lambda: 'paused' in
+                     vm.hmp('info status'), 20)
+            v.type('c\n')
+            vm.until('a machine that runs', lambda: 'running' in
+                     vm.hmp('info status'), 20)
+            console('1')
+            vm.until("the guest's picture", lambda: v.update()[0] == 720, 20)
+            v.close()
 
 
 def test_a_telnet_client_gets_a_monitor():
