@@ -72,7 +72,7 @@ void gdb_stopped_locked(struct gdb *g)
     if (!g->is_waiting) return;
     g->is_waiting = false;
     g->has_stopped = vm_run_state(g->vm) == RUN_DEBUG;
-    if (vm_stop_take_locked(g->vm, &cpu, &s)) {
+    if (vm_stop_take_locked(g->vm, VM_STOP_ANY, &cpu, &s)) {
         reply_stop(g, 5, cpu, &s);
     } else {
         reply_stop(g, signal_of(vm_run_state(g->vm)), g->cpu, NULL);
@@ -102,13 +102,17 @@ static bool may_run(struct gdb *g)
 static void go(struct gdb *g, const enum action *act)
 {
     struct vm_stop s;
+    uint64_t cpus = 0;
     unsigned cpu;
 
     if (!may_run(g)) return;
     /* Another CPU may have found something in the same moment.  A breakpoint
-     * it will meet again. */
-    vm_stop_drop_breaks_locked(g->vm);
-    if (vm_stop_take_locked(g->vm, &cpu, &s)) {
+     * it will meet again; a watch is told when gdb lets that CPU go on. */
+    vm_stop_drop_locked(g->vm);
+    for (unsigned i = 0; i < vm_vcpu_count(g->vm); i++) {
+        if (act[i] != ACT_NONE) cpus |= 1ull << i;
+    }
+    if (vm_stop_take_locked(g->vm, cpus, &cpu, &s)) {
         reply_stop(g, 5, cpu, &s);
         return;
     }
@@ -206,7 +210,7 @@ void gdb_release_locked(struct gdb *g, bool is_resumed)
 
     vm_point_clear_locked(g->vm);
     clear_orders(g);
-    while (vm_stop_take_locked(g->vm, &cpu, &stop)) {
+    while (vm_stop_take_locked(g->vm, VM_STOP_ANY, &cpu, &stop)) {
     }
     g->has_stopped = false;
     if (is_resumed &&

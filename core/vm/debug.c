@@ -99,12 +99,13 @@ void vm_debug_hold_locked(struct vm *vm, unsigned cpu, bool on)
     vm_unpark_locked(vm);
 }
 
-bool vm_stop_take_locked(struct vm *vm, unsigned *cpu, struct vm_stop *out)
+bool vm_stop_take_locked(struct vm *vm, uint64_t cpus, unsigned *cpu,
+                         struct vm_stop *out)
 {
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         struct vcpu *v = vm->vcpu[i];
 
-        if (v->stop.why == VM_STOP_NONE) continue;
+        if (v->stop.why == VM_STOP_NONE || !(cpus >> i & 1)) continue;
         *out = v->stop;
         *cpu = i;
         v->stop.why = VM_STOP_NONE;
@@ -113,14 +114,12 @@ bool vm_stop_take_locked(struct vm *vm, unsigned *cpu, struct vm_stop *out)
     return false;
 }
 
-void vm_stop_drop_breaks_locked(struct vm *vm)
+void vm_stop_drop_locked(struct vm *vm)
 {
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         struct vm_stop *s = &vm->vcpu[i]->stop;
 
-        if (s->why == VM_STOP_BREAK || s->why == VM_STOP_HARD) {
-            s->why = VM_STOP_NONE;
-        }
+        if (s->why != VM_STOP_WATCH) s->why = VM_STOP_NONE;
     }
 }
 

@@ -66,10 +66,14 @@ const struct vm_point *vm_point_at(struct vm *vm, unsigned i);
 void vm_debug_step_locked(struct vm *vm, unsigned cpu, bool on);
 void vm_debug_hold_locked(struct vm *vm, unsigned cpu, bool on);
 
-/* Take one recorded stop; false: there is none.  More CPUs than one may have
- * stopped.  Drop forgets those that come again by themselves (breaks). */
-bool vm_stop_take_locked(struct vm *vm, unsigned *cpu, struct vm_stop *out);
-void vm_stop_drop_breaks_locked(struct vm *vm);
+/* Take one recorded stop of the CPUs whose bits are set; false: there is none.
+ * More CPUs than one may have stopped. */
+#define VM_STOP_ANY UINT64_MAX
+bool vm_stop_take_locked(struct vm *vm, uint64_t cpus, unsigned *cpu,
+                         struct vm_stop *out);
+/* Forget those that come again by themselves (breaks) or mean nothing any more
+ * (steps): before going on. */
+void vm_stop_drop_locked(struct vm *vm);
 
 /* From the accelerator, vCPU's thread, lock not held: the CPU met s.  The
  * caller then waits for VCPU_EXIT. */

@@ -41,7 +41,7 @@ static struct vm_stop stop_of(struct rig *r)
     struct vm_stop s = { .why = VM_STOP_NONE };
     unsigned cpu = 99;
 
-    vm_stop_take_locked(r->vm, &cpu, &s);
+    vm_stop_take_locked(r->vm, VM_STOP_ANY, &cpu, &s);
     return s;
 }
 
