@@ -43,7 +43,7 @@ command_fn info_status, info_version, info_name, info_uuid, info_kvm,
     info_accel, info_jit, info_cpus, info_chardev, info_history, info_mice,
     info_memory_size, info_hotpluggable, info_numa, info_vnc, info_balloon,
     info_nothing, info_generation_id;
-command_fn info_registers;
+command_fn info_registers, info_lapic;
 /* cmd_paging.c, cmd_tree.c, cmd_roms.c */
 command_fn info_mem, info_tlb, info_mtree, info_qtree, info_roms, info_ramblock;
 

@@ -24,6 +24,8 @@ const struct command info_table[] = {
       .has_plain_errors = true },
     { "kvm", "", "whether KVM runs this machine", info_kvm, .json = "query-kvm",
       .answer = query_kvm },
+    { "lapic", "[apic-id:int]", "local APIC of the chosen CPU, or of that one",
+      info_lapic, .has_plain_errors = true },
     { "mem", "", "linear memory that is mapped, and how", info_mem,
       .json = NULL },
     { "memory-devices", "", "memory modules that can be unplugged",

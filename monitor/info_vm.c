@@ -173,6 +173,40 @@ int info_registers(struct cmd *c, struct err *e)
     return print_cpu(c, (unsigned)i, e);
 }
 
+/* The device's page has all CPUs, one after the other. */
+int info_lapic(struct cmd *c, struct err *e)
+{
+    uint64_t cpu = c->s->cpu;
+    char *text = NULL, *from, *to, head[64];
+    size_t bytes = 0;
+    FILE *f;
+    int rc;
+
+    if (c->arg[0].is_given) cpu = (uint64_t)c->arg[0].number;
+    if (cpu >= vm_vcpu_count(c->vm))
+        return err_set(e, -EINVAL, "No local APIC with ID %lld",
+                       (long long)cpu);
+    f = open_memstream(&text, &bytes);
+    if (f == NULL) return err_set(e, -ENOMEM, "out of memory");
+    rc = vm_print_info_locked(c->vm, "lapic", f);
+    fclose(f);
+    if (rc < 0) {
+        free(text);
+        return err_set(e, rc,
+                       "the local APICs are in the kernel and not shown");
+    }
+    snprintf(head, sizeof(head), "dumping local APIC state for CPU %u ",
+             (unsigned)cpu);
+    from = strstr(text, head);
+    if (from != NULL) {
+        to = strstr(from + 1, "dumping local APIC state");
+        if (to != NULL) *to = '\0';
+        fputs(from, c->out);
+    }
+    free(text);
+    return 0;
+}
+
 /* ---- more of the machine ---- */
 
 int info_history(struct cmd *c, struct err *e)

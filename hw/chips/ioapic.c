@@ -31,6 +31,7 @@
 #define RTE_DELIVERY(v) ((v) >> 8 & 7)
 #define RTE_LOGICAL     (UINT64_C(1) << 11)
 #define RTE_STATUS      (UINT64_C(1) << 12)
+#define RTE_LOW_ACTIVE  (UINT64_C(1) << 13)
 #define RTE_REMOTE_IRR  (UINT64_C(1) << 14)
 #define RTE_LEVEL       (UINT64_C(1) << 15)
 #define RTE_MASK        (UINT64_C(1) << 16)
@@ -203,6 +204,22 @@ static const struct mem_ops ioapic_ops = {
     .max_bytes = 4,
 };
 
+static void print_pins(const struct ioapic *a, const char *name, uint64_t bit,
+                       FILE *out)
+{
+    bool is_any = false;
+
+    fprintf(out, "  %s", name);
+    for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+        bool on = bit != 0 ? (a->entry[i] & bit) != 0 : a->lines >> i & 1;
+
+        if (on) fprintf(out, " %u", i);
+        is_any |= on;
+    }
+    fputs(is_any ? "\n" : " (none)\n", out);
+}
+
+/* Laid out as QEMU's. */
 static void ioapic_print(void *arg, FILE *out)
 {
     static const char *const delivery[8] = {
@@ -210,22 +227,36 @@ static void ioapic_print(void *arg, FILE *out)
     };
     const struct ioapic *a = arg;
 
-    fprintf(out, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x\n", IOAPIC_VERSION,
+    fprintf(out, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x", IOAPIC_VERSION,
             a->id, a->select);
+    if (a->select >= 0x10)
+        fprintf(out, " (redir[%u])", (a->select - 0x10u) / 2);
+    fputc('\n', out);
     for (unsigned i = 0; i < IOAPIC_PINS; i++) {
         uint64_t e = a->entry[i];
 
-        fprintf(
-            out,
-            "  pin %-2u 0x%016llx dest=%u vec=%u %s %s %s%s%s%s count=%llu\n",
-            i, (unsigned long long)e, (unsigned)RTE_DEST(e),
-            (unsigned)RTE_VECTOR(e), delivery[RTE_DELIVERY(e)],
-            (e & RTE_LEVEL) != 0 ? "level" : "edge",
-            (e & RTE_LOGICAL) != 0 ? "logical" : "physical",
-            (e & RTE_MASK) != 0 ? " masked" : "",
-            (e & RTE_REMOTE_IRR) != 0 ? " remote-irr" : "",
-            (a->lines >> i & 1) != 0 ? " high" : "",
-            (unsigned long long)a->count[i]);
+        fprintf(out,
+                "  pin %-2u 0x%016llx dest=%u vec=%-3u %s %-5s %-6s %-6s %s\n",
+                i, (unsigned long long)e, (unsigned)RTE_DEST(e),
+                (unsigned)RTE_VECTOR(e),
+                (e & RTE_LOW_ACTIVE) != 0 ? "active-lo" : "active-hi",
+                (e & RTE_LEVEL) != 0 ? "level" : "edge",
+                (e & RTE_MASK) != 0 ? "masked" : "", delivery[RTE_DELIVERY(e)],
+                (e & RTE_LOGICAL) != 0 ? "logical" : "physical");
+    }
+    print_pins(a, "IRR     ", 0, out);
+    print_pins(a, "Remote IRR", RTE_REMOTE_IRR, out);
+}
+
+/* For `info irq`. */
+static void ioapic_print_counts(void *arg, FILE *out)
+{
+    const struct ioapic *a = arg;
+
+    fputs("IRQ statistics for ioapic:\n", out);
+    for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+        if (a->count[i] > 0)
+            fprintf(out, "%2u: %llu\n", i, (unsigned long long)a->count[i]);
     }
 }
 
@@ -245,6 +276,8 @@ static int ioapic_create(struct dev *d, struct err *e)
     mem_add_locked(d->vm, mem_root(d->vm), IOAPIC_BASE, &a->mmio, 1);
     vm_set_service(d->vm, "ioapic", &a->service);
     vm_add_info(d->vm, "ioapic", "show the I/O APIC", ioapic_print, a);
+    vm_add_info(d->vm, "irq", "show how often each line was raised",
+                ioapic_print_counts, a);
     return 0;
 }
 

@@ -485,26 +485,6 @@ static const struct lapic_ops lapic_ops = {
 
 /* ---- device ---- */
 
-static void lapic_print(void *arg, FILE *out)
-{
-    const struct lapics *a = arg;
-
-    for (unsigned i = 0; i < vm_vcpu_count(a->d->vm); i++) {
-        const struct lapic *l = &a->cpu[i & (VM_MAX_CPUS - 1)];
-
-        fprintf(out,
-                "lapic%u: base=0x%llx id=%u svr=0x%x tpr=0x%02x ppr=0x%02x "
-                "irr=%d isr=%d esr=0x%02x\n"
-                "  timer=0x%05x lint0=0x%05x lint1=0x%05x error=0x%05x "
-                "initial=%u current=%u divide=0x%x deadline=%llu\n",
-                i, (unsigned long long)l->base, l->id, l->svr, l->tpr,
-                lapic_ppr(l), vec_highest(l->irr), vec_highest(l->isr), l->esr,
-                l->lvt[LVT_TIMER], l->lvt[LVT_LINT0], l->lvt[LVT_LINT1],
-                l->lvt[LVT_ERROR], l->initial, lapic_timer_current(l),
-                l->divide, (unsigned long long)l->deadline);
-    }
-}
-
 static void lapic_reset(struct dev *d)
 {
     struct lapics *a = d->s;

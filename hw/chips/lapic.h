@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "core/vm/clock.h"
 #include "core/vm/config.h"
@@ -123,6 +124,9 @@ void lapic_error(struct lapic *l, uint32_t bit);
 uint8_t lapic_ppr(const struct lapic *l);
 /* Registers and timer to their state after INIT. */
 void lapic_init_regs(struct lapic *l);
+
+/* lapic_print.c: `info lapic`, all CPUs */
+void lapic_print(void *lapics, FILE *out);
 
 /* lapic_ipi.c: send a message; dest as the sender wrote it. */
 struct lapic_message {
