@@ -36,7 +36,7 @@ struct display {
     struct surface surface;
     struct text_screen text;
     struct display_source source, overlay; /* overlay: instead, if set */
-    struct display_sink sink[MAX_SINKS]; /* frame NULL and arg NULL: free */
+    struct display_sink sink[MAX_SINKS];   /* frame NULL and arg NULL: free */
     bool is_used[MAX_SINKS];
     struct loop_timer timer;
     uint64_t changed_ns; /* host time of the last damage */

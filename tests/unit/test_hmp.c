@@ -314,6 +314,24 @@ static void status_follows_stop_and_cont(void **state)
     monitor_rig_expect(r, "info kvm", "kvm support: disabled\n");
 }
 
+static void a_machine_that_ended_goes_on_after_a_reset(void **state)
+{
+    struct monitor_rig *r = *state;
+
+    vm_lock(r->vm);
+    vm_start_locked(r->vm);
+    vm_stop_locked(r->vm, RUN_SHUTDOWN);
+    vm_unlock(r->vm);
+    monitor_rig_expect(r, "info status", "VM status: paused (shutdown)\n");
+    monitor_rig_expect(r, "cont",
+                       "Error: Resetting the Virtual Machine is required\n");
+    monitor_rig_expect(r, "system_reset", "");
+    loop_step(r->loop, 1000);
+    monitor_rig_expect(r, "info status", "VM status: paused\n");
+    monitor_rig_expect(r, "cont", "");
+    monitor_rig_expect(r, "info status", "VM status: running\n");
+}
+
 /* Linux in 64-bit mode, as QEMU printed it (vector registers shortened). */
 static const char long_mode[] =
     "RAX=ffffffffa3880a10 RBX=ffffffffa3880a10 RCX=0000000000441f0f "
@@ -748,6 +766,7 @@ int main(void)
         TEST(bad_lines_get_qemus_answers),
         TEST(deep_or_long_lines_are_refused),
         TEST(status_follows_stop_and_cont),
+        TEST(a_machine_that_ended_goes_on_after_a_reset),
         TEST(registers_are_laid_out_as_qemus_in_long_mode),
         TEST(vector_registers_come_from_the_save_area),
         TEST(an_answer_passes_through_its_filters),
