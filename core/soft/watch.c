@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "core/soft/engine.h"
+#include "core/soft/watch.h"
 
 #include "core/soft/code.h"
+#include "core/soft/engine.h"
 #include "core/vm/vm.h"
 
 /*
