@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_TABLES = 4, MIN_BUCKETS = 64 };
+enum { MIN_TABLES = 4, MIN_BUCKETS = 64, MAX_LOOK = 256 };
 
 int qcow2_cache_open(struct qcow2_cache *c, uint32_t table_bytes,
                      uint64_t max_bytes)
@@ -89,10 +89,11 @@ struct qcow2_table *qcow2_cache_peek_locked(struct qcow2_cache *c,
 /* Make room for one more.  1: the lock may have been released. */
 static int make_room(struct qcow2 *s, struct qcow2_cache *c)
 {
-    int rc;
+    int rc, looked = 0;
 
     if (c->count < c->max) return 0;
     for (struct qcow2_table *t = c->oldest; t != NULL; t = t->newer) {
+        if (++looked > MAX_LOOK && c->dirty > 0) break; /* write them all */
         if (t->pins > 0 || t->dirty_to > 0 || t->is_writing) continue;
         drop(c, t);
         return 0;
