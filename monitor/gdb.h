@@ -41,9 +41,10 @@ void gdb_input(struct gdb *g, const uint8_t *buf, size_t bytes);
 /* ---- the machine's server: -gdb, -s, gdbserver ---- */
 
 /*
- * device: "tcp::PORT", "tcp:HOST:PORT" of a loopback HOST, "unix:PATH", each
- * with ",arch=x86-64|i386|i8086" behind it, or "none".  Takes the place of the
- * one before; on failure there is none.  VM lock held or not.
+ * device: "tcp::PORT", "tcp:HOST:PORT" of a loopback HOST, "unix:PATH",
+ * "chardev:ID", each with ",arch=x86-64|i386|i8086" behind it, or "none".
+ * Takes the place of the one before, which stays if the text is wrong.  VM
+ * lock held or not.
  */
 int gdb_server_start(struct vm *vm, const char *device, struct err *e);
 /* Before the VM goes; also without a server. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The machine's gdb server: a listening character device and one peer. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +15,8 @@ struct gdb_server {
     struct vm *vm;
     struct chardev *chardev;
     struct gdb *gdb;
-    bool is_busy; /* inside a packet */
+    bool is_owner; /* of chardev */
+    bool is_busy;  /* inside a packet */
 };
 
 /* ---- the device's text ---- */
@@ -47,51 +49,77 @@ static int parse_arch(const char *text, enum gdb_arch *arch, struct err *e)
                    text);
 }
 
-/* Spec for chardev_open, to be freed. */
-static int parse_device(const char *device, char **spec, enum gdb_arch *arch,
-                        struct err *e)
+/* "chardev:ID": one that is there; else what chardev_open takes. */
+struct device {
+    char id[48];
+    char *spec; /* to be freed */
+    enum gdb_arch arch;
+};
+
+/* QEMU's other options say what is so anyway, and are in every tutorial. */
+static int parse_option(const char *text, struct device *d, struct err *e)
 {
-    const char *option = strstr(device, ",arch=");
-    size_t len = option != NULL ? (size_t)(option - device) : strlen(device);
-    int rc = 0, n;
+    static const char *const taken[] = { "server",     "server=on",
+                                         "nowait",     "wait=off",
+                                         "nodelay",    "nodelay=on",
+                                         "nodelay=off" };
 
-    *arch = GDB_ARCH_AUTO;
-    if (option != NULL) rc = parse_arch(option + 6, arch, e);
-    if (rc < 0) return rc;
-    if (memchr(device, ',', len) != NULL) {
-        return err_set(e, -EINVAL, "gdb: %s: the one option is arch=", device);
+    if (strncmp(text, "arch=", 5) == 0)
+        return parse_arch(text + 5, &d->arch, e);
+    for (unsigned i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (strcmp(text, taken[i]) == 0) return 0;
     }
-    if (strncmp(device, "tcp:", 4) == 0) {
-        const char *colon = memrchr(device + 4, ':', len - 4);
+    return err_set(e, -EINVAL, "no option %s (arch=, server=on, wait=off)",
+                   text);
+}
 
-        if (colon == NULL || colon == device + len - 1) {
-            return err_set(e, -EINVAL, "gdb: %s: write tcp::PORT", device);
-        }
-        if (!is_loopback(device + 4, (size_t)(colon - device - 4))) {
-            return err_set(e, -EPERM,
-                           "gdb: %s: whoever connects owns the machine; only "
-                           "this host's loopback is allowed (tcp::PORT)",
-                           device);
-        }
-    } else if (strncmp(device, "unix:", 5) != 0 || len == 5) {
-        return err_set(e, -EINVAL, "gdb: %s: write tcp::PORT or unix:PATH",
-                       device);
+static int check_place(const char *place, struct err *e)
+{
+    const char *colon = strrchr(place, ':');
+
+    if (strncmp(place, "unix:", 5) == 0 && place[5] != '\0') return 0;
+    if (strncmp(place, "tcp:", 4) != 0 || colon == place + 3 ||
+        colon[1] == '\0') {
+        return err_set(e, -EINVAL, "write tcp::PORT or unix:PATH");
     }
-    n = asprintf(spec, "%.*s,server=on,wait=off", (int)len, device);
-    return n < 0 ? err_set(e, -ENOMEM, "out of memory") : 0;
+    if (is_loopback(place + 4, (size_t)(colon - place - 4))) return 0;
+    return err_set(e, -EPERM,
+                   "whoever connects owns the machine; only this host's "
+                   "loopback is allowed (tcp::PORT)");
+}
+
+static int parse_device(const char *device, struct device *d, struct err *e)
+{
+    char *copy = strdup(device), *rest = copy, *place, *option;
+    int rc = 0;
+
+    memset(d, 0, sizeof(*d));
+    if (copy == NULL) return err_set(e, -ENOMEM, "out of memory");
+    place = strsep(&rest, ",");
+    while (rc == 0 && (option = strsep(&rest, ",")) != NULL)
+        rc = parse_option(option, d, e);
+    if (rc == 0 && strncmp(place, "chardev:", 8) == 0) {
+        snprintf(d->id, sizeof(d->id), "%s", place + 8);
+    } else if (rc == 0) {
+        rc = check_place(place, e);
+        if (rc == 0 && asprintf(&d->spec, "%s,server=on,wait=off", place) < 0) {
+            d->spec = NULL;
+            rc = err_set(e, -ENOMEM, "out of memory");
+        }
+    }
+    free(copy);
+    return rc;
 }
 
 int gdb_server_check(const char *device, struct err *e)
 {
-    enum gdb_arch arch;
-    char *spec;
+    struct device d;
     int rc;
 
     if (strcmp(device, "none") == 0) return 0;
-    rc = parse_device(device, &spec, &arch, e);
-    if (rc < 0) return rc;
-    rc = chardev_check(spec, e);
-    free(spec);
+    rc = parse_device(device, &d, e);
+    if (rc == 0 && d.spec != NULL) rc = chardev_check(d.spec, e);
+    free(d.spec);
     return rc;
 }
 
@@ -135,35 +163,33 @@ static void destroy(struct gdb_server *s)
 {
     chardev_set_front(s->chardev, NULL);
     gdb_close(s->gdb);
-    chardev_close(s->chardev);
+    if (s->is_owner) chardev_close(s->chardev);
     free(s);
 }
 
-int gdb_server_start(struct vm *vm, const char *device, struct err *e)
+static int open_chardev(struct gdb_server *s, const struct device *d,
+                        struct err *e)
 {
-    struct gdb_server *s, *old = vm_service(vm, service);
-    enum gdb_arch arch;
-    char *spec = NULL;
+    if (d->spec != NULL) {
+        s->is_owner = true;
+        return chardev_open(vm_loop(s->vm), "gdb", d->spec, &s->chardev, e);
+    }
+    s->chardev = chardev_find(s->vm, d->id);
+    if (s->chardev != NULL) return 0;
+    return err_set(e, -ENOENT, "no -chardev with id=%s", d->id);
+}
+
+static int open_server(struct vm *vm, const struct device *d, struct err *e)
+{
+    struct gdb_server *s = calloc(1, sizeof(*s));
     int rc;
 
-    if (old != NULL) {
-        if (old->is_busy) {
-            return err_set(e, -EBUSY, "gdb itself cannot end its server");
-        }
-        vm_set_service(vm, service, NULL);
-        destroy(old);
-    }
-    if (strcmp(device, "none") == 0) return 0;
-    rc = parse_device(device, &spec, &arch, e);
-    if (rc < 0) return rc;
-    s = calloc(1, sizeof(*s));
-    rc = s != NULL ? 0 : err_set(e, -ENOMEM, "out of memory");
-    if (rc == 0) rc = chardev_open(vm_loop(vm), "gdb", spec, &s->chardev, e);
-    free(spec);
-    if (rc < 0) goto free_server;
-    rc = gdb_open(vm, arch, write_out, s, &s->gdb, e);
-    if (rc < 0) goto close_chardev;
+    if (s == NULL) return err_set(e, -ENOMEM, "out of memory");
     s->vm = vm;
+    rc = open_chardev(s, d, e);
+    if (rc < 0) goto free_server;
+    rc = gdb_open(vm, d->arch, write_out, s, &s->gdb, e);
+    if (rc < 0) goto close_chardev;
     chardev_set_front(s->chardev,
                       &(struct chardev_front){ .can_receive = can_receive,
                                                .receive = receive,
@@ -173,9 +199,29 @@ int gdb_server_start(struct vm *vm, const char *device, struct err *e)
     vm_set_service(vm, service, s);
     return 0;
 close_chardev:
-    chardev_close(s->chardev);
+    if (s->is_owner) chardev_close(s->chardev);
 free_server:
     free(s);
+    return rc;
+}
+
+int gdb_server_start(struct vm *vm, const char *device, struct err *e)
+{
+    struct gdb_server *old = vm_service(vm, service);
+    bool is_none = strcmp(device, "none") == 0;
+    struct device d = { .spec = NULL };
+    int rc = 0;
+
+    if (old != NULL && old->is_busy) {
+        return err_set(e, -EBUSY, "gdb itself cannot end its server");
+    }
+    if (!is_none) rc = parse_device(device, &d, e);
+    if (rc == 0 && old != NULL) {
+        vm_set_service(vm, service, NULL);
+        destroy(old);
+    }
+    if (rc == 0 && !is_none) rc = open_server(vm, &d, e);
+    free(d.spec);
     return rc;
 }
 

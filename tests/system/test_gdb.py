@@ -128,9 +128,8 @@ class Gdb:
 
 
 def gdb_device(path, arch=None):
-    if IS_PEER:
-        return f'unix:{path},server=on,wait=off'
-    return f'unix:{path}' + (f',arch={arch}' if arch else '')
+    return f'unix:{path},server=on,wait=off' + (f',arch={arch}' if arch
+                                                else '')
 
 
 def compile_quietly(command):
@@ -417,6 +416,11 @@ def test_gdbserver_opens_and_closes_the_door():
         # The peer is gone without a word: the machine goes on.
         vm.until('the machine runs', lambda: vm.hmp('info status') ==
                  'VM status: running', 10)
+        # What is misspelt leaves it as it is.
+        out = vm.hmp('gdbserver tcp:example.org:1')
+        if 'loopback' not in out:
+            raise Fail(f'another host: {out}')
+        connect(path).close()
         if vm.hmp('gdbserver none') != 'Disabled gdbserver':
             raise Fail('gdbserver none')
         try:
@@ -426,8 +430,20 @@ def test_gdbserver_opens_and_closes_the_door():
         raise Fail('the server still listens')
 
 
+def test_a_chardev_may_be_named():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'gdb')
+        with VM('-S', '-m', '16', '-chardev',
+                f'socket,path={path},server=on,wait=off,id=door',
+                '-gdb', 'chardev:door') as vm, connect(path) as s:
+            if packet(s, b'qC') not in (b'QC1', b'QCp01.01'):
+                raise Fail('qC')
+            if 'paused' not in vm.hmp('info status'):
+                raise Fail('it runs')
+
+
 @each('tcp:0.0.0.0:12345', 'tcp::', 'tcp:example.org:1', 'unix:', 'stdio',
-      'tcp::12345,arch=vax', 'tcp::12345,nodelay=on')
+      'tcp::12345,arch=vax', 'tcp::12345,colour=red', 'tcp::12345,wait=on', 'chardev:')
 def test_a_bad_device_is_refused(device):
     if IS_PEER:
         raise Skip('our own rules')
