@@ -241,12 +241,26 @@ bool console_key_locked(struct vm *vm, unsigned keycode, bool is_down)
     return true;
 }
 
+/* Ctrl, Alt and a digit among the keys? */
+static bool is_choice(const unsigned *keycodes, unsigned count)
+{
+    bool has_ctrl = false, has_alt = false, has_digit = false;
+
+    for (unsigned i = 0; i < count; i++) {
+        has_ctrl |= keycodes[i] == KEY_LEFTCTRL || keycodes[i] == KEY_RIGHTCTRL;
+        has_alt |= keycodes[i] == KEY_LEFTALT;
+        has_digit |= keycodes[i] >= KEY_1 && keycodes[i] <= KEY_9;
+    }
+    return has_ctrl && has_alt && has_digit;
+}
+
 bool console_keys_locked(struct vm *vm, const unsigned *keycodes,
                          unsigned count)
 {
     struct consoles *k = consoles_of(vm);
 
-    if (k == NULL || k->active == 0) return false;
+    if (k == NULL || (k->active == 0 && !is_choice(keycodes, count)))
+        return false;
     for (unsigned i = 0; i < count; i++)
         console_key_locked(vm, keycodes[i], true);
     for (unsigned i = count; i-- > 0;)

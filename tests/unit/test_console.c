@@ -183,6 +183,23 @@ static void keys_go_where_the_picture_is(void **state)
     assert_int_equal(r->guest_keys, before + 1);
 }
 
+static void keys_pressed_at_once_choose_and_type_too(void **state)
+{
+    static const unsigned choose[] = { KEY_LEFTCTRL, KEY_LEFTALT, KEY_2 };
+    static const unsigned type[] = { KEY_LEFTSHIFT, KEY_S };
+    struct rig *r = *state;
+
+    vm_lock(r->vm);
+    assert_false(console_keys_locked(r->vm, type, 2)); /* the guest's */
+    assert_true(console_keys_locked(r->vm, choose, 3));
+    assert_int_equal(console_active_locked(r->vm), 1);
+    assert_true(console_keys_locked(r->vm, type, 2));
+    vm_unlock(r->vm);
+    loop_step(r->loop, 20);
+    assert_string_equal(r->typed, "S");
+    assert_int_equal(r->guest_keys, 0);
+}
+
 static void sendkey_types_at_the_guest_whatever_is_shown(void **state)
 {
     static const unsigned keys[] = { KEY_LEFTCTRL, KEY_LEFTALT, KEY_2 };
@@ -301,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ctrl_alt_and_a_digit_show_a_console_and_the_guest),
         TEST(keys_go_where_the_picture_is),
+        TEST(keys_pressed_at_once_choose_and_type_too),
         TEST(sendkey_types_at_the_guest_whatever_is_shown),
         TEST(glyphs_and_the_cursor_are_drawn),
         cmocka_unit_test(sequences_move_and_erase),

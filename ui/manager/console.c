@@ -34,6 +34,7 @@ static const char console_help[] =
     "Ctrl-A x    send Ctrl-Alt-Delete\n"
     "Ctrl-A f    send a function key (F1 to F12)\n"
     "Ctrl-A p    pause or continue\n"
+    "Ctrl-A 1..5 guest's screen, monitor, serial port, ...\n"
     "Ctrl-A s    save a picture of the screen\n"
     "Ctrl-A a    send Ctrl-A itself\n"
     "Ctrl-A ?    this page\n"
@@ -108,6 +109,9 @@ static void screenshot(struct console *k)
 
 static void prefix_key(struct console *k, const struct term_input *in)
 {
+    unsigned ctrl_alt_digit[] = { input_key_by_name("ctrl"),
+                                  input_key_by_name("alt"), 0 };
+    bool ignored;
     const unsigned ctrl_alt_del[] = { input_key_by_name("ctrl"),
                                       input_key_by_name("alt"),
                                       input_key_by_name("delete") };
@@ -121,6 +125,14 @@ static void prefix_key(struct console *k, const struct term_input *in)
     case 'c': ask_monitor(k); break;
     case 'x': control_keys(k->c, ctrl_alt_del, 3); break;
     case 'f': send_function_key(k); break;
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+        ctrl_alt_digit[2] = input_key_for_char(in->code, &ignored);
+        control_keys(k->c, ctrl_alt_digit, 3);
+        break;
     case 'p': run_line(k, st == RUN_RUNNING ? "stop" : "cont", false); break;
     case 's': screenshot(k); break;
     default: dialog_text("Console keys", console_help);
