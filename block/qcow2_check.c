@@ -50,6 +50,8 @@ void qcow2_count_range(struct qcow2_count *k, uint64_t offset, uint64_t bytes)
                          "0x%llx size 0x%llx",
                          (ull)offset, (ull)bytes);
         k->c->corruptions++;
+        if (k->outside_count < QCOW2_MAX_OUTSIDE)
+            k->outside[k->outside_count++] = (struct qcow2_span){ first, last };
         return;
     }
     for (; first <= last; first++) {
@@ -524,13 +526,16 @@ static int open_count(struct qcow2_count *k)
     k->is_one_bytes = ((size_t)k->clusters / 64 + 1) * 8;
     k->refs = map_zeros(k->refs_bytes);
     k->is_one = map_zeros(k->is_one_bytes);
-    return k->refs == NULL || k->is_one == NULL ? -ENOMEM : 0;
+    k->outside = calloc(QCOW2_MAX_OUTSIDE, sizeof(*k->outside));
+    return k->refs == NULL || k->is_one == NULL || k->outside == NULL ? -ENOMEM
+                                                                      : 0;
 }
 
 static void close_count(struct qcow2_count *k)
 {
     if (k->refs != NULL) munmap(k->refs, k->refs_bytes);
     if (k->is_one != NULL) munmap(k->is_one, k->is_one_bytes);
+    free(k->outside);
 }
 
 /* Refcounts as found; a rebuild makes all of them right. */

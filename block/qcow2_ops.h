@@ -109,6 +109,7 @@ void qcow2_snapshots_free(struct qcow2_snapshots *all);
 /* -------------------------------------------- check (qcow2_check.c, repair) */
 
 /* References to the clusters of a file, counted anew. */
+enum { QCOW2_MAX_OUTSIDE = 4096 };
 struct qcow2_count {
     struct qcow2 *s;
     struct image_check *c;
@@ -116,7 +117,11 @@ struct qcow2_count {
     uint16_t *refs;    /* of each, saturating; mapped memory */
     uint64_t *is_one;  /* bit set of clusters with stored refcount 1 */
     size_t refs_bytes, is_one_bytes;
-    uint64_t highest; /* last cluster in use */
+    uint64_t highest;   /* last cluster in use */
+    struct qcow2_span { /* references to what is not in the file */
+        uint64_t first, last;
+    } * outside;
+    unsigned outside_count; /* QCOW2_MAX_OUTSIDE: maybe more */
     uint64_t refblock_errors;
     bool needs_rebuild; /* stored refcounts are not fit for single repairs */
     uint64_t work_done, work_total;

@@ -111,12 +111,10 @@ struct rebuild {
     uint64_t *entries;
 };
 
-static int plan(const struct qcow2_count *k, struct rebuild *r)
+static void set_lengths(const struct qcow2 *s, struct rebuild *r)
 {
-    const struct qcow2 *s = k->s;
     uint64_t last;
 
-    r->first = k->clusters;
     r->table = r->blocks = r->clusters = 0;
     do {
         last = r->clusters;
@@ -124,6 +122,34 @@ static int plan(const struct qcow2_count *k, struct rebuild *r)
         r->blocks = (r->clusters >> s->refblock_bits) + 1;
         r->table = qcow2_clusters(s, r->blocks * 8);
     } while (last != r->clusters);
+}
+
+/* Not where wrong entries point to: they would show the refcounts as data. */
+static bool avoid_outside(const struct qcow2_count *k, struct rebuild *r)
+{
+    bool has_moved = false;
+
+    for (unsigned i = 0; i < k->outside_count; i++) {
+        const struct qcow2_span *o = &k->outside[i];
+
+        if (o->last < r->first || o->first >= r->clusters) continue;
+        r->first = o->last + 1;
+        has_moved = true;
+        set_lengths(k->s, r);
+    }
+    return has_moved;
+}
+
+static int plan(const struct qcow2_count *k, struct rebuild *r)
+{
+    const struct qcow2 *s = k->s;
+
+    if (k->outside_count == QCOW2_MAX_OUTSIDE) return -EFBIG;
+    r->first = k->clusters;
+    do {
+        set_lengths(s, r);
+        if (r->clusters > (uint64_t)INT64_MAX >> s->cluster_bits) return -EFBIG;
+    } while (avoid_outside(k, r));
     if (r->table << s->cluster_bits > QCOW2_MAX_REFTABLE_BYTES) return -EFBIG;
     r->entries = calloc(r->table, s->cluster_bytes);
     if (r->entries == NULL) return -ENOMEM;
@@ -156,7 +182,7 @@ static uint64_t count_of(const struct qcow2_count *k, const struct rebuild *r,
                          uint64_t cluster)
 {
     if (cluster < k->clusters) return k->refs[cluster];
-    return cluster < r->clusters ? 1 : 0;
+    return cluster >= r->first && cluster < r->clusters ? 1 : 0;
 }
 
 static int write_blocks(struct qcow2_count *k, const struct rebuild *r)
