@@ -93,6 +93,7 @@ struct code_cache {
     uint8_t *hot, *hot_end; /* writable addresses */
     uint8_t *cold, *cold_end;
     uint8_t *hot_start, *cold_start;
+    uint8_t *hot_tidied; /* up to here code_tidy has gone */
     uint8_t *entry[CODE_ENTRY_COUNT]; /* executable addresses */
 
     struct block *blocks;
@@ -121,6 +122,9 @@ void code_close(struct soft_vm *s);
 /* Address an empty indirect-branch slot holds. */
 uint64_t code_miss_address(struct soft_vm *s);
 size_t code_print_stats(struct soft_vm *s, char *text, size_t cap);
+/* Give back the page tables of the writable view, now and then: what is
+ * mapped twice is counted twice.  Lock held. */
+void code_tidy(struct code_cache *c);
 /* Translate the block at start; NULL: no room, or it cannot be done.  Lock
  * held, guest vector state saved.  next: host page behind a page crossing,
  * may be NULL. */

@@ -420,6 +420,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     c->stat.cold_bytes += (uint64_t)(t->cold.at - c->cold);
     c->hot = t->hot.at;
     c->cold = t->cold.at;
+    code_tidy(c);
     c->block_count++;
     code_insert_locked(c, b);
     c->stat.ns += now_ns() - began;

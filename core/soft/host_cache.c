@@ -75,7 +75,7 @@ static void make_entries(struct code_cache *c)
         memcpy(at + sizeof(jump), &routine[i], 8);
         at += 16;
     }
-    c->hot = c->hot_start = at;
+    c->hot = c->hot_start = c->hot_tidied = at;
     c->hot_end = c->write + c->bytes * 2 / 5;
     c->cold = c->cold_start = c->hot_end;
     c->cold_end = c->write + c->bytes;
@@ -112,6 +112,17 @@ int code_open(struct soft_vm *s, struct err *e)
 fail:
     code_close(s);
     return rc;
+}
+
+enum { TIDY_BYTES = 1 << 20 };
+
+void code_tidy(struct code_cache *c)
+{
+    if (c->hot < c->hot_tidied) c->hot_tidied = c->hot;
+    if (c->hot - c->hot_tidied < TIDY_BYTES) return;
+    c->hot_tidied = c->hot;
+    /* The pages stay: they are shared with the other view. */
+    madvise(c->write, c->bytes, MADV_DONTNEED);
 }
 
 static void unmap(void *p, size_t bytes)
