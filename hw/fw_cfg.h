@@ -68,6 +68,11 @@ int fw_cfg_take_item(struct fw_cfg *f, uint16_t key, void *data, size_t bytes,
                      struct err *e);
 int fw_cfg_take_file(struct fw_cfg *f, const char *name, void *data,
                      size_t bytes, struct err *e);
+/* The item is the octets of the file at path from offset on, and need not be
+ * kept in memory: read it when the guest does.  It stays as it is if that is
+ * no regular file. */
+void fw_cfg_back_item(struct fw_cfg *f, uint16_t key, const char *path,
+                      uint64_t offset);
 /* Selector of a file, 0 if there is none. */
 uint16_t fw_cfg_file_key(struct fw_cfg *f, const char *name);
 /* New contents, or a new file (boot order after once=). */

@@ -57,10 +57,11 @@ struct boot_plan {
         uint64_t start, end;
     } claim[BOOT_MAX_CLAIMS];
     unsigned claims;
-    uint64_t high_end;   /* first address above 1 MiB no claim reaches */
-    uint64_t limit;      /* end of what may be loaded below 4 GiB */
-    size_t kernel_bytes; /* of data to become item FW_CFG_KERNEL_DATA */
-    int status;          /* sticky: -E2BIG when there are too many requests */
+    uint64_t high_end;    /* first address above 1 MiB no claim reaches */
+    uint64_t limit;       /* end of what may be loaded below 4 GiB */
+    size_t kernel_bytes;  /* of data to become item FW_CFG_KERNEL_DATA */
+    size_t kernel_offset; /* its place in the file, 0: not as it is there */
+    int status;           /* sticky: -E2BIG when there are too many requests */
 };
 
 /* Requests, in the order the ROM makes them.  bytes may exceed 4 GiB - 1

@@ -14,8 +14,11 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/log.h"
 #include "core/vm/dma.h"
@@ -30,6 +33,7 @@ enum {
     LOCAL_ITEMS = 16,
     ITEMS = FIXED_ITEMS + MAX_FILES + LOCAL_ITEMS,
     MAX_DIR_BYTES = 4 + MAX_FILES * 64,
+    PART_BYTES = 64 << 10, /* copied at a time */
 };
 
 /* More zeros than this behind an item's end are an error, not a request. */
@@ -42,8 +46,10 @@ enum {
 #define DMA_SIGNATURE 0x51454d5520434647ull
 
 struct item {
-    uint8_t *data;
+    uint8_t *data; /* NULL: empty, or in a file */
     size_t bytes;
+    int file; /* descriptor + 1, or 0 */
+    uint64_t file_offset;
 };
 
 struct fw_cfg {
@@ -74,6 +80,13 @@ static struct item *find_item(struct fw_cfg *f, uint16_t key)
     return n < FIXED_ITEMS + MAX_FILES ? &f->item[n] : NULL;
 }
 
+static void empty_item(struct item *it)
+{
+    free(it->data);
+    if (it->file) close(it->file - 1);
+    *it = (struct item){ 0 };
+}
+
 int fw_cfg_take_item(struct fw_cfg *f, uint16_t key, void *data, size_t bytes,
                      struct err *e)
 {
@@ -84,10 +97,31 @@ int fw_cfg_take_item(struct fw_cfg *f, uint16_t key, void *data, size_t bytes,
         return err_set(e, -EINVAL, "firmware item 0x%x can not be %zu bytes",
                        key, bytes);
     }
-    free(it->data);
+    empty_item(it);
     it->data = data;
     it->bytes = bytes;
     return 0;
+}
+
+void fw_cfg_back_item(struct fw_cfg *f, uint16_t key, const char *path,
+                      uint64_t offset)
+{
+    struct item *it = find_item(f, key);
+    struct stat st;
+    int fd;
+
+    if (it == NULL || it->data == NULL) return;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+        (uint64_t)st.st_size < offset + it->bytes) {
+        close(fd);
+        return;
+    }
+    free(it->data);
+    it->data = NULL;
+    it->file = fd + 1;
+    it->file_offset = offset;
 }
 
 static void *copy_of(const void *data, size_t bytes)
@@ -224,25 +258,49 @@ static void select_key(struct fw_cfg *f, uint16_t key)
 }
 
 /* Octets of the selected item that are left. */
-static size_t item_left(struct fw_cfg *f, const uint8_t **p)
+static size_t item_left(struct fw_cfg *f)
 {
     const struct item *it = find_item(f, f->key);
 
-    if (it == NULL || it->data == NULL || f->offset >= it->bytes) return 0;
-    *p = it->data + f->offset;
-    return it->bytes - f->offset;
+    return it == NULL || f->offset >= it->bytes ? 0 : it->bytes - f->offset;
+}
+
+/* n octets of the selected item, from the offset + at on; what its file no
+ * longer has reads as zeros. */
+static void item_copy(struct fw_cfg *f, size_t at, uint8_t *to, size_t n)
+{
+    const struct item *it = find_item(f, f->key);
+    uint64_t from = f->offset + (uint64_t)at;
+
+    if (it->data != NULL) {
+        memcpy(to, it->data + from, n);
+        return;
+    }
+    while (n > 0) {
+        ssize_t k = pread(it->file - 1, to, n, (off_t)(it->file_offset + from));
+        if (k < 0 && errno == EINTR) continue;
+        if (k <= 0) {
+            log_guest(f->d->id, "the file of item 0x%x is cut short", f->key);
+            memset(to, 0, n);
+            return;
+        }
+        to += k;
+        from += (uint64_t)k;
+        n -= (size_t)k;
+    }
 }
 
 static uint32_t fw_cfg_read(void *arg, unsigned port, unsigned bytes)
 {
     struct fw_cfg *f = arg;
-    const uint8_t *p;
+    uint8_t v;
 
     (void)bytes;
     if (port != 1) return 0;
-    if (item_left(f, &p) == 0) return 0;
+    if (item_left(f) == 0) return 0;
+    item_copy(f, 0, &v, 1);
     f->offset++;
-    return *p;
+    return v;
 }
 
 static void fw_cfg_write(void *arg, unsigned port, unsigned bytes, uint32_t v)
@@ -278,17 +336,33 @@ static int fill_zeros(struct fw_cfg *f, gpa_t addr, uint64_t bytes)
     return 0;
 }
 
+static int send_item(struct fw_cfg *f, gpa_t addr, size_t bytes)
+{
+    uint8_t part[PART_BYTES];
+
+    for (size_t done = 0; done < bytes;) {
+        size_t n = bytes - done;
+        int rc;
+
+        if (n > sizeof(part)) n = sizeof(part);
+        item_copy(f, done, part, n);
+        rc = dma_write_locked(f->d, addr + done, part, n);
+        if (rc < 0) return rc;
+        done += n;
+    }
+    return 0;
+}
+
 static int dma_transfer(struct fw_cfg *f, uint32_t control, uint32_t bytes,
                         gpa_t addr)
 {
-    const uint8_t *p = NULL;
-    size_t left = item_left(f, &p);
+    size_t left = item_left(f);
     size_t n = bytes < left ? bytes : left;
     int rc;
 
     if (control & FW_CFG_DMA_READ) {
         if (bytes - n > MAX_FILL_BYTES) return -EINVAL;
-        rc = dma_write_locked(f->d, addr, p, n);
+        rc = send_item(f, addr, n);
         if (rc == 0) rc = fill_zeros(f, addr + n, bytes - n);
         if (rc < 0) return rc;
     } else if (control & FW_CFG_DMA_WRITE) {
@@ -379,7 +453,7 @@ static void fw_cfg_destroy(struct dev *d)
     port_unmap_locked(d->vm, 0x514, 8, f);
     vm_set_service(d->vm, "fw_cfg", NULL);
     for (unsigned i = 0; i < ITEMS; i++) {
-        free(f->item[i].data);
+        empty_item(&f->item[i]);
     }
 }
 

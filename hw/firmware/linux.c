@@ -186,6 +186,7 @@ static int add_kernel(struct boot_plan *p, struct linux_image *k, struct err *e)
     p->params.stack = SETUP_STACK;
     p->params.entry = ((SETUP_ADDR >> 4) + 0x20u) << 16;
     p->kernel_bytes = image;
+    p->kernel_offset = k->setup_bytes;
     return 0;
 }
 

@@ -18,6 +18,7 @@ int boot_add_initrd(struct boot_plan *p, const char *path, size_t *bytes,
     if (rc < 0) return rc;
     rc = fw_cfg_take_item(p->f, FW_CFG_INITRD_DATA, data, *bytes, e);
     if (rc < 0) return rc;
+    fw_cfg_back_item(p->f, FW_CFG_INITRD_DATA, path, 0);
     return fw_cfg_add_u32(p->f, FW_CFG_INITRD_SIZE, (uint32_t)*bytes);
 }
 
@@ -54,7 +55,12 @@ int loader_add(struct fw_cfg *f, const struct vm_config *cfg,
     }
     if (rc == 0) {
         rc = fw_cfg_take_item(f, FW_CFG_KERNEL_DATA, data, p.kernel_bytes, e);
-        return rc < 0 ? rc : boot_rom_add(&p, e);
+        if (rc < 0) return rc;
+        if (p.kernel_offset) {
+            fw_cfg_back_item(f, FW_CFG_KERNEL_DATA, cfg->kernel,
+                             p.kernel_offset);
+        }
+        return boot_rom_add(&p, e);
     }
     free(data);
     if (rc != -ENOEXEC) return rc;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/vm/mem.h"
 #include "core/vm/port.h"
@@ -232,6 +233,44 @@ static void dma_reads_selects_and_skips(void **state)
     assert_int_equal(rig_in(x->r, DATA), '0');
 }
 
+/* An item of 200,000 octets that is the end of a file. */
+static void an_item_is_read_from_its_file(void **state)
+{
+    enum { BYTES = 200000, OFFSET = 777, CUT = 100000 };
+    struct env *x = *state;
+    struct err e = ERR_INIT;
+    char path[] = "/tmp/fwcfg.XXXXXX";
+    int fd = mkstemp(path);
+    uint8_t *all = malloc(OFFSET + BYTES), *data = malloc(BYTES), v[3];
+    uint32_t get =
+        FW_CFG_KERNEL_DATA << 16 | FW_CFG_DMA_SELECT | FW_CFG_DMA_READ;
+
+    assert_true(fd >= 0 && all && data);
+    for (unsigned i = 0; i < OFFSET + BYTES; i++) {
+        all[i] = (uint8_t)(i * 7 + i / 251);
+    }
+    memcpy(data, all + OFFSET, BYTES);
+    assert_int_equal(write(fd, all, OFFSET + BYTES), OFFSET + BYTES);
+    assert_int_equal(
+        fw_cfg_take_item(x->f, FW_CFG_KERNEL_DATA, data, BYTES, &e), 0);
+    fw_cfg_back_item(x->f, FW_CFG_KERNEL_DATA, "/dev/zero", 0);
+    fw_cfg_back_item(x->f, FW_CFG_KERNEL_DATA, path, OFFSET + 1);
+    fw_cfg_back_item(x->f, FW_CFG_KERNEL_DATA, path, OFFSET);
+    unlink(path);
+    take(x, FW_CFG_KERNEL_DATA, v, 3);
+    assert_memory_equal(v, all + OFFSET, 3);
+    assert_int_equal(dma(x, get, BYTES + 8, BUFFER), 0);
+    assert_memory_equal(ram(x, BUFFER), all + OFFSET, BYTES);
+    assert_memory_equal(ram(x, BUFFER + BYTES), "\0\0\0\0\0\0\0\0", 8);
+    assert_int_equal(ftruncate(fd, OFFSET + CUT), 0);
+    assert_int_equal(dma(x, get, BYTES, BUFFER), 0);
+    assert_memory_equal(ram(x, BUFFER), all + OFFSET, CUT);
+    assert_int_equal(*ram(x, BUFFER + CUT), 0);
+    assert_int_equal(*ram(x, BUFFER + BYTES - 1), 0);
+    close(fd);
+    free(all);
+}
+
 static void dma_reaches_memory_alone(void **state)
 {
     static const uint64_t bad[] = { 0x80000000, RAM_BYTES, RAM_BYTES - 2,
@@ -316,6 +355,7 @@ int main(void)
         TEST(a_replaced_file_keeps_its_key),
         TEST(impossible_files_are_refused),
         TEST(dma_reads_selects_and_skips),
+        TEST(an_item_is_read_from_its_file),
         TEST(dma_reaches_memory_alone),
         TEST(writes_and_endless_zeros_are_errors),
         TEST(state_round_trips),
