@@ -202,13 +202,13 @@ bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
     for (b = p->blocks; b; b = next) {
         int i = b->page[0] != p;
         next = b->page_next[i];
-        if (!(b->lines[i] & mask)) continue;
+        if (!((i == 0 ? b->lines : 1) & mask)) continue;
         drop_locked(s->cache, b);
         is_any = true;
     }
     /* Lines of no block must not stop every later store. */
     for (b = p->blocks; b; b = b->page_next[b->page[0] != p]) {
-        lines |= b->lines[b->page[0] != p];
+        lines |= b->page[0] == p ? b->lines : 1;
     }
     atomic_store(&p->lines, lines);
     code_unlock(s->cache);
@@ -285,7 +285,7 @@ void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
     l->stub = at + 4 + old;
     l->next = b->links;
     b->links = l;
-    set_rel32(c, at, is_polled ? b->polled : b->body);
+    set_rel32(c, at, b->body + (is_polled ? b->polled : 0));
     c->stat.links++;
 }
 
@@ -319,7 +319,7 @@ struct block *code_block_at(struct code_cache *c, const uint8_t *pc)
     /* Blocks are laid out in the order they are made. */
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
-        if (c->blocks[mid].end <= pc) {
+        if (c->blocks[mid].pad + c->blocks[mid].bytes <= pc) {
             lo = mid + 1;
         } else {
             hi = mid;

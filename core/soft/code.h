@@ -47,22 +47,23 @@ struct block {
     struct mode_key mode;
     struct code_page *page[2]; /* second: for an instruction across pages */
     struct block *page_next[2];
-    uint64_t lines[2];
+    uint64_t lines; /* of the first page; of the second it is line 0 */
     struct link *links;
-    uint8_t *pad;    /* entry that compares R13 with rip; executable address */
-    uint8_t *body;   /* entry of direct jumps */
-    uint8_t *polled; /* the same without the look at engine.attn */
-    uint8_t *end;
-    uint32_t first_map, map_count;
-    uint16_t insn_count;
+    uint8_t *pad;   /* entry that compares R13 with rip; executable address */
+    uint8_t *body;  /* entry of direct jumps */
+    uint32_t bytes; /* of the main path, from pad on */
+    uint32_t first_map;
+    uint16_t map_count, insn_count;
+    uint16_t polled;        /* entry without the look at engine.attn: */
+                            /* so many bytes behind body */
+    uint16_t undefined_out; /* flags with no defined value at the end */
+    uint16_t live_out;      /* flags that may be used afterwards */
+    uint16_t loop_from;     /* offset of code with swapped registers */
+    uint16_t swaps;         /* there */
     uint8_t flags_in; /* arithmetic flags live at entry, non-zero if any */
-    uint32_t undefined_out; /* flags with no defined value at the end */
-    uint32_t live_out;      /* flags that may be used afterwards */
-    uint8_t verified;       /* verify=on: times compared */
+    uint8_t verified; /* verify=on: times compared */
     bool is_dead;
-    bool has_loop;      /* may go round without a link */
-    uint16_t loop_from; /* offset of code with swapped registers */
-    uint16_t swaps;     /* there */
+    bool has_loop; /* may go round without a link */
 };
 
 /* Host offset of an instruction in its block, guest offset. */
@@ -93,7 +94,7 @@ struct code_cache {
     uint8_t *hot, *hot_end; /* writable addresses */
     uint8_t *cold, *cold_end;
     uint8_t *hot_start, *cold_start;
-    uint8_t *hot_tidied; /* up to here code_tidy has gone */
+    uint8_t *hot_tidied;              /* up to here code_tidy has gone */
     uint8_t *entry[CODE_ENTRY_COUNT]; /* executable addresses */
 
     struct block *blocks;

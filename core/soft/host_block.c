@@ -157,7 +157,8 @@ static void emit_body(struct translator *t, struct block *b)
             return;
         }
         b->insn_count++;
-        b->undefined_out = (b->undefined_out & ~n->kill) | n->undefined;
+        b->undefined_out =
+            (uint16_t)((b->undefined_out & ~n->kill) | n->undefined);
         t->cache->stat.guest_bytes += n->d.length;
     }
     t->now = NULL;
@@ -357,7 +358,6 @@ static bool attach_pages(struct translator *t, struct block *b,
     b->page[0] = code_page_get_locked(t->cache, page);
     b->page[1] = t->is_crossing ? code_page_get_locked(t->cache, next) : NULL;
     if (!b->page[0] || (t->is_crossing && !b->page[1])) return false;
-    b->lines[1] = t->is_crossing ? 1 : 0;
     return true;
 }
 
@@ -391,19 +391,19 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     plan_loop(t);
     plan_groups(t);
     b->flags_in = t->insn[0].in != 0;
-    b->live_out = t->live_out;
+    b->live_out = (uint16_t)t->live_out;
     b->first_map = c->map_count;
     emit_align(&t->hot, 8, 0);
     b->pad = emit_pc(&t->hot);
     emit_pad(t);
     b->body = emit_pc(&t->hot);
     emit_poll(t, b->flags_in);
-    b->polled = emit_pc(&t->hot);
+    b->polled = (uint16_t)(emit_pc(&t->hot) - b->body);
     emit_body(t, b);
     emit_loop_body(t, b);
-    b->end = emit_pc(&t->hot);
+    b->bytes = (uint32_t)(emit_pc(&t->hot) - b->pad);
     emit_cold(t);
-    b->lines[0] = t->lines;
+    b->lines = t->lines;
     for (int i = 0; i < 2; i++) {
         if (b->page[i]) atomic_store(&b->page[i]->lines, old[i]);
     }
@@ -412,7 +412,8 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
         return NULL;
     }
     for (int i = 0; i < 2; i++) {
-        if (b->page[i]) atomic_fetch_or(&b->page[i]->lines, b->lines[i]);
+        uint64_t lines = i == 0 ? b->lines : 1;
+        if (b->page[i]) atomic_fetch_or(&b->page[i]->lines, lines);
     }
     c->stat.blocks++;
     c->stat.insns += t->count;

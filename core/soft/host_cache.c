@@ -114,7 +114,7 @@ fail:
     return rc;
 }
 
-enum { TIDY_BYTES = 1 << 20 };
+enum { TIDY_BYTES = 512 << 10 };
 
 void code_tidy(struct code_cache *c)
 {

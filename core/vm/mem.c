@@ -55,6 +55,8 @@ void mem_init_alias(struct mem_region *r, const char *name,
                               .target_offset = target_offset };
 }
 
+enum { HUGE_MIN = 32 << 20 };
+
 static int init_host(struct mem_region *r, const char *name, enum mem_kind kind,
                      uint64_t bytes, struct err *e)
 {
@@ -69,7 +71,8 @@ static int init_host(struct mem_region *r, const char *name, enum mem_kind kind,
         return err_set(e, -ENOMEM, "%s: cannot allocate %llu bytes", name,
                        (unsigned long long)bytes);
     }
-    madvise(p, host_bytes, MADV_HUGEPAGE);
+    /* A device uses little of its memory. */
+    if (host_bytes >= HUGE_MIN) madvise(p, host_bytes, MADV_HUGEPAGE);
     *r = (struct mem_region){ .name = name,
                               .kind = kind,
                               .size = bytes,
