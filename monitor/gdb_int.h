@@ -38,7 +38,7 @@ void gdb_frame(FILE *out, const void *data, size_t bytes);
 
 int gdb_hex_digit(int c); /* -1: none */
 void gdb_put_hex(FILE *out, const void *data, size_t bytes);
-/* Hex octets at *at, which moves past them; how many were there, at most cap. */
+/* Hex octets at *at, which moves past them; how many there were, up to cap. */
 size_t gdb_get_hex(const char **at, uint8_t *out, size_t cap);
 /* A hexadecimal number at *at; false: none, or more than 64 bits. */
 bool gdb_get_number(const char **at, uint64_t *out);
