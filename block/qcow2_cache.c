@@ -173,6 +173,13 @@ void qcow2_cache_forget_locked(struct qcow2_cache *c, uint64_t offset,
 {
     struct qcow2_table *next;
 
+    if (bytes / c->table_bytes <= MAX_LOOK) { /* tables do not cross those */
+        for (uint64_t at = 0; at < bytes; at += c->table_bytes) {
+            next = qcow2_cache_peek_locked(c, offset + at);
+            if (next != NULL) drop(c, next);
+        }
+        return;
+    }
     for (struct qcow2_table *t = c->oldest; t != NULL; t = next) {
         next = t->newer;
         if (t->offset >= offset && t->offset - offset < bytes) drop(c, t);

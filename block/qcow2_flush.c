@@ -101,8 +101,9 @@ static int move_reftable_locked(struct qcow2 *s)
     s->h.reftable_clusters = clusters;
     s->reftable_dirty_to = 0;
     qcow2_meta_remove_locked(s, old, (uint64_t)old_clusters << s->cluster_bits);
+    /* Not used again before the flush this is part of is over. */
     qcow2_free_locked(s, old, (uint64_t)old_clusters << s->cluster_bits);
-    return node_flush(s->file);
+    return 0;
 }
 
 /* --------------------------------------------------------------- the batch */
@@ -329,8 +330,10 @@ int qcow2_settle_locked(struct qcow2 *s)
     int rc = 0;
 
     s->is_lazy = false; /* this once the refcounts are written as well */
-    for (int i = 0; i < 3 && rc == 0; i++)
+    for (int i = 0; i < 3 && rc == 0; i++) {
+        if (i > 0 && is_clean_locked(s)) break;
         rc = qcow2_flush_locked(s, true);
+    }
     s->is_lazy = is_lazy;
     return rc;
 }
