@@ -141,6 +141,7 @@ static bool run_workload(const char *dir, const struct flavour *f,
     struct err e = ERR_INIT;
     struct node *n;
     char log_file[200];
+    unsigned hits;
 
     v->is_bad = false;
     rig_create(dir, f);
@@ -168,7 +169,9 @@ static bool run_workload(const char *dir, const struct flavour *f,
                  strerror(-rc));
         break;
     }
+    hits = flushes.hits; /* at closing nothing is promised any more */
     node_unref(n);
+    flushes.hits = hits;
     log_load(dir);
     return !v->is_bad;
 }
@@ -269,7 +272,7 @@ static unsigned pick_cut(unsigned *seed)
     unsigned cut = (unsigned)rand_r(seed) % (log_.count + 1);
 
     if (flushes.hits == 0) return cut;
-    cut = flushes.hit[(unsigned)rand_r(seed) % flushes.hits] + 1 +
+    cut = flushes.hit[(unsigned)rand_r(seed) % flushes.hits] +
           (unsigned)rand_r(seed) % 4;
     return cut < log_.count ? cut : log_.count;
 }
@@ -340,18 +343,23 @@ static const char *site_name(void *site)
     return strchr(name, '(') != NULL ? strchr(name, '(') : name;
 }
 
-static bool is_caught(const char *dir, unsigned total, unsigned seed)
+enum result { NEVER_MET, MISSED, CAUGHT };
+
+static enum result try_mutant(const char *dir, unsigned total, unsigned seed)
 {
+    enum result result = NEVER_MET;
+
     for (unsigned run = 0; run < 3 * flavour_count; run++) {
         const struct flavour *f = &flavours[run % flavour_count];
         struct verdict v;
         unsigned made = 0;
 
-        if (!run_workload(dir, f, seed + run, &v)) return true;
-        if (flushes.hits == 0) continue; /* this flavour never came there */
-        if (cuts(dir, f, total, seed + run, true, &made) > 0) return true;
+        if (!run_workload(dir, f, seed + run, &v)) return CAUGHT;
+        if (flushes.hits == 0) continue;
+        result = MISSED;
+        if (cuts(dir, f, total, seed + run, true, &made) > 0) return CAUGHT;
     }
-    return false;
+    return result;
 }
 
 static int check_mutants(const char *dir, unsigned total, unsigned seed)
@@ -367,15 +375,17 @@ static int check_mutants(const char *dir, unsigned total, unsigned seed)
     printf("%sok 1 - the driver flushes somewhere (%u places)\n",
            flushes.count ? "" : "not ", flushes.count);
     for (unsigned i = 0; i < flushes.count; i++) {
-        bool caught;
+        enum result r;
 
         flushes.dropped = flushes.site[i];
-        caught = is_caught(dir, total, seed);
+        r = try_mutant(dir, total, seed);
         printf("%sok %u - without the flush at %s data are lost, and it is "
-               "noticed\n",
-               caught ? "" : "not ", i + 2, site_name(flushes.site[i]));
+               "noticed%s\n",
+               r == MISSED ? "not " : "", i + 2, site_name(flushes.site[i]),
+               r == NEVER_MET ? " # SKIP only met when an image is closed"
+                              : "");
         fflush(stdout);
-        bad += !caught;
+        bad += r == MISSED;
     }
     return bad > 0 || flushes.count == 0;
 }

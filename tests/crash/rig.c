@@ -28,6 +28,10 @@ const struct flavour flavours[] = {
       .pairs = { "extended_l2", "on", "cluster_size", "64k" },
       .has_snapshots = true,
       .can_compress = true },
+    /* Flushes that find no metadata to write. */
+    { .name = "preallocated, overwritten",
+      .pairs = { "preallocation", "metadata" },
+      .only_writes = true },
     { .name = "version 2, backing file",
       .pairs = { "compat", "0.10", "backing_file", "base.raw", "backing_fmt",
                  "raw" },
@@ -62,6 +66,7 @@ static enum op_kind choose(unsigned *seed, const struct flavour *f)
 {
     unsigned r = (unsigned)rand_r(seed) % 100;
 
+    if (f->only_writes) return r < 70 ? OP_WRITE : OP_FLUSH;
     if (r < 60) return OP_WRITE;
     if (r < 64) return f->can_compress ? OP_COMPRESSED : OP_WRITE;
     if (r < 71) return OP_ZERO;

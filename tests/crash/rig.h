@@ -45,7 +45,7 @@ struct op {
 struct flavour {
     const char *name;
     const char *pairs[9]; /* -o options, NULL at the end */
-    bool has_backing, has_snapshots, can_compress;
+    bool has_backing, has_snapshots, can_compress, only_writes;
 };
 extern const struct flavour flavours[];
 extern const unsigned flavour_count;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef ORRERY_BLOCK_SNAPSHOT_H
+#define ORRERY_BLOCK_SNAPSHOT_H
+
+#include "block/block.h"
+
+/*
+ * Snapshots of all writable drives of a machine under one name, as internal
+ * snapshots of their images.  The first drive that can holds the state of the
+ * machine, behind the disk's end.  Loop thread, machine stopped, except where
+ * said.
+ */
+struct snapshot_info {
+    char id[128], name[256];
+    uint64_t vm_state_bytes;
+    uint64_t date_sec;
+    uint32_t date_nsec;
+    uint64_t vm_clock_ns;
+};
+
+/* Every writable drive can take part: 0, or which one cannot and why. */
+int snapshot_check(struct drive_table *t, struct err *e);
+/* Of the drive that holds machine states; caller frees *out. */
+int snapshot_list(struct drive_table *t, struct snapshot_info **out,
+                  unsigned *count, struct err *e);
+const char *snapshot_drive_id(struct drive_table *t); /* NULL: none */
+/* By name or id; -ENOENT. */
+int snapshot_find(struct drive_table *t, const char *name,
+                  struct snapshot_info *out, struct err *e);
+/* The disks as they are now; no machine state yet.  On failure no drive keeps
+ * one. */
+int snapshot_create(struct drive_table *t, const struct snapshot_info *s,
+                    struct err *e);
+/* The disks become what they were. */
+int snapshot_apply(struct drive_table *t, const char *name, struct err *e);
+int snapshot_delete(struct drive_table *t, const char *name, struct err *e);
+
+/* The machine's state of a snapshot.  Any one thread, machine running or not;
+ * the drives stay while it is open. */
+struct vmstate_file;
+int vmstate_open(struct drive_table *t, const char *name,
+                 struct vmstate_file **out, struct err *e);
+int vmstate_pwrite(struct vmstate_file *f, uint64_t pos, const void *buf,
+                   size_t bytes);
+int vmstate_pread(struct vmstate_file *f, uint64_t pos, void *buf,
+                  size_t bytes);
+/* Written: this many octets count. */
+int vmstate_finish(struct vmstate_file *f, uint64_t bytes, struct err *e);
+void vmstate_close(struct vmstate_file *f);
+
+#endif
