@@ -19,6 +19,7 @@ import time
 
 import common                                           # noqa: F401
 from qmp import QMP, QMPError
+from rfb import Viewer
 from tap import Skip, main
 from vmlab import IS_PEER, ORRERY, SLOW, VM, Fail, die_with_parent, guest
 
@@ -282,6 +283,26 @@ def test_stop_cont_reset_powerdown_and_quit_send_events():
         names = [e['event'] for e in q.events]
         if names.count('STOP'):
             raise Fail(f'events left: {names}')
+
+
+def test_vnc_viewers_are_told_of():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    with Machine('-vnc', f'127.0.0.1:{port - 5900}') as vm:
+        v = Viewer(port)
+        v.update()
+        e = vm.qmp.wait_event('VNC_CONNECTED')['data']
+        same(e['server']['service'], str(port))
+        same((e['client']['family'], e['client']['host'],
+              e['client']['websocket']), ('ipv4', '127.0.0.1', False))
+        same(vm.qmp.wait_event('VNC_INITIALIZED')['data']['client']['service'],
+             e['client']['service'])
+        clients = vm.qmp('query-vnc')['clients']
+        same([c['service'] for c in clients], [e['client']['service']])
+        v.close()
+        same(vm.qmp.wait_event('VNC_DISCONNECTED')['data']['client']['service'],
+             e['client']['service'])
 
 
 def test_lines_and_json_run_the_same_commands():

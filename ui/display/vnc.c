@@ -93,6 +93,7 @@ static void viewer_gone(rfbClientPtr cl)
     if (w == NULL) return;
     cl->clientData = NULL;
     vnc_release_keys(w);
+    vnc_news_gone(w);
     pthread_detach(pthread_self()); /* nobody joins it */
     if (pthread_setspecific(w->v->thread_end, w->v) != 0) count_down(w->v);
     free(w);
@@ -120,6 +121,7 @@ static enum rfbNewClientAction viewer_new(rfbClientPtr cl)
     w->since_ns = loop_now_ns();
     cl->clientData = w;
     cl->clientGoneHook = viewer_gone;
+    vnc_news_connected(w, cl->sock);
     return RFB_CLIENT_ACCEPT;
 }
 
@@ -207,6 +209,7 @@ static void sink_frame(void *arg, const struct surface *s,
 
     (void)s, (void)t;
     v->has_tablet = input_has_tablet(vm_input(v->vm));
+    if (v->fresh > 0) for_each_viewer(v, vnc_news_check, NULL);
 }
 
 /* -------------------------------------------- info vnc, in QEMU's words */
@@ -274,22 +277,12 @@ static void put_viewer(rfbClientPtr cl, void *arg)
     struct json_out *o = arg;
     struct sockaddr_storage sa = { 0 };
     socklen_t bytes = sizeof(sa);
-    char host[64] = "", port[16] = "";
 
     if (cl->state != RFB_NORMAL ||
         getpeername(cl->sock, (struct sockaddr *)&sa, &bytes) < 0)
         return;
-    if (sa.ss_family != AF_UNIX)
-        getnameinfo((struct sockaddr *)&sa, bytes, host, sizeof(host), port,
-                    sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
     json_open(o, NULL, '{');
-    json_str(o, "host", host);
-    json_str(o, "service", port);
-    json_str(o, "family",
-             sa.ss_family == AF_INET6  ? "ipv6"
-             : sa.ss_family == AF_INET ? "ipv4"
-                                       : "unix");
-    json_bool(o, "websocket", false);
+    vnc_put_address(o, &sa, bytes);
     json_close(o, '}');
 }
 
@@ -418,6 +411,10 @@ static bool wait_for_viewers(struct vnc_display *v)
 
 void vnc_display_free(struct vnc_display *v)
 {
+    for (; v->queue_count > 0; v->queue_count--) {
+        free(v->queue[v->queue_first].data);
+        v->queue_first = (v->queue_first + 1) % VNC_QUEUE;
+    }
     pthread_key_delete(v->thread_end);
     pthread_cond_destroy(&v->nobody);
     pthread_mutex_destroy(&v->lock);

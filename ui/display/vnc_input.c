@@ -24,8 +24,10 @@ enum { TABLET_MAX = 32767 };
 
 /* -------------------------------------------------------------- loop thread */
 
-static void deliver_one(struct input *in, const struct vnc_event *ev)
+static void deliver_one(struct vm *vm, const struct vnc_event *ev)
 {
+    struct input *in = vm_input(vm);
+
     switch (ev->kind) {
     case VNC_KEY: input_key_locked(in, ev->keycode, ev->is_down); break;
     case VNC_MOUSE:
@@ -33,6 +35,10 @@ static void deliver_one(struct input *in, const struct vnc_event *ev)
         break;
     case VNC_TABLET:
         input_tablet_locked(in, ev->x, ev->y, ev->dz, ev->buttons);
+        break;
+    case VNC_NEWS:
+        vm_report_locked(vm, ev->name, ev->data);
+        free(ev->data);
         break;
     }
 }
@@ -65,18 +71,19 @@ static void deliver(void *arg)
     }
     vm_lock(v->vm);
     while (take_event(v, &ev))
-        deliver_one(vm_input(v->vm), &ev);
+        deliver_one(v->vm, &ev);
     vm_unlock(v->vm);
 }
 
 /* ----------------------------------------------------------- viewers' threads */
 
-static void put_event(struct vnc_display *v, const struct vnc_event *ev)
+bool vnc_put_event(struct vnc_display *v, const struct vnc_event *ev)
 {
-    bool needs_post = false;
+    bool needs_post = false, has_room;
 
     pthread_mutex_lock(&v->lock);
-    if (v->queue_count < VNC_QUEUE) {
+    has_room = v->queue_count < VNC_QUEUE && !v->is_closed;
+    if (has_room) {
         v->queue[(v->queue_first + v->queue_count) % VNC_QUEUE] = *ev;
         v->queue_count++;
         needs_post = !v->is_posted;
@@ -84,6 +91,7 @@ static void put_event(struct vnc_display *v, const struct vnc_event *ev)
     }
     pthread_mutex_unlock(&v->lock);
     if (needs_post) loop_post(vm_loop(v->vm), deliver, v);
+    return has_room;
 }
 
 static bool is_down(const struct vnc_viewer *w, unsigned keycode)
@@ -98,7 +106,7 @@ static void put_key(struct vnc_viewer *w, unsigned keycode, bool down)
                             .keycode = keycode,
                             .is_down = down };
 
-    put_event(w->v, &ev);
+    vnc_put_event(w->v, &ev);
 }
 
 static void mark_key(struct vnc_viewer *w, unsigned keycode, bool down)
@@ -206,7 +214,7 @@ void vnc_pointer(int mask, int x, int y, rfbClientPtr cl)
     w->x = x;
     w->y = y;
     w->has_position = true;
-    put_event(w->v, &ev);
+    vnc_put_event(w->v, &ev);
 }
 
 #endif

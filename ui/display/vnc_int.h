@@ -43,13 +43,15 @@ struct vnc_listener {
     const char *family;
 };
 
-enum vnc_event_kind { VNC_KEY, VNC_MOUSE, VNC_TABLET };
+enum vnc_event_kind { VNC_KEY, VNC_MOUSE, VNC_TABLET, VNC_NEWS };
 
 struct vnc_event {
     enum vnc_event_kind kind;
     unsigned keycode, buttons;
     bool is_down;
-    int x, y, dz; /* MOUSE: motion; TABLET: 0..32767 */
+    int x, y, dz;     /* MOUSE: motion; TABLET: 0..32767 */
+    const char *name; /* NEWS: event and its data, malloc'ed */
+    char *data;
 };
 
 struct vnc_viewer { /* behind rfbClientRec.clientData; its own thread's */
@@ -59,6 +61,8 @@ struct vnc_viewer { /* behind rfbClientRec.clientData; its own thread's */
     int x, y;
     unsigned buttons;
     bool has_position, has_caps_lock;
+    char *text;   /* who it is, as events tell it; or NULL */
+    bool is_told; /* VNC_INITIALIZED was */
 };
 
 struct vnc_display {
@@ -74,6 +78,7 @@ struct vnc_display {
     struct loop_timer watch; /* viewers that never finish the handshake */
 
     _Atomic bool has_tablet; /* as of the last frame */
+    _Atomic unsigned fresh;  /* viewers whose handshake goes on */
 
     pthread_key_t thread_end; /* its destructor counts viewers down */
     pthread_mutex_t lock;
@@ -99,5 +104,18 @@ void vnc_unlisten(struct vnc_display *v);
 void vnc_key(rfbBool is_down, rfbKeySym keysym, rfbClientPtr cl);
 void vnc_pointer(int mask, int x, int y, rfbClientPtr cl);
 void vnc_release_keys(struct vnc_viewer *w);
+
+/* Any thread; false: the queue is full. */
+bool vnc_put_event(struct vnc_display *v, const struct vnc_event *ev);
+
+/* vnc_news.c */
+struct json_out;
+/* "family", "service", "host", "websocket" */
+void vnc_put_address(struct json_out *o, const struct sockaddr_storage *sa,
+                     socklen_t bytes);
+void vnc_news_connected(struct vnc_viewer *w, int fd);
+void vnc_news_gone(struct vnc_viewer *w); /* viewer's thread */
+/* For each viewer, from time to time: has it become ready? */
+void vnc_news_check(rfbClientPtr cl, void *arg);
 
 #endif
