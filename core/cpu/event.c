@@ -65,7 +65,11 @@ cpu_try(struct cpu *c, enum cpu_step (*fn)(struct cpu *, void *), void *arg)
         return r;
     }
     restore_env(c, outer);
-    if (c->exc_vector == THROW_AGAIN) return STEP_OK;
+    if (c->exc_vector == THROW_AGAIN) {
+        c->has_intr_shadow = false; /* it waits for an interrupt */
+        mode_changed(c);
+        return STEP_OK;
+    }
     return cpu_deliver_exception(c, c->exc_vector, c->exc_has_error,
                                  c->exc_error);
 }

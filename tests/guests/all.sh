@@ -10,6 +10,7 @@
 #   grub       grub-rescue-cdrom.iso, -floppy.img, -usb.img
 #   memtest    memtest.iso: memtest86+ with its screen on the serial port too
 #   boottest   multiboot.elf, pvh.elf: ours, tell what the boot protocol gave
+#   cputest    cputest64.elf, cputest32.elf: ours, written from the CPU manuals
 #   amd64      amd64/{vmlinuz,initrd.gz}: Debian's kernel and busybox
 #   live       live.iso: the same with isolinux's menu
 #   install    install.iso: installs a small Linux on a disk, with dialogs
@@ -56,6 +57,10 @@ one() {
     grub) build grub grub.sh grub.sh ;;
     memtest) build memtest memtest.sh memtest.sh ;;
     boottest) build boottest boottest.sh boottest.sh boottest.S boottest.ld ;;
+    cputest)
+        # shellcheck disable=SC2046  # names without blanks
+        build cputest cputest.sh cputest.sh $(cd "$here" && ls cputest/*.* cputest/32bit/*)
+        ;;
     amd64) build amd64 'initrd.sh amd64' initrd.sh init rcS inittab udhcpc.sh ;;
     cloud) build cloud 'initrd.sh cloud' initrd.sh init rcS inittab udhcpc.sh ;;
     live)
@@ -77,6 +82,6 @@ one() {
     esac
 }
 
-[ $# -gt 0 ] || set -- grub memtest boottest amd64 live install i386 \
+[ $# -gt 0 ] || set -- grub memtest boottest cputest amd64 live install i386 \
     cloud installer
 for guest; do one "$guest"; done

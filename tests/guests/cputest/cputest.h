@@ -6,24 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * Frame of the 64-bit CPU test.  Every case is one line on the serial port:
- * "ok NAME" or "not ok NAME: got ..., expected ...".  What is expected stands
- * beside each case and comes from the Intel SDM (volume and section named);
- * none of it is what some program happened to print.
- */
+#include "report.h"
 
-/* ---- report (main.c) */
-
-void put(const char *s);
-void put_hex(uint64_t v);
-void section(const char *name);
-/* One case: got == want. */
-void check(const char *name, uint64_t got, uint64_t want);
-void skip(const char *name, const char *why);
-/* Is WORD on the kernel command line?  Tests for peers name the cases there
- * that would end them. */
-bool is_asked(const char *word);
+/* Frame of the 64-bit CPU test. */
 
 /* ---- traps */
 
@@ -151,22 +136,6 @@ static inline struct regs cpuid(uint32_t leaf, uint32_t sub)
                  : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d)
                  : "0"(leaf), "2"(sub));
     return r;
-}
-static inline void outb(unsigned port, uint8_t v)
-{
-    asm volatile("outb %0, %w1" : : "a"(v), "d"(port) : "memory");
-}
-static inline uint8_t inb(unsigned port)
-{
-    uint8_t v;
-    asm volatile("inb %w1, %0" : "=a"(v) : "d"(port) : "memory");
-    return v;
-}
-static inline uint32_t inl(unsigned port)
-{
-    uint32_t v;
-    asm volatile("inl %w1, %0" : "=a"(v) : "d"(port));
-    return v;
 }
 static inline uint64_t rdtsc(void)
 {
