@@ -245,6 +245,41 @@ static int load_tables(struct qcow2 *s, struct err *e)
     return 0;
 }
 
+/* The last cluster that is in use by the refcounts; 0: cannot tell. -errno: the
+ * refcounts are not in the file. */
+static int last_in_use(struct qcow2 *s, uint64_t *cluster)
+{
+    uint64_t i = s->reftable_entries, index = UINT64_C(1) << s->refblock_bits;
+    struct qcow2_table *t;
+    int rc;
+
+    *cluster = 0;
+    while (i > 0 && s->reftable[i - 1] == 0)
+        i--;
+    if (i-- == 0) return 0;
+    rc = qcow2_cache_get_locked(s, &s->refcount_cache,
+                                s->reftable[i] & QCOW2_REFTABLE_MASK, &t);
+    if (rc < 0) return rc;
+    while (index > 0 &&
+           qcow2_refcount_entry(t->data, s->h.refcount_order, index - 1) == 0)
+        index--;
+    qcow2_cache_put_locked(t);
+    if (index > 0) *cluster = (i << s->refblock_bits) + index - 1;
+    return 0;
+}
+
+/* Somebody cut the file: reading tells only when it comes there. */
+static void warn_if_short(struct qcow2 *s)
+{
+    uint64_t last, end = qcow2_clusters(s, s->file->size_bytes);
+
+    if (s->n->warning[0] != '\0') return;
+    if (last_in_use(s, &last) == 0 && last < end) return;
+    snprintf(s->n->warning, sizeof(s->n->warning),
+             "the file is shorter than its tables say: data may be missing, "
+             "check the image");
+}
+
 /* Enough for all L2 tables of the disk, up to a limit. */
 static int open_caches(struct qcow2 *s, const struct node_options *o,
                        struct err *e)
@@ -337,6 +372,7 @@ static int open_parts(struct qcow2 *s, const struct node_options *o,
     if (rc == 0) rc = qcow2_luks_open(s, o, e);
     if (rc == 0) rc = qcow2_bitmaps_open(s, e);
     if (rc == 0) rc = repair_dirty(s, e);
+    if (rc == 0) warn_if_short(s);
     return rc;
 }
 

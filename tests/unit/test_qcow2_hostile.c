@@ -188,8 +188,12 @@ static void a_file_cut_short_is_no_file_of_zeros(void **state)
                      0);
     good = q2_mem_load(r->image);
     m = copy_of(good);
+    assert_int_equal(q2_mem_open(m, false, &n, &e), 0);
+    assert_string_equal(n->warning, "");
+    node_unref(n);
     m->bytes -= 3 << 20;
     assert_int_equal(q2_mem_open(m, false, &n, &e), 0);
+    assert_non_null(strstr(n->warning, "shorter"));
     assert_int_equal(node_pread(n, 0, buf, sizeof(buf)), 0);
     assert_int_equal(node_pread(n, 3 << 20, buf, sizeof(buf)), -EIO);
     assert_int_equal(node_pwrite(n, 3 << 20, buf, sizeof(buf)), -EIO);
