@@ -216,8 +216,9 @@ static void luks_images_of_qemu_are_used(void **state)
 
         if (!is_made_by_qemu(i)) continue;
         rc = q2_run(r,
-                    "qemu-img create -q %s -f luks -o key-secret=s,"
-                    "iter-time=100%s%s image 3M 2>err",
+                    "for i in 1 2 3 4 5; do qemu-img create -q %s -f luks -o "
+                    "key-secret=s,iter-time=100%s%s image 3M 2>err && exit 0; "
+                    "done; exit 1",
                     secret_arg, kinds[i][0] ? "," : "", kinds[i]);
 
         if (rc != 0) {
@@ -275,9 +276,10 @@ static void encrypted_qcow2_goes_both_ways(void **state)
         if (!is_made_by_qemu(i)) continue;
         q2_run(r, "rm -f image");
         if (q2_run(r,
-                   "qemu-img create -q %s -f qcow2 -o encrypt.format=luks,"
-                   "encrypt.key-secret=s,encrypt.iter-time=100%s image 3M "
-                   "2>err",
+                   "for i in 1 2 3 4 5; do qemu-img create -q %s -f qcow2 -o "
+                   "encrypt.format=luks,encrypt.key-secret=s,"
+                   "encrypt.iter-time=100%s image 3M 2>err && exit 0; done; "
+                   "exit 1",
                    secret_arg, words) != 0) {
             print_message("qemu-img does not make: %s\n", kinds[i]);
             continue;
