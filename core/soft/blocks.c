@@ -68,6 +68,7 @@ struct code_page *code_page_get_locked(struct code_cache *c,
     atomic_store(&p->is_live, false);
     atomic_store(&p->lines, 0);
     atomic_store(&p->stores, 0);
+    p->samples = 0;
     p->next = atomic_load(&c->page_hash[slot]);
     atomic_store(&c->page_hash[slot], p);
     return p;
@@ -225,6 +226,56 @@ void code_note_store(struct soft_vm *s, const uint8_t *host)
     if (!p || atomic_fetch_add(&p->stores, 1) < STORES_MAX) return;
     atomic_store(&p->stores, 0);
     code_written(s, page, PAGE_BYTES);
+}
+
+/* ---- hot code */
+
+static void drop_page_locked(struct code_cache *c, struct code_page *p)
+{
+    struct block *next;
+
+    for (struct block *b = p->blocks; b; b = next) {
+        next = b->page_next[b->page[0] != p];
+        drop_locked(c, b);
+    }
+}
+
+void code_note_running(struct soft_vm *s, const uint8_t *host)
+{
+    const uint8_t *page = (void *)((uint64_t)host & ~(PAGE_BYTES - 1ull));
+    struct code_page *p;
+
+    code_lock(s->cache);
+    p = page_find(s->cache, page);
+    if (p && p->samples < HOT_SAMPLES && ++p->samples == HOT_SAMPLES) {
+        drop_page_locked(s->cache, p);
+    }
+    code_unlock(s->cache);
+}
+
+static unsigned no_site_bit(uint64_t rip)
+{
+    return (rip ^ rip >> 12) & (NO_SITE_BITS - 1);
+}
+
+bool code_has_no_site(const struct code_cache *c, uint64_t rip)
+{
+    unsigned bit = no_site_bit(rip);
+
+    return c->no_site[bit / 64] >> (bit & 63) & 1;
+}
+
+void code_drop_site(struct soft_vm *s, unsigned block, uint64_t rip)
+{
+    struct code_cache *c = s->cache;
+    unsigned bit = no_site_bit(rip);
+
+    code_lock(c);
+    c->no_site[bit / 64] |= 1ull << (bit & 63);
+    if (block < c->block_count && !c->blocks[block].is_dead) {
+        drop_locked(c, &c->blocks[block]);
+    }
+    code_unlock(c);
 }
 
 /* ---- finding and linking */

@@ -37,6 +37,7 @@ struct code_page {
     _Atomic bool is_live;    /* stores must be checked */
     _Atomic uint64_t lines;  /* 64-byte lines that blocks depend on */
     _Atomic uint32_t stores; /* to other lines, since blocks were dropped */
+    uint8_t samples;         /* times it was found running, up to HOT_SAMPLES */
     struct block *blocks;
 };
 
@@ -85,6 +86,8 @@ enum code_entry {
     CODE_ENTRY_COUNT,
 };
 
+enum { HOT_SAMPLES = 3, NO_SITE_BITS = 4096 };
+
 enum { CODE_HASH = 1 << 16, PAGE_HASH = 1 << 13 };
 
 struct code_cache {
@@ -108,6 +111,7 @@ struct code_cache {
     struct block *hash[CODE_HASH];
     _Atomic(struct code_page *) page_hash[PAGE_HASH];
 
+    uint64_t no_site[NO_SITE_BITS / 64]; /* accesses that missed too often */
     struct soft_vm *soft;
     struct translator *translator;
     struct {
@@ -155,6 +159,13 @@ bool code_would_drop(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
 /* Drop the blocks that contain an instruction at the linear address.  No vCPU
  * runs. */
 void code_drop_at(struct soft_vm *s, uint64_t lin);
+
+/* Code of the page was found running.  When it is hot its blocks are made
+ * again. */
+void code_note_running(struct soft_vm *s, const uint8_t *host);
+/* The access of the block's instruction at rip shall use the table. */
+void code_drop_site(struct soft_vm *s, unsigned block, uint64_t rip);
+bool code_has_no_site(const struct code_cache *c, uint64_t rip);
 
 /* A store to a page with code has hit none: should this happen often, the
  * blocks are dropped, and the page is plain until it is executed again. */

@@ -45,6 +45,8 @@ enum {
     PHYS_ENTRIES = 64,
     FILTER_BITS = 1 << 15,
     GROUP_MAX = 16,
+    SITES = 256,
+    SITE_MISSES = 512,
 };
 
 /* Address spaces that may be reached: user mode, supervisor mode, supervisor
@@ -68,6 +70,18 @@ struct tlb_entry {
  * the access goes to host address 0 and faults.
  */
 #define NO_STACK_PAGE (1ull << 63)
+
+/*
+ * Page caches of places in user-mode code that is hot (host_address.c): the
+ * page an access there went to last, one set for loads, one for stores, shared
+ * by places with the same number.  They hold what the table held, and are
+ * cleared with it.  An empty one has NO_STACK_PAGE and host address 0.
+ */
+struct site_set {
+    uint64_t page[SITES]; /* linear */
+    uint64_t host[SITES];
+    int32_t misses[SITES]; /* left until a place is reconsidered */
+};
 
 /* Instruction fetch: linear page -> host page. */
 struct fetch_entry {
@@ -173,6 +187,7 @@ struct engine {
     struct cpu cpu;            /* at a fixed place by its alignment */
     uint64_t stash[GROUP_MAX]; /* host addresses, within a block */
     uint64_t loop_limit;       /* of a register, when a page ends */
+    struct site_set sites[2];  /* loads, stores */
 
     /* Not used by generated code */
     struct soft_vm *soft;
@@ -199,6 +214,7 @@ struct engine {
         uint64_t gpa; /* page, or 1 */
         uint8_t *page;
     } phys[PHYS_ENTRIES];
+    uint32_t site_flushes; /* since places were reconsidered last */
     uint8_t bounce[128] __attribute__((aligned(64)));
     struct verify_log *verify;
     void *signal_stack;
@@ -231,9 +247,12 @@ struct slow_site {
     uint8_t has_saved_flags; /* guest flags are in saved_flags */
     uint8_t is_stack;        /* through engine.stack: its space, plus one */
     uint8_t is_group;        /* of several accesses: all or nothing; when it
-                              * fails, code 21 bytes behind goes on */
+                              * fails, code 29 bytes behind goes on */
     uint16_t swaps;          /* see soft_unswap */
-} __attribute__((packed));   /* it lies between instructions */
+    uint32_t block;          /* its number */
+    uint16_t place;          /* in engine.sites, plus one; 0: none */
+    uint16_t unused;
+} __attribute__((packed)); /* it lies between instructions */
 
 /*
  * Guest registers R13, R14, R15 whose value is in the place of another one's
@@ -293,6 +312,7 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin);
 /* Host page of guest-physical memory, NULL if it is not plain memory. */
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa);
 void tlb_init(struct engine *eng);
+void tlb_clear_sites(struct engine *eng);
 void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
 /* The stack is in the page of lin from now on, if that may be written. */
 void tlb_set_stack(struct engine *eng, uint64_t lin);

@@ -134,7 +134,7 @@ soft_exit_saved:
 
 /*
  * Memory slow path.  Reached by call with R13 = linear address; behind it
- * struct slow_site (16 bytes), then code that goes on with R13 = host
+ * struct slow_site (24 bytes), then code that goes on with R13 = host
  * address.  When the access must be emulated it leaves instead; when the
  * check of a group fails it goes on 5 bytes later (engine.h).
  */
@@ -175,7 +175,7 @@ soft_slow:
     pop %rdx
     pop %rcx
     pop %rax
-    addq $16, (%rsp)
+    addq $SITE_SIZE, (%rsp)
     ret
 3:
     push %rdi
@@ -198,7 +198,7 @@ soft_slow:
     pop %rcx
     pop %rax
     jz 1f
-    addq $16, (%rsp)
+    addq $SITE_SIZE, (%rsp)
     ret
 1:  pop %r13
     cmpb $0, SITE_GROUP(%r13)
@@ -208,7 +208,7 @@ soft_slow:
     movl $CAUSE_SLOW, %gs:GS_CAUSE
     mov (%r13), %rax
     jmp leave
-2:  add $21, %r13
+2:  add $SITE_SIZE + 5, %r13
     jmp *%r13
 
 /*

@@ -229,36 +229,95 @@ static void cold_loop_exit(struct translator *t, const struct fixup *f)
     }
 }
 
-static void cold_slow(struct translator *t, const struct fixup *f)
+/*
+ * S1: linear address.  To the slow path when too often here, or when the table
+ * does not have it either; otherwise the place's cache is filled from there.
+ */
+static void cold_site(struct translator *t, const struct fixup *f)
+{
+    const struct mem_form tag = { S2, H_NONE, 0, true, (int32_t)f->tag_at };
+    const struct mem_form page = { S2, H_NONE, 0, true,
+                                   (int32_t)f->tag_at + 16 };
+    int32_t set = (int32_t)(offsetof(struct engine, sites) +
+                            f->is_write * sizeof(struct site_set));
+    int32_t at = f->place - 1;
+    const int32_t temp = offsetof(struct engine, temp);
+    struct emitter *e = &t->cold;
+    uint8_t *often, *slow;
+
+    emit_op_rm(e, 0x83, false, 5,
+               mem_gs(set + (int32_t)offsetof(struct site_set, misses) +
+                      4 * at)); /* sub */
+    emit8(e, 1);
+    emit8(e, 0x78); /* js */
+    emit8(e, 0);
+    often = e->at;
+    emit_op_rr(e, 0x89, false, S1, S2);
+    emit_op_rr(e, 0xc1, false, 5, S2); /* shr */
+    emit8(e, 7);
+    emit_op_rr(e, 0x81, false, 4, S2); /* and */
+    emit32(e, (TLB_ENTRIES - 1) * 32);
+    emit_op_rm(e, 0x33, true, S1, tag);
+    emit_op_rr(e, 0x81, true, 7, S1); /* cmp */
+    emit32(e, PAGE_BYTES - f->bytes);
+    emit8(e, 0x77); /* ja */
+    emit8(e, 0);
+    slow = e->at;
+    emit_store(e, H_AX, temp + 24);
+    emit_op_rm(e, 0x8b, true, H_AX, tag);
+    emit_store(e, H_AX, set + 8 * at);
+    emit_op_rm(e, 0x8b, true, H_AX, page);
+    emit_store(e, H_AX,
+               set + (int32_t)offsetof(struct site_set, host) + 8 * at);
+    emit_op_rr(e, 0x01, true, H_AX, S1); /* add */
+    emit_load(e, H_AX, temp + 24);
+    emit_jmp(e, f->back);
+    if (e->status == 0) slow[-1] = (uint8_t)(e->at - slow);
+    emit_op_rm(e, 0x33, true, S1, tag);
+    if (e->status == 0) often[-1] = (uint8_t)(e->at - often);
+}
+
+/* S1 = the address that was compared. */
+static void cold_address(struct translator *t, const struct fixup *f)
 {
     struct emitter *e = &t->cold;
-    struct slow_site site = {
-        .rip = f->rip,
-        .bytes = f->bytes,
-        .is_write = f->is_write,
-        .has_saved_flags = f->has_saved_flags,
-        .is_stack = f->is_stack ? (uint8_t)(t->space + 1) : 0,
-        .is_group = f->is_group,
-        .swaps = f->is_swapped ? loop_swaps(t) : NO_SWAPS,
-    };
-    uint8_t *crossing = NULL;
 
     if (f->is_const) {
         emit_const(e, S1, f->address);
     } else if (f->is_stack) {
         emit_op_rm(e, 0x33, true, S1, mem_gs((int32_t)f->tag_at));
+    } else if (f->place) {
+        emit_op_rm(e, 0x33, true, S1,
+                   mem_gs((int32_t)(offsetof(struct engine, sites) +
+                                    f->is_write * sizeof(struct site_set)) +
+                          8 * (f->place - 1)));
     } else {
         emit_op_rm(
             e, 0x33, true, S1,
             (struct mem_form){ S2, H_NONE, 0, true, (int32_t)f->tag_at });
     }
+}
+
+static void cold_slow(struct translator *t, const struct fixup *f)
+{
+    struct emitter *e = &t->cold;
+    unsigned swaps = f->is_swapped ? loop_swaps(t) : NO_SWAPS;
+    uint8_t *crossing = NULL;
+
+    cold_address(t, f);
     if (f->is_group && !f->is_const) crossing = cold_crossing(e, f->bytes);
-    emit_call(e, t->cache->entry[CODE_SLOW]);
-    emit64(e, site.rip);
-    emit64(e, (uint64_t)site.bytes | (uint64_t)site.is_write << 16 |
-                  (uint64_t)site.has_saved_flags << 24 |
-                  (uint64_t)site.is_stack << 32 |
-                  (uint64_t)site.is_group << 40 | (uint64_t)site.swaps << 48);
+    if (f->place) cold_site(t, f);
+    emit_call(e, t->cache->entry[CODE_SLOW]); /* struct slow_site */
+    emit64(e, f->rip);
+    emit16(e, f->bytes);
+    emit8(e, f->is_write);
+    emit8(e, f->has_saved_flags);
+    emit8(e, f->is_stack ? t->space + 1 : 0);
+    emit8(e, f->is_group);
+    emit16(e, swaps);
+    emit32(e, t->number);
+    emit16(e, f->place);
+    emit16(e, 0);
     emit_jmp(e, f->back);
     if (f->is_group) cold_ungrouped(t, f, crossing);
 }
@@ -281,6 +340,7 @@ static void emit_cold(struct translator *t)
 
         emit_patch(&t->hot, f->end, emit_pc(e));
         switch (f->kind) {
+        case FIX_SITE:
         case FIX_SLOW: cold_slow(t, f); break;
         case FIX_EMULATE: cold_emulate(t, f); break;
         case FIX_LINK:
@@ -373,6 +433,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
 
     if (c->block_count == c->block_max) return NULL;
     begin(t, s, eng, start, lin);
+    t->number = c->block_count;
     b = &c->blocks[c->block_count];
     memset(b, 0, sizeof(*b));
     b->start = start;
@@ -381,6 +442,8 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     /* Whoever writes to the page from here on waits for the lock. */
     take_crossing(t, next);
     if (!attach_pages(t, b, next)) return NULL;
+    t->is_hot = t->space == SPACE_USER && !t->is_verified &&
+                (b->page[0]->samples == HOT_SAMPLES || s->options.is_all_hot);
     for (int i = 0; i < 2; i++) {
         if (b->page[i]) old[i] = atomic_exchange(&b->page[i]->lines, ~0ull);
     }

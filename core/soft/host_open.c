@@ -49,6 +49,10 @@ static int parse_one(struct soft_options *o, const char *name,
     if (strcmp(name, "verify") == 0) {
         return parse_switch(name, value, &o->is_verified, e);
     }
+    if (strcmp(name, "hot") == 0 && strcmp(value, "all") == 0) {
+        o->is_all_hot = true;
+        return 0;
+    }
     if (strcmp(name, "group") == 0) {
         rc = parse_switch(name, value, &is_on, e);
         if (rc == 0) o->is_ungrouped = !is_on;

@@ -22,6 +22,7 @@ AT(GS_GPR, cpu.gpr);
 AT(GS_RIP, cpu.rip);
 AT(GS_STACK, stack);
 _Static_assert(sizeof(struct stack_page) == 24, "GS_STACK");
+_Static_assert(sizeof(struct slow_site) == SITE_SIZE, "site");
 _Static_assert(offsetof(struct slow_site, bytes) == SITE_BYTES, "site");
 _Static_assert(offsetof(struct slow_site, is_stack) == SITE_STACK, "site");
 _Static_assert(offsetof(struct slow_site, is_group) == SITE_GROUP, "site");

@@ -35,6 +35,7 @@
 #define SITE_BYTES 8
 #define SITE_STACK 12
 #define SITE_GROUP 13
+#define SITE_SIZE  24
 
 /* enum leave_cause */
 #define CAUSE_LOOKUP  0

@@ -25,6 +25,7 @@ struct engine;  /* one vCPU */
 struct soft_options {
     bool is_interpreted;  /* translate=off: cpu_emulate for everything */
     bool is_verified;     /* verify=on: run each block both ways, compare */
+    bool is_all_hot;      /* hot=all: code is hot at once */
     bool is_ungrouped;    /* group=off: each access has its own check */
     unsigned cache_bytes; /* code cache; 0: default */
 };

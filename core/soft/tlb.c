@@ -39,6 +39,21 @@ static void clear_stack(struct engine *eng, unsigned space)
     eng->stack[space].delta = -NO_STACK_PAGE;
 }
 
+void tlb_clear_sites(struct engine *eng)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        uint64_t *page = eng->sites[k].page, n = SITES;
+        uint64_t *host = eng->sites[k].host, m = SITES;
+
+        __asm__ volatile("rep stosq"
+                         : "+D"(page), "+c"(n)
+                         : "a"(NO_STACK_PAGE)
+                         : "memory");
+        __asm__ volatile("rep stosq" : "+D"(host), "+c"(m) : "a"(0) : "memory");
+    }
+    eng->site_flushes++;
+}
+
 static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
 {
     eng->tlb[space][slot].rtag = no_tag(slot);
@@ -147,7 +162,9 @@ void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad)
 static void flush_all(struct engine *eng)
 {
     filter_clear(eng->large_regions);
+    tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        clear_stack(eng, s);
         clear_data(eng, s);
         clear_fetch(eng, s);
         ibt_clear(eng, s);
@@ -156,6 +173,7 @@ static void flush_all(struct engine *eng)
 
 static void flush_nonglobal(struct engine *eng)
 {
+    tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         unsigned n = eng->nonglobal_count[s];
         clear_stack(eng, s);
@@ -203,6 +221,7 @@ static void flush_page(struct engine *eng, uint64_t lin)
         flush_all(eng);
         return;
     }
+    tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_slot(eng, s, slot);
         clear_stack(eng, s);
@@ -233,10 +252,14 @@ void tlb_init(struct engine *eng)
     flush_all(eng);
     for (unsigned i = 0; i < PHYS_ENTRIES; i++)
         eng->phys[i].gpa = 1;
+    for (unsigned i = 0; i < SITES; i++) {
+        eng->sites[0].misses[i] = eng->sites[1].misses[i] = SITE_MISSES;
+    }
 }
 
 void tlb_drop_writes(struct engine *eng)
 {
+    tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
         for (unsigned i = 0; i < TLB_ENTRIES; i++) {
@@ -247,6 +270,7 @@ void tlb_drop_writes(struct engine *eng)
 
 void tlb_protect(struct engine *eng, const uint8_t *page)
 {
+    tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
         for (unsigned i = 0; i < TLB_ENTRIES; i++) {
@@ -328,6 +352,7 @@ static void enter(struct engine *eng, unsigned space, uint64_t lin,
         t->wpage = (uint64_t)page;
     } else if (t->wtag == tag && !can_write) {
         t->wtag = none;
+        tlb_clear_sites(eng);
     }
     if (!p->is_global) note_nonglobal(eng, space, slot);
     note_large_page(eng, lin, p->page_bytes);

@@ -111,6 +111,7 @@ struct loop {
 
 /* Out-of-line code to be written when the main path is done. */
 enum fixup_kind {
+    FIX_SITE,    /* miss of a page cache: the table, else as FIX_SLOW */
     FIX_SLOW,    /* TLB miss: slow path, back; a group: else without it */
     FIX_EMULATE, /* emulate insn */
     FIX_LINK,    /* direct jump within the page, patchable */
@@ -130,6 +131,7 @@ struct fixup {
     bool has_saved_flags;
     uint16_t bytes;
     bool is_write, is_stack, is_group;
+    uint16_t place;         /* FIX_SITE: its number, plus one */
     bool is_swapped;        /* in a loop: registers are to be swapped back */
     const uint8_t *fail_to; /* is_group: where it goes on if not NULL */
 };
@@ -150,6 +152,8 @@ struct translator {
     uint32_t live_out;    /* flags live at the end */
     bool is_verified;     /* verify=on: nothing random */
     bool is_crossing;     /* one instruction in two pages */
+    bool is_hot;          /* accesses have page caches */
+    unsigned number;      /* of the block */
     uint8_t crossing[32]; /* its bytes */
     struct group group[GROUP_MAX];
     unsigned group_count;

@@ -48,6 +48,18 @@ static uint64_t load_crossing(struct engine *eng, uint64_t lin, unsigned bytes)
  * must be emulated (fault, device, store across pages, store to code). */
 uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site);
 
+/* A place misses often when that is not for flushes. */
+static bool missed_often(struct engine *eng, const struct slow_site *site)
+{
+    int32_t *left = &eng->sites[site->is_write].misses[site->place - 1];
+    bool is_often = eng->site_flushes < SITE_MISSES / 8;
+
+    if (*left >= 0) return false;
+    *left = SITE_MISSES;
+    eng->site_flushes = 0;
+    return is_often;
+}
+
 /* The check of a group may stand before instructions that fault: it must not
  * make a page dirty.  So a store needs a page that is known to be. */
 static uint64_t group_access(struct engine *eng, uint64_t lin,
@@ -75,6 +87,9 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
         soft_is_watched(eng, lin, site->bytes,
                         site->is_write ? ACC_READ | ACC_WRITE : ACC_READ)) {
         return 0;
+    }
+    if (site->place && missed_often(eng, site)) {
+        code_drop_site(eng->soft, site->block, site->rip);
     }
     if (is_crossing(lin, site->bytes)) {
         return site->is_write || site->is_group
@@ -304,6 +319,17 @@ static struct block *run_ungrouped(struct engine *eng)
     return b;
 }
 
+/* Attention is asked for by timers and devices: what runs then is a sample of
+ * what runs mostly. */
+static void note_running(struct engine *eng)
+{
+    const uint8_t *host;
+
+    if ((eng->mode.bits >> BM_SPACE_SHIFT & 3) != SPACE_USER) return;
+    host = tlb_fetch(eng, eng->mode.cs_base + eng->cpu.rip);
+    if (host) code_note_running(eng->soft, host);
+}
+
 enum cpu_step soft_run_translated(struct engine *eng)
 {
     struct cpu *c = &eng->cpu;
@@ -324,7 +350,10 @@ enum cpu_step soft_run_translated(struct engine *eng)
         while (eng->cause == LEAVE_LOOKUP && (eng->link & LINK_UNGROUPED)) {
             if (!run_ungrouped(eng)) eng->cause = LEAVE_EMULATE;
         }
-        if (eng->cause == LEAVE_ATTEND) return STEP_OK;
+        if (eng->cause == LEAVE_ATTEND) {
+            note_running(eng);
+            return STEP_OK;
+        }
         if (eng->cause != LEAVE_LOOKUP) break;
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {
             return STEP_OK;

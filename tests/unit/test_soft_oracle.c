@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "core/soft/engine.h"
 #include "tests/unit/support/soft_gen.h"
 #include "tests/unit/support/soft_rig.h"
 
@@ -181,6 +182,7 @@ static void run_guest(struct soft_rig *r, const struct gen *g,
     uint64_t stub = 0x10000;
 
     rig_mode(r, g->bits, code);
+    if (r->soft->options.is_all_hot) rig_user(r);
     rig_put(r, code, g->code, g->bytes);
     if (g->bits == 64) map_data(r, g);
     for (unsigned i = 0; i < DATA_PAGES; i++) {
@@ -191,7 +193,7 @@ static void run_guest(struct soft_rig *r, const struct gen *g,
     rig_put(r, stub, stop, sizeof(stop));
     memcpy(r->ram.host + GEN_EXIT, &stub, 8);
     memcpy(r->c->gpr, s->gpr, sizeof(s->gpr));
-    r->c->rflags = s->flags;
+    r->c->rflags = s->flags | (r->c->rflags & FLAG_IOPL);
     set_xsave(r->c->xsave, s);
     soft_state_changed(r->eng);
     if (rig_run(r) == SOFT_EXIT_EVENT) return;
@@ -295,7 +297,8 @@ static void run_streams(unsigned bits, bool has_vector,
     rig_free(r);
 }
 
-static const struct soft_options plain, ungrouped = { .is_ungrouped = true },
+static const struct soft_options plain, hot = { .is_all_hot = true },
+                                        ungrouped = { .is_ungrouped = true },
                                         verified = { .is_verified = true };
 
 static void integer_streams_agree_with_the_host(void **state)
@@ -308,6 +311,12 @@ static void vector_streams_agree_with_the_host(void **state)
 {
     (void)state;
     run_streams(64, true, &plain, time_share(0.2));
+}
+
+static void streams_of_hot_user_code_agree_with_the_host(void **state)
+{
+    (void)state;
+    run_streams(64, true, &hot, time_share(0.2));
 }
 
 static void streams_without_groups_agree_with_the_host(void **state)
@@ -339,6 +348,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integer_streams_agree_with_the_host),
         cmocka_unit_test(vector_streams_agree_with_the_host),
+        cmocka_unit_test(streams_of_hot_user_code_agree_with_the_host),
         cmocka_unit_test(streams_without_groups_agree_with_the_host),
         cmocka_unit_test(translated_64_bit_streams_agree_with_the_emulator),
         cmocka_unit_test(translated_32_bit_streams_agree_with_the_emulator),

@@ -15,9 +15,8 @@
 enum { CODE = 0x100000 };
 
 static const struct soft_options ways[] = {
-    { .is_interpreted = true },
-    { .is_interpreted = false },
-    { .is_ungrouped = true },
+    { .is_interpreted = true }, { .is_interpreted = false },
+    { .is_ungrouped = true },   { .is_all_hot = true },
     { .is_verified = true },
 };
 
@@ -33,6 +32,13 @@ static void run_each_way(unsigned bits, const uint8_t *code, size_t bytes,
         rig_mode(r, bits, at);
         assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
         check(r);
+        if (bits == 64) {
+            rig_put(r, at, code, bytes);
+            rig_mode(r, bits, at);
+            rig_user(r);
+            assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+            check(r);
+        }
         rig_free(r);
     }
 }
@@ -253,6 +259,126 @@ static void a_frame_across_pages_does_not_leave_translated_code(void **state)
     rig_free(r);
 }
 
+static void check_written_code(struct soft_rig *r)
+{
+    assert_int_equal(r->c->gpr[REG_BX], 3 + 2 + 1);
+}
+
+static void code_written_by_the_same_stores_again_is_seen(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf, 0x00, 0x00, 0x30, 0x00, /* mov edi,0x300000 */
+        0xb9, 0x03, 0x00, 0x00, 0x00, /* mov ecx,0x3 */
+        0x31, 0xdb,                   /* xor ebx,ebx */
+        0xc6, 0x07, 0xb0,             /* mov BYTE PTR [rdi],0xb0 */
+        0x88, 0x4f, 0x01,             /* mov BYTE PTR [rdi+0x1],cl */
+        0xc6, 0x47, 0x02, 0xc3,       /* mov BYTE PTR [rdi+0x2],0xc3 */
+        0x31, 0xc0,                   /* xor eax,eax */
+        0xff, 0xd7,                   /* call rdi */
+        0x01, 0xc3,                   /* add ebx,eax */
+        0xff, 0xc9,                   /* dec ecx */
+        0x75, 0xec,                   /* jne c */
+        0xe6, 0xf4,                   /* out 0xf4,al */
+        0xeb, 0xfe,                   /* jmp 22 */
+    };
+    (void)state;
+    run_each_way(64, code, sizeof(code), check_written_code);
+}
+
+enum { PAGE = 0x600000, OTHER_PAGE = 0x800000 };
+
+/* The 2 MiB page at PAGE is at gpa. */
+static void map_page(struct soft_rig *r, uint64_t gpa)
+{
+    uint64_t entry = gpa | 0xe7; /* present, writable, user, A, D, 2 MiB */
+
+    rig_put(r, RIG_TABLES + 0x2000 + 8 * (PAGE >> 21), &entry, 8);
+}
+
+static uint32_t get32(struct soft_rig *r, uint64_t gpa)
+{
+    uint32_t v;
+
+    memcpy(&v, r->ram.host + gpa, sizeof(v));
+    return v;
+}
+
+static void put32(struct soft_rig *r, uint64_t gpa, uint32_t v)
+{
+    rig_put(r, gpa, &v, sizeof(v));
+}
+
+static const enum cpu_flush flushes[] = {
+    CPU_FLUSH_ALL,
+    CPU_FLUSH_NONGLOBAL,
+    CPU_FLUSH_PAGE,
+};
+
+static void a_load_sees_a_page_remapped(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf, 0x00, 0x00, 0x60, 0x00, /* mov edi,0x600000 */
+        0x8b, 0x07,                   /* mov eax,DWORD PTR [rdi] */
+        0x89, 0xc3,                   /* mov ebx,eax */
+        0xe6, 0xf4,                   /* out 0xf4,al */
+        0xeb, 0xf8,                   /* jmp 29 */
+    };
+    struct soft_options o = { .is_all_hot = true };
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct soft_rig *r = rig_new(&o);
+
+        rig_put(r, CODE, code, sizeof(code));
+        rig_mode(r, 64, CODE);
+        rig_user(r);
+        map_page(r, PAGE);
+        put32(r, PAGE, 1);
+        put32(r, OTHER_PAGE, 2);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+            assert_int_equal(r->c->gpr[REG_BX], 1);
+        }
+        map_page(r, OTHER_PAGE);
+        tlb_flush(r->eng, flushes[i], PAGE);
+        assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        assert_int_equal(r->c->gpr[REG_BX], 2);
+        rig_free(r);
+    }
+}
+
+static void a_store_goes_to_a_page_remapped(void **state)
+{
+    static const uint8_t code[] = {
+        0xbf, 0x00, 0x00, 0x60, 0x00, /* mov edi,0x600000 */
+        0x89, 0x3f,                   /* mov DWORD PTR [rdi],edi */
+        0xe6, 0xf4,                   /* out 0xf4,al */
+        0xeb, 0xfa,                   /* jmp 36 */
+    };
+    struct soft_options o = { .is_all_hot = true };
+
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct soft_rig *r = rig_new(&o);
+
+        rig_put(r, CODE, code, sizeof(code));
+        rig_mode(r, 64, CODE);
+        rig_user(r);
+        map_page(r, PAGE);
+        for (unsigned k = 0; k < 3; k++) {
+            assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        }
+        assert_int_equal(get32(r, PAGE), PAGE);
+        put32(r, PAGE, 0);
+        map_page(r, OTHER_PAGE);
+        tlb_flush(r->eng, flushes[i], PAGE);
+        assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        assert_int_equal(get32(r, PAGE), 0);
+        assert_int_equal(get32(r, OTHER_PAGE), PAGE);
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +388,9 @@ int main(void)
         cmocka_unit_test(memory_across_pages_and_devices_is_reached),
         cmocka_unit_test(recursive_calls_return),
         cmocka_unit_test(code_that_changes_itself_is_seen),
+        cmocka_unit_test(code_written_by_the_same_stores_again_is_seen),
+        cmocka_unit_test(a_load_sees_a_page_remapped),
+        cmocka_unit_test(a_store_goes_to_a_page_remapped),
         cmocka_unit_test(a_frame_across_pages_works),
         cmocka_unit_test(a_frame_across_pages_does_not_leave_translated_code),
     };

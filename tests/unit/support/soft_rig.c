@@ -199,6 +199,18 @@ void rig_mode(struct soft_rig *r, unsigned bits, uint64_t rip)
     soft_state_changed(r->eng);
 }
 
+void rig_user(struct soft_rig *r)
+{
+    struct cpu *c = r->c;
+
+    for (int i = 0; i < SEG_COUNT; i++) {
+        c->seg[i].sel |= 3;
+        c->seg[i].attr |= 3 << 5; /* DPL */
+    }
+    c->rflags |= 3 << 12; /* IOPL */
+    soft_state_changed(r->eng);
+}
+
 enum soft_exit rig_run(struct soft_rig *r)
 {
     unsigned before = r->exits;

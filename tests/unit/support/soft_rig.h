@@ -47,6 +47,9 @@ void rig_put(struct soft_rig *r, uint64_t gpa, const void *bytes, size_t n);
  * with paging identity-mapped in 64-bit mode, rip and stack set. */
 void rig_mode(struct soft_rig *r, unsigned bits, uint64_t rip);
 
+/* In ring 3 from here on, ports allowed.  After rig_mode(64). */
+void rig_user(struct soft_rig *r);
+
 /* Run until port 0xf4 is written or the CPU shuts down. */
 enum soft_exit rig_run(struct soft_rig *r);
 
