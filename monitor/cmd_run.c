@@ -15,13 +15,28 @@ int cmd_stop(struct cmd *c, struct err *e)
     return 0;
 }
 
-int cmd_cont(struct cmd *c, struct err *e)
+static int needs_reset(struct cmd *c, struct err *e)
 {
     if (vm_run_state(c->vm) == RUN_SHUTDOWN ||
         vm_run_state(c->vm) == RUN_INTERNAL_ERROR)
         return err_set(e, -EPERM, "Resetting the Virtual Machine is required");
+    return 0;
+}
+
+int cmd_cont(struct cmd *c, struct err *e)
+{
+    int rc = needs_reset(c, e);
+
+    if (rc < 0) return rc;
     vm_start_locked(c->vm);
     return 0;
+}
+
+int cmd_step(struct cmd *c, struct err *e)
+{
+    int rc = needs_reset(c, e);
+
+    return rc < 0 ? rc : hub_step_locked(c->vm, c->s->cpu, e);
 }
 
 int cmd_quit(struct cmd *c, struct err *e)

@@ -84,6 +84,8 @@ const struct command command_table[] = {
       "[action-if-connected=connected:str]",
       "set the password of the VNC display (protocol vnc)", cmd_set_password,
       .json = "set_password", .has_plain_errors = true },
+    { "step", "", "let the chosen CPU execute one instruction, and pause again",
+      cmd_step, .json = NULL },
     { "stop|s", "", "pause the machine", cmd_stop, .json = "stop" },
     { "sum", "addr:int size:int", "checksum of guest-physical memory", cmd_sum,
       .json = NULL },

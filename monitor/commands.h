@@ -11,7 +11,7 @@ typedef int command_fn(struct cmd *c, struct err *e);
 /* cmd_help.c, cmd_info.c */
 command_fn cmd_help, cmd_info;
 /* cmd_run.c */
-command_fn cmd_stop, cmd_cont, cmd_quit, cmd_reset, cmd_powerdown, cmd_wakeup,
+command_fn cmd_stop, cmd_cont, cmd_step, cmd_quit, cmd_reset, cmd_powerdown, cmd_wakeup,
     cmd_cpu, cmd_nmi, cmd_boot_set;
 /* cmd_log.c */
 command_fn cmd_log, cmd_logfile;

@@ -22,6 +22,7 @@
 #include "monitor/command.h"
 #include "monitor/filter.h"
 #include "monitor/history.h"
+#include "monitor/hub.h"
 #include "monitor/pager.h"
 #include "monitor/readline.h"
 
@@ -325,7 +326,8 @@ int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
                                    .arg = m };
 
     if (m != NULL) m->readline = readline_new(&ops, "(qemu) ");
-    if (m == NULL || m->readline == NULL) {
+    if (m == NULL || m->readline == NULL || hub_join(vm, NULL, e) < 0) {
+        if (m != NULL) readline_free(m->readline);
         free(m);
         return err_set(e, -ENOMEM, "out of memory");
     }
@@ -396,6 +398,7 @@ int monitor_create_json(struct vm *vm, struct chardev *c, bool is_pretty,
 void monitor_destroy(struct monitor *m)
 {
     if (m == NULL) return;
+    if (m->qmp == NULL) hub_leave(m->session.vm, NULL);
     qmp_close(m->qmp);
     chardev_set_monitor(m->chardev, NULL);
     pager_end(&m->pager);

@@ -13,6 +13,7 @@
 
 #include "core/base/json.h"
 #include "core/loop/loop.h"
+#include "core/vm/debug.h"
 #include "core/vm/report.h"
 #include "core/vm/vm.h"
 
@@ -27,6 +28,9 @@ struct hub {
     struct vm *vm;
     struct vm_report_sink sink;
     struct qmp *peer[HUB_MAX_PEERS];
+    unsigned others; /* monitors that are no peers */
+    unsigned step_cpu;
+    bool is_stepping;
     struct event *first, **last;
     unsigned queued;
     struct loop_timer timer;
@@ -86,6 +90,44 @@ static void shut_down_locked(struct hub *h, bool is_guest)
     queue_locked(h, "SHUTDOWN", data);
 }
 
+static void set_step_locked(struct hub *h, bool on)
+{
+    for (unsigned i = 0; i < vm_vcpu_count(h->vm); i++) {
+        if (i == h->step_cpu) {
+            vm_debug_step_locked(h->vm, i, on);
+        } else {
+            vm_debug_hold_locked(h->vm, i, on);
+        }
+    }
+    h->is_stepping = on;
+}
+
+/* However the machine stopped, the step is over. */
+static void end_step_locked(struct hub *h)
+{
+    unsigned cpu;
+    struct vm_stop why;
+
+    set_step_locked(h, false);
+    vm_stop_take_locked(h->vm, 1ull << h->step_cpu, &cpu, &why);
+}
+
+int hub_step_locked(struct vm *vm, unsigned cpu, struct err *e)
+{
+    struct hub *h = hub_of(vm);
+
+    if (vm_run_state(vm) == RUN_RUNNING)
+        return err_set(e, -EBUSY, "the machine runs: stop it first");
+    if (h == NULL || vm_service(vm, "gdb-server") != NULL)
+        return err_set(e, -ENOTSUP,
+                       h == NULL ? "only a monitor of the machine can step"
+                                 : "gdb serves this machine: step there");
+    h->step_cpu = cpu;
+    set_step_locked(h, true);
+    vm_start_locked(vm);
+    return 0;
+}
+
 static void on_vm_event(void *arg, enum vm_event ev)
 {
     struct hub *h = arg;
@@ -94,6 +136,7 @@ static void on_vm_event(void *arg, enum vm_event ev)
 
     switch (ev) {
     case VM_EVENT_STOP:
+        if (h->is_stepping) end_step_locked(h);
         if (is_end) {
             shut_down_locked(h, false);
         } else {
@@ -175,6 +218,10 @@ int hub_join(struct vm *vm, struct qmp *q, struct err *e)
 
     if (h == NULL) h = hub_new(vm);
     if (h == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (q == NULL) {
+        h->others++;
+        return 0;
+    }
     for (unsigned i = 0; i < HUB_MAX_PEERS; i++) {
         if (h->peer[i] != NULL) continue;
         h->peer[i] = q;
@@ -196,9 +243,10 @@ void hub_leave(struct vm *vm, struct qmp *q)
     vm_unlock(vm);
     flush(h);
     for (unsigned i = 0; i < HUB_MAX_PEERS; i++) {
-        if (h->peer[i] == q) h->peer[i] = NULL;
+        if (q != NULL && h->peer[i] == q) h->peer[i] = NULL;
     }
-    if (left > 0) return;
+    if (q == NULL) h->others--;
+    if (left + h->others > 0) return;
     vm_lock(vm);
     vm_remove_listener(vm, h);
     vm_set_service(vm, "report", NULL);

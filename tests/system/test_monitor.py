@@ -13,7 +13,7 @@ import tempfile
 
 import common                                           # noqa: F401
 from rfb import Viewer
-from tap import Skip, main
+from tap import Skip, each, main, need_accel
 from vmlab import IS_PEER, SLOW, VM, Fail, guest
 
 CD = 'grub-rescue-cdrom.iso'
@@ -84,6 +84,38 @@ def test_the_monitor_outlives_rubbish():
             expect(vm.hmp('info status'), '^VM status: paused')
             expect(vm.hmp('y' * 3000), 'unknown command')
             expect(vm.hmp('info status'), '^VM status: paused')
+
+
+@each('soft', 'kvm')
+def test_step_executes_one_instruction(accel):
+    if IS_PEER:
+        raise Skip('the peer has no such command')
+    need_accel(accel)
+    with VM('-S', '-m', '64', '-smp', '2', accel=accel) as vm:
+        def pc():
+            return int(vm.hmp('print/x $pc'), 16)
+        expect(vm.hmp('info status'), 'prelaunch')
+        if pc() != 0xfffffff0:
+            raise Fail(f'starts at {pc():#x}')
+        expect(vm.hmp('step'), '^$')        # the far jump at the reset vector
+        vm.until('the end of the step', lambda: 'paused (debug)' in
+                 vm.hmp('info status'), 30)
+        if pc() != 0xfe05b:
+            raise Fail(f'{pc():#x}, not 0xfe05b')
+        length = [len(x.split(':')[1].split('  ')[1].split()) for x in
+                  vm.hmp(f'x/1i 0x{pc():x}').splitlines()][0]
+        before = pc()
+        vm.hmp('step')
+        vm.until('the end of the step', lambda: pc() != before, 30)
+        # A KVM that emulates may stop an instruction late.
+        late = 15 if accel == 'kvm' else 0
+        if not before + length <= pc() <= before + length + late:
+            raise Fail(f'{before:#x} + {length} is not {pc():#x}')
+        expect(vm.hmp('info cpus'), r'\* CPU #0')
+        vm.hmp('cont')
+        expect(vm.hmp('info status'), '^VM status: running')
+        expect(vm.hmp('step'), 'the machine runs: stop it first')
+        vm.wait_text('SeaBIOS', 60)
 
 
 def converse(sock, line):
