@@ -20,8 +20,8 @@ extern const char stubs[];
 
 void check_trap(const char *name, unsigned vector, uint64_t error)
 {
-    uint64_t got = trap_count ? trap.vector << 32 | trap.error
-                              : (uint64_t)NO_TRAP << 32;
+    uint64_t got =
+        trap_count ? trap.vector << 32 | trap.error : (uint64_t)NO_TRAP << 32;
     check(name, got, (uint64_t)vector << 32 | error);
 }
 
@@ -37,9 +37,9 @@ void trap_clear(void)
 void on_trap(struct frame *f);
 void on_trap(struct frame *f)
 {
-    trap = (struct trap){ f->vector, f->error, f->rip,     f->cs,
-                          f->flags,  f->rsp,   READ_CR(2), READ_DR(6),
-                          f->cx,     f->si,    f->di,      f->ax };
+    trap =
+        (struct trap){ f->vector,  f->error,   f->rip, f->cs, f->flags, f->rsp,
+                       READ_CR(2), READ_DR(6), f->cx,  f->si, f->di,    f->ax };
     if (trap_count < TRAPS_MAX) traps[trap_count] = trap;
     trap_count++;
     if (f->vector == 1) WRITE_DR(6, 0xffff0ff0);
@@ -185,6 +185,13 @@ int main(void)
     find_features();
     set_traps();
     set_pages();
+    for (unsigned n = 1; n < 10; n++) {
+        static char word[] = "clocks=0";
+        word[7] = (char)('0' + n);
+        if (!is_asked(word)) continue;
+        test_clocks(n * 10);
+        test_reset();
+    }
     test_exceptions();
     test_paging();
     test_segments();
