@@ -221,7 +221,7 @@ struct engine {
     struct soft_watch watch[WATCH_MAX];
     unsigned watch_count;
     uint64_t watched_dr[4], watched_dr7; /* the guest's in watch[] */
-    uint32_t watch_hits; /* by the instruction just emulated */
+    uint32_t watch_hits;                 /* by the instruction just emulated */
     uint64_t watch_at;   /* start of the range, WATCH_DEBUGGER's */
     struct vm_stop stop; /* for SOFT_EXIT_DEBUG */
 

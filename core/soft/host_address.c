@@ -58,7 +58,12 @@ int reg_in(struct translator *t, int g, int scratch)
     int h = host_in(t, g);
 
     if (h != H_NONE) return h;
-    emit_load(&t->hot, scratch, home_of(t, g));
+    if (t->in_s2 != g) {
+        emit_load(&t->hot, scratch, home_of(t, g));
+        if (scratch == S2) t->in_s2 = g;
+    } else if (scratch != S2) {
+        emit_move(&t->hot, scratch, S2);
+    }
     return scratch;
 }
 
@@ -113,6 +118,7 @@ void save_flags(struct translator *t)
 
     t->are_flags_saved = t->now->in != 0;
     if (!t->are_flags_saved) return;
+    t->in_s2 = -1;
     emit_move(e, S2, H_AX);
     emit8(e, 0x9f); /* lahf */
     emit8(e, 0x0f); /* seto al */
@@ -127,6 +133,7 @@ void restore_flags(struct translator *t)
     struct emitter *e = &t->hot;
 
     if (!t->are_flags_saved) return;
+    t->in_s2 = -1;
     emit_move(e, S2, H_AX);
     emit_load(e, H_AX, field(offsetof(struct engine, saved_flags)));
     emit8(e, 0x04); /* add al, 0x7f: OF */
@@ -197,6 +204,7 @@ struct fixup *add_fixup(struct translator *t, enum fixup_kind kind)
         t->hot.status = -ENOSPC;
         return &none;
     }
+    t->in_s2 = -1; /* out of line it is used */
     f = &t->fix[t->fix_count++];
     memset(f, 0, sizeof(*f));
     f->kind = kind;

@@ -137,6 +137,10 @@ bool emit_block_insn(struct translator *t, struct block *b,
     emit_group_checks(t, n);
     if (emit_insn(t, n)) {
         if (!keeps_s1(n)) t->in_s1 = -1;
+        if (n->kind != INSN_GENERIC && n->kind != INSN_NOP &&
+            n->kind != INSN_LEA) {
+            t->in_s2 = -1;
+        }
         return true;
     }
     if (e->status == 0) e->at = at;
@@ -406,6 +410,7 @@ static void begin(struct translator *t, struct soft_vm *s,
     t->hot = (struct emitter){ c->hot, c->hot_end, exec, 0 };
     t->cold = (struct emitter){ c->cold, c->cold_end, exec, 0 };
     t->fix_count = 0;
+    t->in_s2 = -1;
     t->now = NULL;
 }
 

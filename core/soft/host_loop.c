@@ -327,6 +327,7 @@ static void emit_stash(struct translator *t, unsigned k)
         emit_op_rr(e, 0x29, true, x, S1);
     }
     emit_store(e, S1, stash_of((int)k));
+    t->in_s2 = -1;
 }
 
 static void emit_checks(struct translator *t)
@@ -396,6 +397,13 @@ struct mem_form hoisted_operand(struct translator *t, int k,
     } else if (g->base_varies) {
         m.index = reg_in(t, a->base, S2);
     }
+    if (m.index == S2 && g->pin == H_NONE) {
+        /* The instruction's other operand may need S2. */
+        emit_lea(e, true, S1, (struct mem_form){ S1, S2, m.scale, false, 0 });
+        m.index = H_NONE;
+        m.scale = 0;
+        t->in_s1 = -1;
+    }
     return m;
 }
 
@@ -439,7 +447,7 @@ static bool emit_second_form(struct translator *t, struct block *b)
         if (t->group[k].pin == H_NONE) continue;
         emit_load(&t->hot, t->group[k].pin, stash_of((int)k));
     }
-    t->in_s1 = -1;
+    t->in_s1 = t->in_s2 = -1;
     emit_align(&t->hot, 8, 0);
     l->top = emit_pc(&t->hot);
     b->loop_from = (uint16_t)(l->top - b->pad);

@@ -221,7 +221,11 @@ static int rename_gpr(struct rewrite *r, const ZydisDecodedOperand *o, int g)
     b = borrow(r, g, is_read);
     if (!b) return -1;
     if (is_read && !b->is_read) {
-        emit_load(&r->t->hot, b->h, home_of(r->t, g));
+        if (b->h == S2) {
+            reg_in(r->t, g, S2);
+        } else {
+            emit_load(&r->t->hot, b->h, home_of(r->t, g));
+        }
         b->is_read = true;
     }
     if (is_written) b->is_written = true;
@@ -330,9 +334,16 @@ static bool emit_rewritten(struct rewrite *r)
 
 static void give_back(struct rewrite *r)
 {
+    struct translator *t = r->t;
+
     for (unsigned i = 0; i < r->borrowed_count; i++) {
-        if (!r->b[i].is_written) continue;
-        emit_store(&r->t->hot, r->b[i].h, home_of(r->t, r->b[i].g));
+        const struct borrowed *b = &r->b[i];
+        if (b->h == S2) {
+            t->in_s2 = b->g;
+        } else if (b->is_written && t->in_s2 == b->g) {
+            t->in_s2 = -1;
+        }
+        if (b->is_written) emit_store(&t->hot, b->h, home_of(t, b->g));
     }
 }
 
@@ -405,6 +416,9 @@ bool emit_lea_insn(struct translator *t, struct guest_insn *n)
     }
     if (n->d.operand_width == 32 && a.asize == 8) a.asize = 4;
     emit_ea(t, &a, to == H_NONE ? S1 : to);
-    if (to == H_NONE) emit_store(e, S1, home_of(t, g));
+    if (to == H_NONE) {
+        if (t->in_s2 == g) t->in_s2 = -1;
+        emit_store(e, S1, home_of(t, g));
+    }
     return true;
 }

@@ -160,6 +160,8 @@ struct translator {
     const struct group *checked_group; /* its check is being emitted */
     bool has_stack_group;
     int in_s1; /* group whose address S1 holds, -1 */
+    int in_s2; /* guest register without one of the host's whose value S2
+                * still holds, -1 */
     struct reg_map regs;
     struct loop loop;
     struct emitter hot, cold;

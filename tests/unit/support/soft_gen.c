@@ -557,6 +557,19 @@ static void add_loop(struct gen *g)
     if (by) put_step(g, l.base, by);
     if (l.has_index && index_by) put_step(g, l.index, index_by);
     if (pick(g, 2)) put_body(g, &l);
+    if (pick(g, 3) == 0) {
+        /* No register is free: add r, rsp with each */
+        for (unsigned r = 0; r < 16; r++) {
+            if (r == SP || r == l.counter || r == l.base || r == l.index) {
+                continue;
+            }
+            put(g,
+                (uint8_t[]){ (uint8_t)(0x48 | r >> 3), 1,
+                             (uint8_t)(0xc0 | SP << 3 | (r & 7)) },
+                3);
+        }
+        if (pick(g, 2)) put_loop_access(g, &l);
+    }
     put_step(g, l.counter, -1);
     put(g, (uint8_t[]){ 0x0f, 0x85 }, 2); /* jnz */
     start = start - (g->bytes + 4);
