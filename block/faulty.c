@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum op { OP_READ, OP_WRITE, OP_FLUSH, OP_ZERO, OP_DISCARD, OPS };
-enum { MAX_RULES = 16, IS_SHORT = -1 };
+enum { MAX_RULES = 16, IS_SHORT = -1, SECTOR = 512 };
 
 static const char *const op_names[OPS] = { "read", "write", "flush", "zero",
                                            "discard" };
@@ -133,7 +133,7 @@ static int faulty_writev(struct node *n, uint64_t offset,
 
     if (error > 0) return -error;
     if (error == IS_SHORT) {
-        iovcnt = iov_slice(iov, iovcnt, 0, bytes / 2, part);
+        iovcnt = iov_slice(iov, iovcnt, 0, bytes / 2 / SECTOR * SECTOR, part);
         iov = part;
     }
     rc = node_write(n->child, offset, iov, iovcnt, flags);
