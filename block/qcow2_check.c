@@ -176,12 +176,30 @@ static int count_l2(struct qcow2_count *k, uint64_t offset, bool is_active,
     return 0;
 }
 
+/*
+ * No two tables share a cluster, and an L1 table names each L2 table once.  An
+ * image that says otherwise would keep us busy for days.
+ */
+static bool is_too_much(struct qcow2_count *k, uint64_t clusters)
+{
+    if (clusters <= k->clusters) return false;
+    if (!k->is_hopeless)
+        qcow2_check_line(k, "ERROR tables have more entries than the file has "
+                            "clusters; not all were checked");
+    k->c->corruptions++;
+    k->is_hopeless = true;
+    return true;
+}
+
 static int count_l1(struct qcow2_count *k, uint64_t l1_offset,
                     uint32_t l1_entries, bool is_active, uint8_t *buf)
 {
-    uint64_t *l1;
-    int rc = qcow2_table_read(k->s, l1_offset, l1_entries, &l1);
+    uint64_t *l1, reads = 0;
+    int rc;
 
+    k->table_clusters += qcow2_clusters(k->s, (uint64_t)l1_entries * 8);
+    if (is_too_much(k, k->table_clusters)) return 0;
+    rc = qcow2_table_read(k->s, l1_offset, l1_entries, &l1);
     if (rc < 0) {
         qcow2_check_line(k, "ERROR: L1 table at 0x%llx cannot be read: %s",
                          (ull)l1_offset, strerror(-rc));
@@ -203,6 +221,7 @@ static int count_l1(struct qcow2_count *k, uint64_t l1_offset,
             k->c->corruptions++;
         }
         if (offset == 0) continue;
+        if (is_too_much(k, ++reads)) break;
         qcow2_count_range(k, offset, k->s->cluster_bytes);
         if (is_misaligned(k, offset)) {
             qcow2_check_line(k,
@@ -281,6 +300,8 @@ static void count_bitmap(struct qcow2_count *k, const struct qcow2_bitmap *b)
         return;
     }
     qcow2_count_range(k, b->table_offset, (uint64_t)b->table_entries * 8);
+    k->table_clusters += qcow2_clusters(k->s, (uint64_t)b->table_entries * 8);
+    if (is_too_much(k, k->table_clusters)) return;
     rc = qcow2_table_read(k->s, b->table_offset, b->table_entries, &table);
     if (rc < 0) {
         qcow2_check_line(k, "ERROR bitmap table at 0x%llx cannot be read: %s",
@@ -589,7 +610,8 @@ static int check_locked(struct qcow2_count *k)
     int rc = count_all(k);
 
     if (rc < 0) return rc;
-    if (c->check_errors > 0) c->fix = 0; /* unread tables are not counted */
+    /* What unread tables point to was not counted. */
+    if (c->check_errors > 0 || k->is_hopeless) c->fix = 0;
     rc = compare_and_fix(k);
     if (rc == 0) rc = qcow2_check_copied(k);
     if (rc < 0) return rc;

@@ -123,6 +123,8 @@ struct qcow2_count {
     } * outside;
     unsigned outside_count; /* QCOW2_MAX_OUTSIDE: maybe more */
     uint64_t refblock_errors;
+    uint64_t table_clusters; /* of L1 and bitmap tables looked at */
+    bool is_hopeless;        /* not all was looked at: nothing is repaired */
     bool needs_rebuild; /* stored refcounts are not fit for single repairs */
     uint64_t work_done, work_total;
 };

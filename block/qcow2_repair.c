@@ -85,10 +85,12 @@ int qcow2_check_copied(struct qcow2_count *k)
 {
     struct qcow2 *s = k->s;
     uint64_t fixed = k->c->corruptions_fixed;
-    uint8_t *buf = malloc(s->cluster_bytes);
+    uint8_t *buf;
     bool has_changed = false;
     int rc;
 
+    if (k->is_hopeless) return 0;
+    buf = malloc(s->cluster_bytes);
     if (buf == NULL) return -ENOMEM;
     rc = check_l1(k, buf, &has_changed);
     if (rc == 0 && has_changed)

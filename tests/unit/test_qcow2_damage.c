@@ -184,7 +184,7 @@ static unsigned repair(struct q2_mem *m)
     keep_line(lines, "checked again:");
     if (rc == 0) rc = n->drv->check(n, &again, &e);
     node_unref(n);
-    if (rc < 0 || c.check_errors > 0) {
+    if (rc < 0 || c.check_errors > 0 || c.fix == 0) {
         free(lines);
         return 0;
     }
