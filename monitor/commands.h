@@ -27,6 +27,13 @@ command_fn cmd_sendkey, cmd_mouse_move, cmd_mouse_button, json_send_events;
 command_fn cmd_set_password, cmd_screendump;
 /* cmd_block.c */
 command_fn cmd_eject, cmd_change, info_block;
+/* cmd_snapshot.c */
+command_fn cmd_savevm, cmd_savevm_wait, cmd_savevm_cancel, cmd_loadvm,
+    cmd_delvm, info_snapshots;
+/* cmd_job.c */
+command_fn cmd_drive_backup, cmd_drive_mirror, cmd_block_stream, cmd_commit,
+    json_block_commit, cmd_job_cancel, cmd_job_complete, cmd_job_pause,
+    cmd_job_resume, cmd_job_speed, info_block_jobs, query_block_jobs;
 /* cmd_device.c */
 command_fn cmd_device_add, cmd_device_del, info_qdm, json_list_properties;
 /* cmd_qom.c */
@@ -54,6 +61,6 @@ command_fn query_status, query_name, query_uuid, query_kvm, query_cpus,
     query_empty, query_chardev_kinds, query_vnc, query_vnc_servers, query_pci,
     query_display, query_memdev;
 /* query_block.c */
-command_fn query_block;
+command_fn query_block, info_block_stats, query_block_stats;
 
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "block/job.h"
 #include "core/base/json.h"
 #include "core/loop/loop.h"
 #include "core/vm/debug.h"
@@ -161,6 +162,24 @@ static void on_vm_event(void *arg, enum vm_event ev)
     }
 }
 
+/* Loop thread, no lock held. */
+static void on_job(void *arg, enum job_event ev, const struct job_info *i)
+{
+    static const char *const names[] = {
+        [JOB_READY] = "BLOCK_JOB_READY",
+        [JOB_COMPLETED] = "BLOCK_JOB_COMPLETED",
+        [JOB_CANCELLED] = "BLOCK_JOB_CANCELLED",
+        [JOB_FAILED] = "BLOCK_JOB_COMPLETED", /* with an error */
+    };
+    struct hub *h = arg;
+
+    vm_lock(h->vm);
+    vm_report_job_locked(h->vm, names[ev], job_kind_name(i->kind), i->id,
+                         i->total, i->done, i->speed,
+                         ev == JOB_FAILED ? i->error : NULL);
+    vm_unlock(h->vm);
+}
+
 static void flush(struct hub *h)
 {
     struct event *ev;
@@ -208,6 +227,8 @@ static struct hub *hub_new(struct vm *vm)
     vm_add_listener(vm, on_vm_event, h);
     vm_set_service(vm, "report", &h->sink);
     vm_set_service(vm, "monitor-hub", h);
+    if (vm_service(vm, "drives") != NULL)
+        job_set_listener(vm_service(vm, "drives"), on_job, h);
     vm_unlock(vm);
     return h;
 }
@@ -251,6 +272,8 @@ void hub_leave(struct vm *vm, struct qmp *q)
     vm_remove_listener(vm, h);
     vm_set_service(vm, "report", NULL);
     vm_set_service(vm, "monitor-hub", NULL);
+    if (vm_service(vm, "drives") != NULL)
+        job_set_listener(vm_service(vm, "drives"), NULL, NULL);
     vm_unlock(vm);
     flush(h);
     loop_timer_disarm(&h->timer);

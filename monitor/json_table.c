@@ -10,6 +10,11 @@
 const struct command json_table[] = {
     JSON("qmp_capabilities", "{enable:any}", "end the negotiation",
          json_capabilities),
+    JSON("block-commit",
+         "{device!:str} {speed:int} {base:str} {top:str} {job-id:str} "
+         "{backing-file:str}",
+         "write changes into a backing file while the guest goes on",
+         json_block_commit),
     JSON("device-list-properties", "{typename!:str}",
          "properties of a device class", json_list_properties),
     JSON("human-monitor-command", "{command-line!:str} {cpu-index:int}",

@@ -199,10 +199,11 @@ QUERIES = ('query-status', 'query-version', 'query-block', 'query-cpus-fast',
            'query-current-machine', 'query-chardev-backends',
            'query-cpu-definitions', 'query-iothreads', 'query-tpm',
            'query-memory-devices', 'query-display-options', 'query-commands',
-           'query-pci', 'query-vnc', 'query-vnc-servers')
+           'query-pci', 'query-vnc', 'query-vnc-servers', 'query-blockstats',
+           'query-block-jobs')
 # Members that come and go in the peer with the machine type or CPU model.
 OPTIONAL = {'alias', 'is-default', 'default-cpu-type', 'default-ram-id',
-            'acpi', 'alias-of', 'parent-cpu-type', 'unavailable-features[]'}
+            'acpi', 'alias-of', 'parent', 'parent-cpu-type', 'unavailable-features[]'}
 
 
 def test_answers_have_the_peers_keys_and_types():
@@ -238,7 +239,7 @@ def test_answers_have_the_peers_keys_and_types():
         raise Fail('\n'.join(bad))
     for x in ('query-status', 'query-kvm', 'query-name', 'query-uuid',
               'query-target', 'query-memory-size-summary', 'query-iothreads',
-              'query-vnc'):
+              'query-vnc', 'query-block-jobs'):
         same(ours[x], theirs[x])
     devices = {b['device']: b for b in theirs['query-block']}
     for b in ours['query-block']:
@@ -357,6 +358,48 @@ def test_memory_is_dumped_as_a_core_file_gdb_reads():
               {'paging': False, 'protocol': 'file:/no/such/core'})
         fails(vm.qmp, 'GenericError', 'protocol', 'dump-guest-memory',
               {'paging': False, 'protocol': path})
+
+
+def test_a_drive_is_copied_while_the_machine_runs():
+    with tempfile.TemporaryDirectory() as d:
+        disk, copy = os.path.join(d, 'disk.img'), os.path.join(d, 'copy.img')
+        content = random.Random(3).randbytes(8 << 20)
+        with open(disk, 'wb') as f:
+            f.write(content)
+        with Machine('-drive', f'file={disk},format=raw') as vm:
+            q = vm.qmp
+            fails(q, 'DeviceNotActive', "Block job 'x' not found",
+                  'block-job-cancel', {'device': 'x'})
+            fails(q, 'GenericError', "device='nosuch'", 'drive-backup',
+                  {'device': 'nosuch', 'sync': 'full', 'target': copy})
+            fails(q, 'GenericError', "'sync'", 'drive-backup',
+                  {'device': 'ide0-hd0', 'sync': 'some', 'target': copy})
+            q('drive-backup', {'device': 'ide0-hd0', 'sync': 'full',
+                               'target': copy, 'format': 'raw',
+                               'speed': 1 << 20})
+            j = q('query-block-jobs')[0]
+            same((j['device'], j['type'], j['len'], j['speed']),
+                 ('ide0-hd0', 'backup', len(content), 1 << 20))
+            if 'Type backup, device ide0-hd0' not in vm.hmp('info block-jobs'):
+                raise Fail(vm.hmp('info block-jobs'))
+            q('block-job-set-speed', {'device': 'ide0-hd0', 'speed': 0})
+            e = q.wait_event('BLOCK_JOB_COMPLETED')['data']
+            same((e['device'], e['len'], e['offset'], 'error' in e),
+                 ('ide0-hd0', len(content), len(content), False))
+            with open(copy, 'rb') as f:
+                same(f.read() == content, True)
+            q('drive-backup', {'device': 'ide0-hd0', 'sync': 'full',
+                               'target': copy + '2', 'format': 'raw',
+                               'speed': 65536})
+            vm.hmp('block_job_cancel ide0-hd0')
+            q.wait_event('BLOCK_JOB_CANCELLED')
+            same(q('query-block-jobs'), [])
+            same(vm.hmp('info block-jobs'), 'No active jobs')
+
+            def reads():
+                return [x['stats']['rd_bytes'] for x in q('query-blockstats')
+                        if x['device'] == 'ide0-hd0'][0] >= 512
+            vm.until('a sector the firmware reads', reads, 60)
 
 
 def test_media_change_with_tray_events():
