@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/cpu/cpuid.h"
+#include "core/host/input.h"
 #include "core/loop/loop.h"
 
 /* ---- a VM whose one CPU does nothing ---- */
@@ -92,6 +93,7 @@ int monitor_rig_teardown(void **state)
 
     vm_lock(r->vm);
     mem_del_locked(r->vm, r->ram);
+    input_destroy(vm_service(r->vm, "input")); /* made on first use */
     vm_unlock(r->vm);
     vm_destroy(r->vm);
     loop_destroy(r->loop);
