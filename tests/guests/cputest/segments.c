@@ -26,6 +26,7 @@ static void descriptor(unsigned sel, uint64_t v)
 static void loads(void)
 {
     section("segment load");
+    asm volatile("lldt %w0" : : "r"(0)); /* a reset leaves one (table 9-1) */
     LOAD(ds, 0);
     check_trap("null in DS is fine", NO_TRAP, 0);
     LOAD(ss, 0);
