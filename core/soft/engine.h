@@ -237,6 +237,7 @@ struct engine {
 enum {
     REP_SHIFT = 3,       /* mask: log2 of the element's bytes */
     REP_FLAGS_SAVED = 4, /* guest flags are in saved_flags */
+    REP_DOWN = 8,        /* EFLAGS.DF is set */
 };
 
 /* Behind a call to soft_slow. */

@@ -320,9 +320,9 @@ ring_emulate:
     jmp soft_exit_saved
 
 /*
- * REP STOS and REP MOVS, upwards, 64-bit addresses.  R13: see REP_ bits;
- * R14: rip.  What lies in one page that the TLB knows is done here, the rest
- * by soft_rep; what that cannot do is left to the emulator, which goes on with
+ * REP STOS and REP MOVS, 64-bit addresses.  R13: see REP_ bits; R14: rip.
+ * Upwards what lies in one page that the TLB knows is done here, the rest by
+ * soft_rep; what that cannot do is left to the emulator, which goes on with
  * the registers as they are.
  */
 #define REP_PARAM %gs:GS_TEMP + 16
@@ -333,7 +333,7 @@ ring_emulate:
 .macro TLB_SLOT reg
     mov REP_PARAM, %r13d
     mov \reg, %r14
-    and $~7, %r13d
+    and $~15, %r13d
     shr $7, %r14
     and $0x7fe0, %r14d
     add %r13d, %r14d
@@ -344,6 +344,8 @@ ring_emulate:
     mov %r14, %gs:GS_RIP
     mov %r13, REP_PARAM
     mov %rdx, REP_RDX
+    test $REP_DOWN_BIT, %r13b
+    jnz 1f
     cmp $4096, %rcx
     ja 1f
     and $3, %r13d

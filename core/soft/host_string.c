@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/translate.h"
 
-/* One step of MOVS, STOS and LODS, and REP MOVS and REP STOS in 64-bit code;
- * upwards. */
+/* One step of MOVS, STOS and LODS upwards, and REP MOVS and REP STOS in 64-bit
+ * code. */
 
 static const size_t temp0 = offsetof(struct engine, temp);
 
@@ -71,14 +71,15 @@ static bool emit_rep(struct translator *t, struct guest_insn *n)
     bool is_stos = (op & 0xfe) == 0xaa;
     uint32_t param = t->space * TLB_SPAN | log2_bytes(bytes);
 
-    if (!(t->mode.bits & BM_CODE64) || (t->mode.bits & BM_DF) ||
-        t->is_verified || n->d.address_width != 64 || has_base(n) ||
+    if (!(t->mode.bits & BM_CODE64) || t->is_verified ||
+        n->d.address_width != 64 || has_base(n) ||
         !(n->d.attributes & ZYDIS_ATTRIB_HAS_REP) ||
         (!is_stos && (op & 0xfe) != 0xa4)) {
         return false;
     }
     save_flags(t);
     if (t->are_flags_saved) param |= REP_FLAGS_SAVED;
+    if (t->mode.bits & BM_DF) param |= REP_DOWN;
     emit_const(&t->hot, S1, param);
     emit_const(&t->hot, S2, n->rip);
     emit_call(&t->hot,

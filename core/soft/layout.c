@@ -47,4 +47,5 @@ _Static_assert(LEAVE_LOOKUP == CAUSE_LOOKUP, "cause");
 _Static_assert(LEAVE_EMULATE == CAUSE_EMULATE, "cause");
 _Static_assert(LEAVE_ATTEND == CAUSE_ATTEND, "cause");
 _Static_assert(LEAVE_SLOW == CAUSE_SLOW, "cause");
+_Static_assert(REP_DOWN == REP_DOWN_BIT, "entry.S");
 _Static_assert(LEAVE_IRET == CAUSE_IRET, "cause");

@@ -37,6 +37,8 @@
 #define SITE_GROUP 13
 #define SITE_SIZE  24
 
+#define REP_DOWN_BIT 8
+
 /* enum leave_cause */
 #define CAUSE_LOOKUP  0
 #define CAUSE_EMULATE 1

@@ -44,6 +44,21 @@ static void copy(uint64_t to, uint64_t from, uint64_t n, unsigned shift)
     }
 }
 
+/* The same from the last element down. */
+static void fill_down(uint64_t to, uint64_t v, uint64_t n, unsigned shift)
+{
+    __asm__ volatile("std" ::: "memory", "cc");
+    fill(to, v, n, shift);
+    __asm__ volatile("cld" ::: "memory", "cc");
+}
+
+static void copy_down(uint64_t to, uint64_t from, uint64_t n, unsigned shift)
+{
+    __asm__ volatile("std" ::: "memory", "cc");
+    copy(to, from, n, shift);
+    __asm__ volatile("cld" ::: "memory", "cc");
+}
+
 /* Host address of lin for access; 0: not directly. */
 static uint64_t reach(struct engine *eng, uint64_t lin, unsigned access)
 {
@@ -60,9 +75,32 @@ static uint64_t reach(struct engine *eng, uint64_t lin, unsigned access)
     return (uint64_t)r.host;
 }
 
-static uint64_t elements_left(uint64_t lin, unsigned shift)
+/* Elements from lin on that lie in its page. */
+static uint64_t elements_left(uint64_t lin, uint32_t param)
 {
-    return (PAGE_BYTES - (lin & (PAGE_BYTES - 1))) >> shift;
+    uint64_t off = lin & (PAGE_BYTES - 1);
+    uint64_t up = (PAGE_BYTES - off) >> (param & REP_SHIFT);
+
+    if (up == 0 || !(param & REP_DOWN)) return up;
+    return (off >> (param & REP_SHIFT)) + 1;
+}
+
+static void step(struct engine *eng, bool is_movs, uint64_t to, uint64_t from,
+                 uint64_t n, uint32_t param)
+{
+    uint64_t *gpr = eng->cpu.gpr;
+    unsigned shift = param & REP_SHIFT;
+    bool is_down = param & REP_DOWN;
+    uint64_t bytes = is_down ? -(n << shift) : n << shift;
+
+    if (is_movs) {
+        (is_down ? copy_down : copy)(to, from, n, shift);
+        gpr[REG_SI] += bytes;
+    } else {
+        (is_down ? fill_down : fill)(to, gpr[REG_AX], n, shift);
+    }
+    gpr[REG_DI] += bytes;
+    gpr[REG_CX] -= n;
 }
 
 /* Called from entry.S, guest registers in eng->cpu; false: the instruction is
@@ -72,15 +110,14 @@ bool soft_rep(bool is_movs, uint32_t param)
 {
     struct engine *eng;
     uint64_t *gpr, to, from = 0, n;
-    unsigned shift = param & REP_SHIFT;
 
     __asm__("rdgsbase %0" : "=r"(eng));
     gpr = eng->cpu.gpr;
     if (eng->watch_count) return false;
     while (gpr[REG_CX]) {
-        n = elements_left(gpr[REG_DI], shift);
-        if (is_movs && elements_left(gpr[REG_SI], shift) < n) {
-            n = elements_left(gpr[REG_SI], shift);
+        n = elements_left(gpr[REG_DI], param);
+        if (is_movs && elements_left(gpr[REG_SI], param) < n) {
+            n = elements_left(gpr[REG_SI], param);
         }
         if (n > gpr[REG_CX]) n = gpr[REG_CX];
         if (n == 0) return false; /* an element across pages */
@@ -90,14 +127,7 @@ bool soft_rep(bool is_movs, uint32_t param)
         if (is_movs) from = reach(eng, gpr[REG_SI], ACC_READ);
         to = reach(eng, gpr[REG_DI], ACC_READ | ACC_WRITE);
         if (!to || (is_movs && !from)) return false;
-        if (is_movs) {
-            copy(to, from, n, shift);
-            gpr[REG_SI] += n << shift;
-        } else {
-            fill(to, gpr[REG_AX], n, shift);
-        }
-        gpr[REG_DI] += n << shift;
-        gpr[REG_CX] -= n;
+        step(eng, is_movs, to, from, n, param);
     }
     return true;
 }
