@@ -108,15 +108,16 @@ static unsigned hash_slot(const uint8_t *start, uint64_t lin)
     uint64_t h = (uint64_t)start ^ lin >> 12;
 
     h *= 0x9e3779b97f4a7c15ull;
-    return h >> 48 & (CODE_HASH - 1);
+    return h >> 40 & (CODE_HASH - 1);
 }
 
 static void unhash(struct code_cache *c, struct block *b)
 {
-    struct block **at = &c->hash[hash_slot(b->start, b->lin)];
+    uint32_t *at = &c->hash[hash_slot(b->start, b->lin)];
+    uint32_t own = (uint32_t)(b - c->blocks) + 1;
 
-    while (*at && *at != b)
-        at = &(*at)->hash_next;
+    while (*at && *at != own)
+        at = &c->blocks[*at - 1].hash_next;
     if (*at) *at = b->hash_next;
 }
 
@@ -290,9 +291,11 @@ struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
                                uint64_t lin, const struct mode_key *mode,
                                const uint8_t *next)
 {
-    struct block *b = c->hash[hash_slot(start, lin)];
+    uint32_t n = c->hash[hash_slot(start, lin)];
+    struct block *b;
 
-    for (; b; b = b->hash_next) {
+    for (; n; n = b->hash_next) {
+        b = &c->blocks[n - 1];
         if (b->start != start || b->lin != lin ||
             !is_same_mode(&b->mode, mode)) {
             continue;
@@ -308,7 +311,7 @@ void code_insert_locked(struct code_cache *c, struct block *b)
     unsigned slot = hash_slot(b->start, b->lin);
 
     b->hash_next = c->hash[slot];
-    c->hash[slot] = b;
+    c->hash[slot] = (uint32_t)(b - c->blocks) + 1;
     for (int i = 0; i < 2; i++) {
         struct code_page *p = b->page[i];
         if (!p || (i == 1 && p == b->page[0])) continue;

@@ -42,7 +42,6 @@ struct code_page {
 };
 
 struct block {
-    struct block *hash_next;
     const uint8_t *start; /* host address of its first byte */
     uint64_t lin;
     struct mode_key mode;
@@ -54,6 +53,7 @@ struct block {
     uint8_t *body;  /* entry of direct jumps */
     uint32_t bytes; /* of the main path, from pad on */
     uint32_t first_map;
+    uint32_t hash_next; /* number of the next in its chain + 1 */
     uint16_t map_count, insn_count;
     uint16_t polled;        /* entry without the look at engine.attn: */
                             /* so many bytes behind body */
@@ -88,7 +88,7 @@ enum code_entry {
 
 enum { HOT_SAMPLES = 3, NO_SITE_BITS = 4096 };
 
-enum { CODE_HASH = 1 << 16, PAGE_HASH = 1 << 13 };
+enum { CODE_HASH = 1 << 17, PAGE_HASH = 1 << 13 };
 
 struct code_cache {
     atomic_flag lock;
@@ -108,7 +108,7 @@ struct code_cache {
     unsigned link_count, link_max;
     struct code_page *pages;
     unsigned page_count, page_max;
-    struct block *hash[CODE_HASH];
+    uint32_t hash[CODE_HASH]; /* number of the first block + 1 */
     _Atomic(struct code_page *) page_hash[PAGE_HASH];
 
     uint64_t no_site[NO_SITE_BITS / 64]; /* accesses that missed too often */
