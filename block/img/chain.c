@@ -32,6 +32,19 @@ static bool is_same_file(const struct node *a, const struct node *b)
            x.st_ino == y.st_ino;
 }
 
+/* Zeros that hide what the new backing file has.  The node must know of one:
+ * without, it would find nothing to do. */
+static int hide(struct rebase *r, uint64_t at, size_t bytes)
+{
+    struct node *old = r->n->backing;
+    int rc;
+
+    r->n->backing = r->below;
+    rc = node_zero(r->n, at, bytes, 0);
+    r->n->backing = old;
+    return rc;
+}
+
 /* Grains that differ are written into the image, so that it keeps showing
  * what it showed. */
 static int keep_range(struct rebase *r, uint64_t at, size_t bytes)
@@ -46,7 +59,7 @@ static int keep_range(struct rebase *r, uint64_t at, size_t bytes)
         if (here > bytes - done) here = bytes - done;
         if (memcmp(r->old_data + done, r->new_data + done, here) != 0)
             rc = buf_is_zero(r->old_data + done, here)
-                     ? node_zero(r->n, at + done, here, 0)
+                     ? hide(r, at + done, here)
                      : node_pwrite(r->n, at + done, r->old_data + done, here);
         done += here;
     }

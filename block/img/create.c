@@ -281,6 +281,44 @@ int img_show_snapshot(struct node *n, const char *param)
     return rc;
 }
 
+static void ignore_begin(void *arg, const char *key, bool is_list)
+{
+    (void)arg, (void)key, (void)is_list;
+}
+
+static void ignore_end(void *arg)
+{
+    (void)arg;
+}
+
+static void ignore_number(void *arg, const char *key, uint64_t value)
+{
+    (void)arg, (void)key, (void)value;
+}
+
+static void ignore_truth(void *arg, const char *key, bool value)
+{
+    (void)arg, (void)key, (void)value;
+}
+
+static void see_compat(void *arg, const char *key, const char *value)
+{
+    if (key != NULL && strcmp(key, "compat") == 0 && strcmp(value, "0.10") != 0)
+        *(bool *)arg = true;
+}
+
+/* Version 3 can. */
+static bool can_have_bitmaps(struct node *n)
+{
+    bool can = false;
+    struct info_sink sink = { ignore_begin,  ignore_end,   see_compat,
+                              ignore_number, ignore_truth, &can };
+
+    if (strcmp(n->drv->name, "qcow2") == 0 && n->drv->info_specific != NULL)
+        n->drv->info_specific(n, &sink);
+    return can;
+}
+
 /* A qcow2 source could have bitmaps; what they take is in required already
  * when they are to be copied, which they are not. */
 static void print_measure(bool is_json, bool has_bitmaps, uint64_t required,
@@ -361,7 +399,7 @@ int img_measure(struct img *m)
     }
     print_measure(is_json,
                   source != NULL && strcmp(format, "qcow2") == 0 &&
-                      strcmp(source->drv->name, "qcow2") == 0,
+                      can_have_bitmaps(source),
                   required, full);
     rc = 0;
 out:

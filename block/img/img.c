@@ -157,7 +157,7 @@ static const struct img_option resize_options[] = {
 };
 static const struct img_option snapshot_options[] = {
     OPT_OBJECT, OPT_IMAGE_OPTS, OPT_SHARE, OPT_QUIET,
-    { 'l', NULL, NULL, "list snapshots (also without any option)" },
+    { 'l', NULL, NULL, "list snapshots" },
     { 'a', NULL, "snapshot", "go back to a snapshot" },
     { 'c', NULL, "snapshot", "make a snapshot" },
     { 'd', NULL, "snapshot", "delete a snapshot" },

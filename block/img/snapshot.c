@@ -74,21 +74,38 @@ static int apply(struct node *n, const char *name)
     return rc;
 }
 
-static int delete (struct node *n, const char *name)
+/* By name alone, as qemu-img: a name may look like another one's id. */
+static int find_name(struct node *n, const char *name, char *id, size_t cap,
+                     struct err *e)
 {
-    struct image_snapshot s;
-    struct err e = ERR_INIT;
-    int rc;
+    struct image_snapshot *all = NULL;
+    unsigned count = 0;
+    int rc = -ENOENT;
 
-    rc = n->drv->snapshot_list == NULL ? -ENOENT
-                                       : image_snapshot_find(n, name, &s, &e);
-    if (rc == 0 && n->drv->snapshot_delete == NULL)
-        rc = err_set(&e, -ENOTSUP, "format %s cannot", n->drv->name);
+    if (n->drv->snapshot_list == NULL) return rc;
+    if (n->drv->snapshot_list(n, &all, &count, e) < 0) return e->code;
+    for (unsigned i = 0; i < count && rc == -ENOENT; i++) {
+        if (strcmp(all[i].name, name) != 0) continue;
+        snprintf(id, cap, "%s", all[i].id);
+        rc = 0;
+    }
+    free(all);
+    return rc;
+}
+
+static int drop(struct node *n, const char *name)
+{
+    char id[sizeof(((struct image_snapshot *)0)->id)];
+    struct err e = ERR_INIT;
+    int rc = find_name(n, name, id, sizeof(id), &e);
+
     if (rc == -ENOENT) {
         img_error("Could not delete snapshot '%s': snapshot not found", name);
         return rc;
     }
-    if (rc == 0) rc = n->drv->snapshot_delete(n, s.id, &e);
+    if (rc == 0 && n->drv->snapshot_delete == NULL)
+        rc = err_set(&e, -ENOTSUP, "format %s cannot", n->drv->name);
+    if (rc == 0) rc = n->drv->snapshot_delete(n, id, &e);
     if (rc < 0) img_error("Could not delete snapshot '%s': %s", name, e.text);
     return rc;
 }
@@ -112,15 +129,15 @@ int img_snapshot(struct img *m)
     if (m->operand_count != 1)
         return img_usage_error("Expecting one image file name");
     /* An image that grew with its backing file is read through it. */
-    if (what != 0 && what != 'l')
-        flags = (flags | IMG_WRITE) & ~(unsigned)IMG_NO_BACKING;
+    if (what != 'l') flags = (flags | IMG_WRITE) & ~(unsigned)IMG_NO_BACKING;
     if (img_open(m, m->operands[0], img_get(m, 'f'), NULL, flags, &n) < 0)
         return 1;
     switch (what) {
     case 'a': rc = apply(n, name); break;
     case 'c': rc = create(n, name); break;
-    case 'd': rc = delete (n, name); break;
-    default: rc = list(n); break;
+    case 'd': rc = drop(n, name); break;
+    case 'l': rc = list(n); break;
+    default: rc = 0; break; /* nothing was asked for */
     }
     if (rc == 0 && (flags & IMG_WRITE)) {
         rc = node_flush(n);
