@@ -203,12 +203,12 @@ static void cross_modifying(void)
 void test_smp(void)
 {
     section("second processor");
-    bool is_there = start_ap();
-    if (!is_there) {
+    if (is_asked("one-cpu")) {
         skip("two processors", "there is one");
         return;
     }
-    check("INIT and start-up IPI start it", starts, 1);
+    check("INIT and start-up IPI start it", start_ap() ? starts : 0, 1);
+    if (!starts) return;
     send(0x4608);
     wait_ms(5);
     check("a second start-up IPI does nothing", starts, 1);
