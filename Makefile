@@ -193,6 +193,11 @@ install: $(B)/orrery
 	install -Dm644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/orrery/LICENSE
 	$(if $(wildcard assets/orrery.1),install -Dm644 assets/orrery.1 \
 	    $(DESTDIR)$(PREFIX)/share/man/man1/orrery.1)
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	$(B)/orrery img --man >$(DESTDIR)$(PREFIX)/share/man/man1/orrery-img.1
+	$(B)/orrery img --bash-completion \
+	    >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/orrery
 
 clean:
 	rm -rf $(B)
