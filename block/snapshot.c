@@ -71,6 +71,13 @@ int snapshot_check(struct drive_table *t, struct err *e)
     return state_drive(t) == NULL ? no_drive(e) : 0;
 }
 
+void snapshot_flush(struct drive_table *t)
+{
+    for (struct drive *d = t->first; d != NULL; d = d->next) {
+        if (takes_part(d)) node_flush(blk_root(d->blk));
+    }
+}
+
 static void convert(struct snapshot_info *to, const struct image_snapshot *s)
 {
     *to = (struct snapshot_info){ .vm_state_bytes = s->vm_state_bytes,

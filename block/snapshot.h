@@ -24,6 +24,8 @@ int snapshot_check(struct drive_table *t, struct err *e);
 int snapshot_list(struct drive_table *t, struct snapshot_info **out,
                   unsigned *count, struct err *e);
 const char *snapshot_drive_id(struct drive_table *t); /* NULL: none */
+/* Flush the drives that take part, so that little is left for create. */
+void snapshot_flush(struct drive_table *t);
 /* By name or id; -ENOENT. */
 int snapshot_find(struct drive_table *t, const char *name,
                   struct snapshot_info *out, struct err *e);

@@ -32,6 +32,7 @@
 #include "hw/machine.h"
 #include "monitor/gdb.h"
 #include "monitor/monitor.h"
+#include "monitor/savevm.h"
 #include "ui/run_parts.h"
 
 struct run {
@@ -383,6 +384,7 @@ static void tear_down(struct run *r)
         vm_stop_locked(r->vm, RUN_SHUTDOWN);
         vm_unlock(r->vm);
     }
+    if (r->vm != NULL) savevm_end(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_MONITORS; i++)
         monitor_destroy(r->monitor[i]);
     run_views_close(&r->views);

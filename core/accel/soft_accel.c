@@ -96,6 +96,20 @@ static void resumed(struct vm *vm)
     a->is_paused = false;
 }
 
+static uint64_t stopped_tsc(struct vcpu *v)
+{
+    return priv_of(v->vm)->paused_tsc[v->index];
+}
+
+static void set_stopped_tsc(struct vcpu *v, uint64_t value)
+{
+    struct soft_accel *a = priv_of(v->vm);
+
+    a->paused_tsc[v->index] = value;
+    soft_set_tsc(v->engine, value);
+    a->is_paused = true; /* a machine that has not run yet, too */
+}
+
 static void print_stats(struct vm *vm, FILE *out)
 {
     char text[4096];
@@ -138,6 +152,8 @@ static const struct vm_accel_ops soft_ops = {
     .vcpu_put = vcpu_put,
     .paused = paused,
     .resumed = resumed,
+    .tsc = stopped_tsc,
+    .set_tsc = set_stopped_tsc,
     .print_stats = print_stats,
     .dirty_start = dirty_start,
     .dirty_collect = dirty_collect,

@@ -233,6 +233,19 @@ bool mem_a20(struct vm *vm)
     return atomic_load(&vm->a20_mask) == UINT64_MAX;
 }
 
+void mem_replaced_locked(struct vm *vm)
+{
+    const struct mem_listener *l = &vm->mem_listener;
+    size_t count;
+    const struct mem_frag *f = mem_frags_locked(vm, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (f[i].host == NULL) continue;
+        vm_dirty_mark(vm, f[i].host, f[i].size);
+        if (l->written != NULL) l->written(l->arg, f[i].start, f[i].size);
+    }
+}
+
 void mem_set_listener_locked(struct vm *vm, const struct mem_listener *l)
 {
     vm->mem_listener = *l;

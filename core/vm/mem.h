@@ -120,6 +120,8 @@ struct mem_listener {
     void (*written)(void *arg, gpa_t gpa, uint64_t bytes);
     void *arg;
 };
+/* Main memory was replaced as a whole (loadvm); machine stopped. */
+void mem_replaced_locked(struct vm *vm);
 void mem_set_listener_locked(struct vm *vm, const struct mem_listener *l);
 
 #endif

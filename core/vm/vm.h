@@ -142,6 +142,9 @@ struct vm_accel_ops {
     /* debug.h: the points changed; CPUs parked. */
     int (*set_debug)(struct vm *vm, struct err *e);
     void (*close)(struct vm *vm);
+    /* Guest's TSC without tsc_adjust; machine stopped. */
+    uint64_t (*tsc)(struct vcpu *v);
+    void (*set_tsc)(struct vcpu *v, uint64_t value);
     bool has_kernel_lapic;
 };
 void vm_set_accel(struct vm *vm, const char *name,
