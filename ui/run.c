@@ -392,6 +392,9 @@ static void tear_down(struct run *r)
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS && r->vm != NULL; i++) {
         if (r->chardev[i] != NULL) chardev_set_front(r->chardev[i], NULL);
     }
+    for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS; i++)
+        chardev_unregister(r->chardev[i]); /* devices still use them */
+    display_detach(r->display);
     vm_destroy(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS; i++)
         chardev_close(r->chardev[i]);

@@ -464,25 +464,26 @@ int chardev_check(const char *spec, struct err *e)
     return rc;
 }
 
-static void unregister(struct chardev *c)
+void chardev_unregister(struct chardev *c)
 {
     struct chardev *x;
 
-    if (c->vm == NULL) return;
+    if (c == NULL || c->vm == NULL) return;
     x = vm_service(c->vm, "chardevs");
     if (x == c) {
         vm_set_service(c->vm, "chardevs", c->next);
-        return;
+    } else {
+        while (x != NULL && x->next != c)
+            x = x->next;
+        if (x != NULL) x->next = c->next;
     }
-    while (x != NULL && x->next != c)
-        x = x->next;
-    if (x != NULL) x->next = c->next;
+    c->vm = NULL;
 }
 
 void chardev_close(struct chardev *c)
 {
     if (c == NULL) return;
-    unregister(c);
+    chardev_unregister(c);
     chardev_detach(c);
     if (c->kind->close != NULL) c->kind->close(c);
     loop_timer_disarm(&c->pump);

@@ -84,6 +84,8 @@ void chardev_vc_input(struct chardev *c, const uint8_t *buf, size_t bytes);
 
 /* Register with the VM and look up by name. */
 int chardev_register(struct vm *vm, struct chardev *c, struct err *e);
+/* Before the VM goes, when the device has to outlive it; NULL is allowed. */
+void chardev_unregister(struct chardev *c);
 struct chardev *chardev_find(struct vm *vm, const char *name);
 /* NULL: the first; NULL at the end.  In the order of registration. */
 struct chardev *chardev_next(struct vm *vm, struct chardev *c);

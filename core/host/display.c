@@ -98,11 +98,18 @@ int display_create(struct vm *vm, struct display **out, struct err *e)
     return 0;
 }
 
+void display_detach(struct display *d)
+{
+    if (d == NULL) return;
+    loop_timer_disarm(&d->timer);
+    d->vm = NULL;
+}
+
 void display_destroy(struct display *d)
 {
     if (d == NULL) return;
     loop_timer_disarm(&d->timer);
-    vm_set_service(d->vm, "display", NULL);
+    if (d->vm != NULL) vm_set_service(d->vm, "display", NULL);
     free(d->surface.px);
     free(d);
 }

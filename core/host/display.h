@@ -57,6 +57,9 @@ struct display_sink {
 
 int display_create(struct vm *vm, struct display **out, struct err *e);
 void display_destroy(struct display *d);
+/* The VM goes first, its devices still have the display: forget the VM.  No
+ * sink is left. */
+void display_detach(struct display *d);
 struct display *vm_display(struct vm *vm); /* service "display" */
 
 void display_set_source_locked(struct display *d,
