@@ -288,7 +288,10 @@ static void emit_count(struct translator *t, const struct group *g,
         emit_alu_imm(e, 0, false, S2, (int32_t) - (g->end - g->from));
     }
     emit_alu_imm(e, 4, false, S2, PAGE_BYTES - 1);
-    if (by > 1) {
+    if (by > 1 && (by & (by - 1)) == 0) {
+        emit_op_rr(e, 0xc1, false, 5, S2); /* shr */
+        emit8(e, (unsigned)__builtin_ctz(by));
+    } else if (by > 1) {
         /* Exact for 12 bits divided by up to 64. */
         emit_op_rr(e, 0x69, false, S2, S2); /* imul */
         emit32(e, ((1u << RECIPROCAL_SHIFT) + by - 1) / by);
