@@ -218,7 +218,8 @@ static enum blk_on_error policy(const struct blk *b, const struct blk_req *r,
 
     if (rc == -ECANCELED) return BLK_REPORT;
     if (on == BLK_ENOSPC)
-        return rc == -ENOSPC || rc == -EDQUOT ? BLK_STOP : BLK_REPORT;
+        return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG ? BLK_STOP
+                                                              : BLK_REPORT;
     if (on == BLK_STOP && b->stop == NULL) return BLK_REPORT;
     return on;
 }

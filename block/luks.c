@@ -7,7 +7,7 @@
  * length, all of which are needed to get it back (AF splitter, section 2.4),
  * encrypted with a key that PBKDF2 makes of the secret.
  */
-#include "block/luks_int.h"
+#include "block/luks.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "block/image.h"
+#include "block/luks_int.h"
 
 static uint32_t get32(const uint8_t *p)
 {

@@ -3,7 +3,7 @@
  * Format "qcow2", versions 2 and 3: opening, closing, and the record.  See
  * block/qcow2.h for how the parts work together.
  */
-#include "block/qcow2_ops.h"
+#include "block/qcow2.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/qcow2_io.h"
+#include "block/qcow2_ops.h"
 #include "core/base/log.h"
 
 #define KNOWN_INCOMPATIBLE                           \

@@ -2,12 +2,11 @@
 #ifndef ORRERY_BLOCK_QCOW2_H
 #define ORRERY_BLOCK_QCOW2_H
 
-#include <endian.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <string.h>
 
 #include "block/block_int.h"
+#include "block/qcow2_format.h"
 
 /*
  * qcow2, inside.  Source of all layouts: "QCow2 image file format"
@@ -31,76 +30,6 @@
  * snapshots, resize) take it as well; they run while nothing else does, if
  * block/image.h does not say otherwise.
  */
-
-enum {
-    QCOW2_MIN_CLUSTER_BITS = 9,
-    QCOW2_MAX_CLUSTER_BITS = 21,
-    QCOW2_MAX_REFCOUNT_ORDER = 6,
-    QCOW2_MAX_L1_BYTES = 32 << 20,
-    QCOW2_MAX_REFTABLE_BYTES = 8 << 20,
-    QCOW2_MAX_SNAPSHOTS = 65536,
-    QCOW2_MAX_SNAPSHOT_TABLE_BYTES = 64 << 20,
-    QCOW2_MAX_BACKING_NAME = 1023,
-    QCOW2_HEADER_V2_BYTES = 72,
-    QCOW2_HEADER_V3_BYTES = 104, /* without compression type */
-    QCOW2_HEADER_BYTES = 112,
-    QCOW2_SUBCLUSTERS = 32,
-};
-#define QCOW2_MAGIC 0x514649fbu
-
-/* Entries of L1 and L2 tables, of the refcount table. */
-#define QCOW2_COPIED        (UINT64_C(1) << 63)
-#define QCOW2_COMPRESSED    (UINT64_C(1) << 62)
-#define QCOW2_ZERO          UINT64_C(1) /* L2, not with extended L2 entries */
-#define QCOW2_OFFSET_MASK   UINT64_C(0x00fffffffffffe00)
-#define QCOW2_REFTABLE_MASK UINT64_C(0xfffffffffffffe00)
-
-/* Incompatible, compatible, autoclear feature bits. */
-#define QCOW2_INCOMPAT_DIRTY       UINT64_C(1)
-#define QCOW2_INCOMPAT_CORRUPT     UINT64_C(2)
-#define QCOW2_INCOMPAT_DATA_FILE   UINT64_C(4)
-#define QCOW2_INCOMPAT_COMPRESSION UINT64_C(8)
-#define QCOW2_INCOMPAT_EXTENDED_L2 UINT64_C(16)
-#define QCOW2_COMPAT_LAZY          UINT64_C(1)
-#define QCOW2_AUTOCLEAR_BITMAPS    UINT64_C(1)
-
-enum { QCOW2_ZLIB = 0, QCOW2_ZSTD = 1 };
-enum { QCOW2_CRYPT_NONE = 0, QCOW2_CRYPT_AES = 1, QCOW2_CRYPT_LUKS = 2 };
-
-/* Types of header extensions. */
-#define QCOW2_EXT_END            0u
-#define QCOW2_EXT_BACKING_FORMAT 0xe2792acau
-#define QCOW2_EXT_FEATURES       0x6803f857u
-#define QCOW2_EXT_BITMAPS        0x23852875u
-#define QCOW2_EXT_CRYPTO         0x0537be77u
-#define QCOW2_EXT_DATA_FILE      0x44415441u
-
-/* The header, in host byte order.  Version 2 has no fields from incompatible
- * on: read as 0, refcount_order 4. */
-struct qcow2_header {
-    uint32_t version;
-    uint64_t backing_offset; /* of the name; set by qcow2_header_write */
-    uint32_t backing_bytes;
-    uint32_t cluster_bits;
-    uint64_t size_bytes;
-    uint32_t crypt_method;
-    uint32_t l1_entries;
-    uint64_t l1_offset;
-    uint64_t reftable_offset;
-    uint32_t reftable_clusters;
-    uint32_t snapshot_count;
-    uint64_t snapshot_offset;
-    uint64_t incompatible, compatible, autoclear;
-    uint32_t refcount_order;
-    uint32_t header_bytes;
-    uint8_t compression_type;
-};
-
-/* A header extension other than the backing format, as it is in the file. */
-struct qcow2_ext {
-    uint32_t type, bytes;
-    uint8_t *data; /* owned */
-};
 
 /* ------------------------------------------------------------------ cache */
 
@@ -222,42 +151,6 @@ static inline uint64_t qcow2_l1_need(const struct qcow2 *s, uint64_t bytes)
     unsigned bits = s->cluster_bits + s->l2_bits;
 
     return (bytes >> bits) + ((bytes & ((UINT64_C(1) << bits) - 1)) != 0);
-}
-static inline uint64_t qcow2_be64(const void *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return be64toh(v);
-}
-static inline void qcow2_put64(void *p, uint64_t v)
-{
-    v = htobe64(v);
-    memcpy(p, &v, sizeof(v));
-}
-static inline uint32_t qcow2_be32(const void *p)
-{
-    uint32_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return be32toh(v);
-}
-static inline void qcow2_put32(void *p, uint32_t v)
-{
-    v = htobe32(v);
-    memcpy(p, &v, sizeof(v));
-}
-static inline uint16_t qcow2_be16(const void *p)
-{
-    uint16_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return be16toh(v);
-}
-static inline void qcow2_put16(void *p, uint16_t v)
-{
-    v = htobe16(v);
-    memcpy(p, &v, sizeof(v));
 }
 /* Where compressed data lie, by their L2 entry: any octet; whole sectors up to
  * offset + bytes, the last of which may be behind the end of the file. */
@@ -439,58 +332,5 @@ void qcow2_set_entry_locked(struct qcow2 *s, struct qcow2_table *t, uint32_t at,
 void qcow2_claim_locked(struct qcow2 *s, uint64_t offset, uint64_t bytes,
                         struct qcow2_claim *c);
 void qcow2_unclaim_locked(struct qcow2 *s, struct qcow2_claim *c);
-
-/* ------------------------------------------------------------ compression */
-
-/* dst bytes_out octets at most; octets made, -ENOSPC (not smaller), -EIO,
- * -ENOTSUP.  No lock. */
-int64_t qcow2_compress(unsigned type, void *dst, size_t dst_bytes,
-                       const void *src, size_t bytes);
-/* Exactly dst_bytes come out, or -EIO. */
-int qcow2_decompress(unsigned type, void *dst, size_t dst_bytes,
-                     const void *src, size_t bytes);
-
-/* Clusters unpacked lately; forget: data at that entry are being replaced. */
-int qcow2_plain_open(struct qcow2 *s);
-void qcow2_plain_close(struct qcow2 *s);
-void qcow2_plain_forget(struct qcow2 *s, uint64_t entry);
-
-/* A part of a scatter list; on the heap if it is long. */
-struct qcow2_slice {
-    struct iovec few[8], *v;
-    int count;
-};
-int qcow2_slice(struct qcow2_slice *p, const struct iovec *iov, int iovcnt,
-                uint64_t skip, uint64_t bytes); /* 0 or -ENOMEM */
-void qcow2_slice_free(struct qcow2_slice *p);
-
-/* ---------------------------------------------------------- node functions */
-
-int qcow2_readv(struct node *n, uint64_t offset, const struct iovec *iov,
-                int iovcnt, size_t bytes);
-int qcow2_writev(struct node *n, uint64_t offset, const struct iovec *iov,
-                 int iovcnt, size_t bytes, unsigned flags);
-int qcow2_write_compressed(struct qcow2 *s, uint64_t offset,
-                           const struct iovec *iov, int iovcnt, size_t bytes);
-int qcow2_zero(struct node *n, uint64_t offset, uint64_t bytes, unsigned flags);
-int qcow2_discard(struct node *n, uint64_t offset, uint64_t bytes);
-int qcow2_node_flush(struct node *n);
-int qcow2_status(struct node *n, uint64_t offset, uint64_t bytes,
-                 struct node_extent *out);
-int qcow2_run(struct node *n, uint64_t offset, uint64_t bytes, bool is_write,
-              struct node_run *out);
-void qcow2_run_done(struct node *n, const struct node_run *r);
-
-/*
- * Elsewhere; the driver record in qcow2.c names them as they come into being:
- * qcow2_create.c, qcow2_check.c, qcow2_snapshot.c, qcow2_resize.c,
- * qcow2_bitmap.c, qcow2_amend.c.  LUKS: called by open with s->h and s->ext
- * set; fills crypt, crypt_free, crypt_arg.
- */
-int qcow2_luks_open(struct qcow2 *s, const struct node_options *o,
-                    struct err *e);
-/* Called at the end of open; fills before_write, bitmaps. */
-int qcow2_bitmaps_open(struct qcow2 *s, struct err *e);
-void qcow2_bitmaps_close(struct qcow2 *s);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "block/qcow2_io.h"
 #include "block/qcow2_ops.h"
 
 enum {

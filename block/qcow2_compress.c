@@ -12,6 +12,8 @@
 
 #if HAVE_ZSTD
 #include <zstd.h>
+
+#include "block/qcow2_io.h"
 #endif
 
 /* With a window of 4 KiB, level 6 makes files 1 % smaller than level 4 and takes

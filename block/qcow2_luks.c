@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "block/qcow2_io.h"
 #include "block/qcow2_ops.h"
 
 /* The payload is elsewhere: the header area ends where QEMU says it does. */

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/qcow2_io.h"
+
 /* The place begun before goes on over the next cluster, if that is free. */
 static int extend_locked(struct qcow2 *s, uint64_t bytes, uint64_t *at)
 {

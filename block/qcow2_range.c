@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "block/qcow2_io.h"
+
 enum {
     MAX_FREED = 4096, /* ranges; then flush to get at them */
     SPINS = 200,      /* to wait for a lock that is let go soon */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/qcow2_io.h"
+
 enum { PLAIN_SLOTS = 16 };
 
 /* Compressed clusters that were unpacked lately, by their L2 entry.  An entry

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/qcow2_io.h"
+
 enum {
     MERGE_BYTES = 256 << 10,   /* to copy together with the data */
     MAX_CRYPT_BYTES = 1 << 20, /* a step with encryption */

@@ -11,6 +11,7 @@
 #   memtest    memtest.iso: memtest86+ with its screen on the serial port too
 #   boottest   multiboot.elf, pvh.elf: ours, tell what the boot protocol gave
 #   cputest    cputest64.elf, cputest32.elf: ours, written from the CPU manuals
+#   flushdisk  flushdisk.img: writes to the disk and tells what it flushed
 #   amd64      amd64/{vmlinuz,initrd.gz}: Debian's kernel and busybox
 #   live       live.iso: the same with isolinux's menu
 #   install    install.iso: installs a small Linux on a disk, with dialogs
@@ -61,6 +62,7 @@ one() {
         # shellcheck disable=SC2046  # names without blanks
         build cputest cputest.sh cputest.sh $(cd "$here" && ls cputest/*.* cputest/32bit/*)
         ;;
+    flushdisk) build flushdisk flushdisk.sh flushdisk.sh flushdisk.S ;;
     amd64) build amd64 'initrd.sh amd64' initrd.sh init rcS inittab udhcpc.sh ;;
     cloud) build cloud 'initrd.sh cloud' initrd.sh init rcS inittab udhcpc.sh ;;
     live)
@@ -82,6 +84,6 @@ one() {
     esac
 }
 
-[ $# -gt 0 ] || set -- grub memtest boottest cputest amd64 live install i386 \
-    cloud installer
+[ $# -gt 0 ] || set -- grub memtest boottest flushdisk cputest amd64 live \
+    install i386 cloud installer
 for guest; do one "$guest"; done
