@@ -9,6 +9,7 @@
 
 #include "core/cpu/cpu.h"
 #include "core/cpu/emulate.h"
+#include "core/soft/ring_state.h"
 #include "core/soft/soft.h"
 #include "core/soft/watch.h"
 #include "core/vm/debug.h"
@@ -174,15 +175,7 @@ struct engine {
         uint64_t delta; /* host - page */
     } stack[SPACE_COUNT];
     struct flat_segment segment[SEG_COUNT];
-    struct ring {           /* ring.c */
-        uint8_t can_call;   /* SYSCALL and */
-        uint8_t can_return; /* SYSRET are plain */
-        uint8_t unused[6];
-        uint64_t clear;  /* flags SYSCALL clears */
-        uint64_t target; /* where it goes, */
-        uint64_t slot;   /* gs offset of its slot in ibt */
-        struct cpu_segment kernel[2], user[2]; /* CS, SS */
-    } ring;
+    struct ring ring;
     uint8_t is_mode_stale;     /* mode must be computed again */
     struct cpu cpu;            /* at a fixed place by its alignment */
     uint64_t stash[GROUP_MAX]; /* host addresses, within a block */
@@ -203,8 +196,7 @@ struct engine {
     uint16_t ibt_used[SPACE_COUNT][IBT_USED_MAX]; /* slots filled */
     unsigned ibt_used_count[SPACE_COUNT];
     bool ibt_has_nonglobal[SPACE_COUNT], fetch_has_nonglobal[SPACE_COUNT];
-    /* Filters: pages code was fetched from, parts of large pages. */
-    uint64_t fetched_pages[SPACE_COUNT][FILTER_BITS / 64];
+    uint64_t fetched_pages[SPACE_COUNT][FILTER_BITS / 64]; /* filters */
     uint64_t large_regions[FILTER_BITS / 64];
     struct fetch_entry fetch[SPACE_COUNT][FETCH_ENTRIES];
     uint64_t ibt_miss; /* what an empty ibt slot holds */
@@ -230,14 +222,6 @@ struct engine {
             interrupts, signals, code_stores;
     } stat;
     char error[200];
-};
-
-/* What soft_rep and the routines before it are told: gs offset of the TLB of
- * the space, and these. */
-enum {
-    REP_SHIFT = 3,       /* mask: log2 of the element's bytes */
-    REP_FLAGS_SAVED = 4, /* guest flags are in saved_flags */
-    REP_DOWN = 8,        /* EFLAGS.DF is set */
 };
 
 /* Behind a call to soft_slow. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/rep.h"
 #include "core/soft/translate.h"
 
 /* One step of MOVS, STOS and LODS upwards, and REP MOVS and REP STOS in 64-bit

@@ -2,6 +2,7 @@
 #include "core/soft/layout.h"
 
 #include "core/soft/engine.h"
+#include "core/soft/rep.h"
 
 /* The layout generated code and entry.S depend on. */
 #define AT(offset, field) \

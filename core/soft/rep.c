@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/soft/rep.h"
+
 #include "core/soft/engine.h"
 
 /*
@@ -103,9 +105,6 @@ static void step(struct engine *eng, bool is_movs, uint64_t to, uint64_t from,
     gpr[REG_CX] -= n;
 }
 
-/* Called from entry.S, guest registers in eng->cpu; false: the instruction is
- * not done, emulate it. */
-bool soft_rep(bool is_movs, uint32_t param);
 bool soft_rep(bool is_movs, uint32_t param)
 {
     struct engine *eng;
