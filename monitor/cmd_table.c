@@ -34,6 +34,7 @@ const struct command command_table[] = {
     { "cont|c", "", "let the machine go on", cmd_cont, .json = "cont" },
     { "cpu", "index:int", "choose the CPU that x, print and info look at",
       cmd_cpu, .has_plain_errors = true },
+    { "delvm", "name:str", "delete a snapshot", cmd_delvm, .json = NULL },
     { "device_add", "[driver:rest]", "add a device, as -device does",
       cmd_device_add, .json = "device_add", .takes_any = true },
     { "device_del", "id:dev", "remove a device", cmd_device_del,

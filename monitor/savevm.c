@@ -395,32 +395,44 @@ static int read_state(void *arg, void *data, size_t bytes)
     return 0;
 }
 
+/* The disks, then memory; from here on there is no way back. */
+static int replace_locked(struct vm *vm, struct reader *r, const char *name,
+                          struct err *e)
+{
+    int rc = snapshot_apply(vm_service(vm, "drives"), name, e);
+
+    if (rc == 0) rc = vmstate_load_ram_locked(vm, read_state, r, e);
+    if (rc == 0) return 0;
+    vm_stop_locked(vm, RUN_INTERNAL_ERROR);
+    return err_prefix(e, "the machine is stopped, its state is not whole");
+}
+
 static int load_from(struct vm *vm, struct reader *r, const char *name,
                      struct err *e)
 {
-    struct drive_table *t = vm_service(vm, "drives");
     bool was_running = vm_run_state(vm) == RUN_RUNNING;
     struct vmstate_head h = { .cpus = NULL };
     int rc = vmstate_read_head(vm, read_state, r, &h, e);
+    uint64_t memory = r->pos;
 
+    /* All of it is looked at before anything is changed. */
+    if (rc == 0) rc = vmstate_verify_ram(vm, read_state, r, e);
     if (rc < 0) {
         vmstate_head_free(&h);
-        return rc; /* nothing was changed */
+        return rc;
     }
-    vm_stop_locked(vm, RUN_PAUSED);
-    drain_all(t);
-    rc = snapshot_apply(t, name, e);
-    if (rc == 0) {
-        vm_reset_locked(vm);
-        rc = vmstate_restore_locked(vm, &h, read_state, r, e);
-    }
+    r->pos = memory;
+    if (was_running) vm_stop_locked(vm, RUN_PAUSED);
+    drain_all(vm_service(vm, "drives"));
+    rc = vmstate_restore_locked(vm, &h, e);
     vmstate_head_free(&h);
-    if (rc < 0) {
-        vm_stop_locked(vm, RUN_INTERNAL_ERROR);
-        return err_prefix(e, "the machine is stopped, its state is not whole");
+    if (rc == 0) {
+        rc = replace_locked(vm, r, name, e);
+        if (rc < 0) return rc;
+        if (!was_running) vm_stop_locked(vm, RUN_PAUSED);
     }
     if (was_running) vm_start_locked(vm);
-    return 0;
+    return rc;
 }
 
 int loadvm_locked(struct vm *vm, const char *name, struct err *e)

@@ -32,6 +32,7 @@ enum {
     RAM_ZERO = 1,
     RAM_PLAIN = 2,
     RAM_ZSTD = 3,
+    LOW_BYTES = 1 << 20, /* where a reset may put firmware */
 };
 
 struct section {
@@ -272,8 +273,9 @@ static bool meta_value(const char *text, const char *key, char *out, size_t cap)
     return false;
 }
 
+/* The value is what this machine has; else a refusal in the words of how. */
 static int same(const char *text, const char *key, const char *here,
-                const char *what, struct err *e)
+                const char *how, struct err *e)
 {
     char value[256];
 
@@ -283,14 +285,14 @@ static int same(const char *text, const char *key, const char *here,
     return err_set(e, -EINVAL,
                    "the saved machine has %s %s, this one %s; start it as it "
                    "was when it was saved",
-                   what, value, here);
+                   value, how, here);
 }
 
 static int check_meta(struct vm *vm, const char *text, struct vmstate_head *h,
                       struct err *e)
 {
     char ram[32], cpus[16], clock[32];
-    int rc = same(text, "machine", vm_root(vm)->cls->name, "type", e);
+    int rc = same(text, "machine", vm_root(vm)->cls->name, "as its type", e);
 
     snprintf(ram, sizeof(ram), "%llu", (unsigned long long)vm_ram(vm)->size);
     snprintf(cpus, sizeof(cpus), "%u", vm_vcpu_count(vm));
@@ -357,6 +359,54 @@ static int keep_section(vmstate_read_fn read, void *arg,
     return rc;
 }
 
+/* ------------------------------------------- devices of both machines */
+
+/* In a DEVS section: u8 id length, id, u32 version, u32 octets, record. */
+static bool has_device(const uint8_t *data, size_t bytes, const char *id)
+{
+    size_t len = strlen(id);
+
+    while (bytes > 0) {
+        size_t n = data[0];
+        uint32_t body;
+
+        if (bytes < 9 + n) return false;
+        memcpy(&body, data + 5 + n, sizeof(body));
+        if (body > bytes - 9 - n) return false;
+        if (n == len && memcmp(data + 1, id, n) == 0) return true;
+        data += 9 + n + body;
+        bytes -= 9 + n + body;
+    }
+    return false;
+}
+
+struct device_check {
+    const struct vmstate_head *h;
+    struct err *e;
+};
+
+static int check_device(struct dev *d, void *arg)
+{
+    const struct device_check *c = arg;
+
+    if (d->cls->state == NULL || !d->is_created ||
+        has_device(c->h->devices + sizeof(struct section),
+                   c->h->devices_bytes - sizeof(struct section), d->id))
+        return 0;
+    return err_set(c->e, -EINVAL,
+                   "the saved machine has no device %s (%s); start this one as "
+                   "it was when it was saved",
+                   d->id, d->cls->name);
+}
+
+static int check_devices(struct vm *vm, const struct vmstate_head *h,
+                         struct err *e)
+{
+    struct device_check c = { h, e };
+
+    return dev_for_each(vm_root(vm), check_device, &c);
+}
+
 int vmstate_read_head(struct vm *vm, vmstate_read_fn read, void *arg,
                       struct vmstate_head *h, struct err *e)
 {
@@ -377,7 +427,7 @@ int vmstate_read_head(struct vm *vm, vmstate_read_fn read, void *arg,
                 ? keep_section(read, arg, &s, &h->devices, &h->devices_bytes, e)
                 : keep_section(read, arg, &s, &h->cpus, &h->cpus_bytes, e);
     }
-    return rc;
+    return rc == 0 ? check_devices(vm, h, e) : rc;
 }
 
 void vmstate_head_free(struct vmstate_head *h)
@@ -386,6 +436,8 @@ void vmstate_head_free(struct vmstate_head *h)
     free(h->devices);
     h->cpus = h->devices = NULL;
 }
+
+/* ----------------------------------------------------- CPUs and devices */
 
 static int load_cpu_locked(struct vm *vm, unsigned i, const uint8_t *body,
                            size_t bytes, struct err *e)
@@ -431,76 +483,175 @@ static int load_cpus_locked(struct vm *vm, const struct vmstate_head *h,
     return rc;
 }
 
-/* One piece of memory out of a section's body. */
-static int put_chunk(struct mem_region *ram, const uint8_t *body, size_t bytes,
-                     struct err *e)
+static int load_all_locked(struct vm *vm, const struct vmstate_head *h,
+                           struct err *e)
 {
-    uint32_t raw, how;
-    uint64_t at;
+    int rc;
 
+    clock_set_ns_locked(vm, h->clock_ns);
+    /* The counters before the devices: a local APIC's deadline needs them. */
+    rc = load_cpus_locked(vm, h, e);
+    if (rc < 0) return rc;
+    return dev_load_tree(vm_root(vm), h->devices + sizeof(struct section),
+                         h->devices_bytes - sizeof(struct section), e);
+}
+
+/* What the machine is now, to go back to: its state as it would be saved, and
+ * the memory a reset may write to. */
+struct present {
+    struct state_out state;
+    size_t read;
+    uint8_t *low;
+};
+
+static int read_present(void *arg, void *data, size_t bytes)
+{
+    struct present *p = arg;
+
+    if (bytes > p->state.bytes - p->read) return -ENODATA;
+    memcpy(data, p->state.data + p->read, bytes);
+    p->read += bytes;
+    return 0;
+}
+
+static int keep_present_locked(struct vm *vm, struct present *p, struct err *e)
+{
+    const struct mem_region *ram = vm_ram(vm);
+    size_t low = ram->size < LOW_BYTES ? (size_t)ram->size : LOW_BYTES;
+    int rc;
+
+    vmstate_prepare_locked(vm);
+    rc = vmstate_capture(vm, &p->state, "", e);
+    p->low = malloc(low);
+    if (p->low == NULL) return err_set(e, -ENOMEM, "out of memory");
+    memcpy(p->low, ram->host, low);
+    return rc;
+}
+
+static void go_back_locked(struct vm *vm, struct present *p)
+{
+    struct mem_region *ram = vm_ram(vm);
+    struct vmstate_head h = { .cpus = NULL };
+    struct err e = ERR_INIT;
+    int rc = vmstate_read_head(vm, read_present, p, &h, &e);
+
+    if (rc == 0) rc = load_all_locked(vm, &h, &e);
+    memcpy(ram->host, p->low,
+           ram->size < LOW_BYTES ? (size_t)ram->size : LOW_BYTES);
+    if (rc < 0) vm_internal_error(vm, "%s", e.text);
+    vmstate_head_free(&h);
+}
+
+int vmstate_restore_locked(struct vm *vm, const struct vmstate_head *h,
+                           struct err *e)
+{
+    struct present now = { .read = 0 };
+    int rc = keep_present_locked(vm, &now, e);
+
+    if (rc == 0) {
+        vm_reset_locked(vm);
+        vm_park_locked(vm);
+        rc = load_all_locked(vm, h, e);
+        if (rc < 0) {
+            go_back_locked(vm, &now);
+            mem_replaced_locked(vm);
+        }
+        vm_unpark_locked(vm);
+    }
+    state_out_free(&now.state);
+    free(now.low);
+    return rc;
+}
+
+/* --------------------------------------------------------------- memory */
+
+/* Of a section's body. */
+struct chunk {
+    uint64_t at;
+    uint32_t raw, how;
+    const uint8_t *data;
+    size_t bytes;
+};
+
+static int decode_chunk(const struct mem_region *ram, const uint8_t *body,
+                        size_t bytes, struct chunk *c, struct err *e)
+{
     if (bytes < RAM_HEAD_BYTES) return damaged(e, "a piece of memory");
-    memcpy(&at, body, 8);
-    memcpy(&raw, body + 8, 4);
-    memcpy(&how, body + 12, 4);
-    body += RAM_HEAD_BYTES;
-    bytes -= RAM_HEAD_BYTES;
-    if (raw > CHUNK_BYTES || at > ram->size || raw > ram->size - at)
+    memcpy(&c->at, body, 8);
+    memcpy(&c->raw, body + 8, 4);
+    memcpy(&c->how, body + 12, 4);
+    c->data = body + RAM_HEAD_BYTES;
+    c->bytes = bytes - RAM_HEAD_BYTES;
+    if (c->raw > CHUNK_BYTES || c->at > ram->size || c->raw > ram->size - c->at)
         return damaged(e, "memory outside of the machine's");
-    switch (how) {
-    case RAM_ZERO: return 0; /* fresh pages are */
-    case RAM_PLAIN:
-        if (bytes != raw) break;
-        memcpy(ram->host + at, body, raw);
-        return 0;
-    case RAM_ZSTD:
-#ifdef HAVE_ZSTD
-        if (ZSTD_decompress(ram->host + at, raw, body, bytes) != raw) break;
-        return 0;
-#else
+    if (c->how < RAM_ZERO || c->how > RAM_ZSTD ||
+        (c->how == RAM_PLAIN && c->bytes != c->raw))
+        return damaged(e, "a piece of memory");
+#ifndef HAVE_ZSTD
+    if (c->how == RAM_ZSTD)
         return err_set(e, -ENOTSUP,
                        "the state is compressed with zstd, which this "
                        "program was built without");
 #endif
-    default: break;
-    }
-    return damaged(e, "a piece of memory");
+    return 0;
 }
 
-static int load_ram(struct mem_region *ram, vmstate_read_fn read, void *arg,
-                    struct err *e)
+static int put_chunk(struct mem_region *ram, const struct chunk *c,
+                     struct err *e)
+{
+    (void)e;
+    if (c->how == RAM_PLAIN) memcpy(ram->host + c->at, c->data, c->raw);
+#ifdef HAVE_ZSTD
+    if (c->how == RAM_ZSTD &&
+        ZSTD_decompress(ram->host + c->at, c->raw, c->data, c->bytes) != c->raw)
+        return damaged(e, "a piece of memory");
+#endif
+    return 0; /* RAM_ZERO: fresh pages are */
+}
+
+typedef int (*chunk_fn)(struct mem_region *ram, const struct chunk *c,
+                        struct err *e);
+
+/* All pieces to the end, each given to fn or NULL. */
+static int for_each_chunk(struct vm *vm, vmstate_read_fn read, void *arg,
+                          chunk_fn fn, struct err *e)
 {
     const size_t cap = CHUNK_BYTES + CHUNK_BYTES / 128 + 2048;
+    struct mem_region *ram = vm_ram(vm);
     uint8_t *body = malloc(cap);
     int rc = body == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
 
-    /* What the stream leaves out is zero; fresh pages are, for nothing. */
-    if (rc == 0) madvise(ram->host, ram->size, MADV_DONTNEED);
     while (rc == 0) {
         struct section s;
+        struct chunk c;
 
         rc = read_section(read, arg, &s, cap, e);
         if (rc < 0 || memcmp(s.type, "END ", 4) == 0) break;
         if (memcmp(s.type, "RAM ", 4) != 0) rc = damaged(e, "a section");
         if (rc == 0) rc = read_body(read, arg, &s, body, e);
-        if (rc == 0) rc = put_chunk(ram, body, s.bytes, e);
+        if (rc == 0) rc = decode_chunk(ram, body, s.bytes, &c, e);
+        if (rc == 0 && fn != NULL) rc = fn(ram, &c, e);
     }
     free(body);
     return rc;
 }
 
-int vmstate_restore_locked(struct vm *vm, const struct vmstate_head *h,
-                           vmstate_read_fn read, void *arg, struct err *e)
+int vmstate_verify_ram(struct vm *vm, vmstate_read_fn read, void *arg,
+                       struct err *e)
 {
+    return for_each_chunk(vm, read, arg, NULL, e);
+}
+
+int vmstate_load_ram_locked(struct vm *vm, vmstate_read_fn read, void *arg,
+                            struct err *e)
+{
+    struct mem_region *ram = vm_ram(vm);
     int rc;
 
     vm_park_locked(vm);
-    clock_set_ns_locked(vm, h->clock_ns);
-    /* The counters before the devices: a local APIC's deadline needs them. */
-    rc = load_cpus_locked(vm, h, e);
-    if (rc == 0)
-        rc = dev_load_tree(vm_root(vm), h->devices + sizeof(struct section),
-                           h->devices_bytes - sizeof(struct section), e);
-    if (rc == 0) rc = load_ram(vm_ram(vm), read, arg, e);
+    /* What the stream leaves out is zero; fresh pages are, for nothing. */
+    madvise(ram->host, ram->size, MADV_DONTNEED);
+    rc = for_each_chunk(vm, read, arg, put_chunk, e);
     mem_replaced_locked(vm);
     vm_unpark_locked(vm);
     return rc;

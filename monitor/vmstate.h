@@ -55,10 +55,17 @@ struct vmstate_head {
 int vmstate_read_head(struct vm *vm, vmstate_read_fn read, void *arg,
                       struct vmstate_head *h, struct err *e);
 void vmstate_head_free(struct vmstate_head *h);
-/* Put the machine into the state: stopped, reset before, VM lock held.  Reads
- * memory to the end of the stream.  On failure the machine is unusable until
- * a reset. */
+/* The rest of the stream is all there and its checksums are right; nothing is
+ * changed. */
+int vmstate_verify_ram(struct vm *vm, vmstate_read_fn read, void *arg,
+                       struct err *e);
+/* Put CPUs, clock and devices into the state: stopped, VM lock held.  On
+ * failure all of them are what they were. */
 int vmstate_restore_locked(struct vm *vm, const struct vmstate_head *h,
-                           vmstate_read_fn read, void *arg, struct err *e);
+                           struct err *e);
+/* Then memory, to the end of the stream.  On failure the machine is unusable
+ * until a reset. */
+int vmstate_load_ram_locked(struct vm *vm, vmstate_read_fn read, void *arg,
+                            struct err *e);
 
 #endif
