@@ -183,8 +183,8 @@ static void an_image_of_another_format_is_not_taken_for_raw(void **state)
     const struct blk_options probe = { .format = NULL };
     struct blk *b;
 
-    write_file(x->image, "QFI\xfb\0\0\0\3", 8);
-    assert_refused(x, x->image, &probe, -ENOTSUP, "qcow2");
+    write_file(x->image, "QED\0", 4);
+    assert_refused(x, x->image, &probe, -ENOTSUP, "qed");
     b = open_ok(x, &raw_rw); /* when told so */
     blk_close(b);
 }
