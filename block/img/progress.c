@@ -110,6 +110,7 @@ int img_work_begin(struct img_work *w, bool is_shown)
             continue;
         sigaddset(&s->signals, all[i]);
     }
+    sigaddset(&s->signals, SIGRTMIN); /* the end: no tick is waited for */
     pthread_sigmask(SIG_BLOCK, &s->signals, &s->before);
     if (is_shown) show(s);
     if (pthread_create(&s->thread, NULL, watch, w) == 0) return 0;
@@ -125,6 +126,7 @@ int img_work_stop(struct img_work *w, bool is_done)
     int sig;
 
     atomic_store(&s->is_over, true);
+    pthread_kill(s->thread, SIGRTMIN);
     pthread_join(s->thread, NULL);
     if (s->is_shown) {
         if (is_done) {
