@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* link: monitor hw core block */
+/*
+ * State of a whole machine "pc" under the software CPU: what is saved, loaded
+ * and saved again is the same, octet by octet, after a reset, in the middle of
+ * the firmware, and with devices programmed at random; hostile streams are
+ * refused and leave the machine as it was.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "block/block.h"
+#include "core/accel/accel.h"
+#include "core/host/display.h"
+#include "core/host/firmware.h"
+#include "core/host/input.h"
+#include "core/loop/loop.h"
+#include "core/vm/clock.h"
+#include "core/vm/port.h"
+#include "core/vm/vm.h"
+#include "hw/machine.h"
+#include "monitor/vmstate.h"
+
+enum { RAM_BYTES = 8 << 20, DISK_BYTES = 1 << 20, MUTATIONS = 60 };
+
+struct rig {
+    struct vm_config cfg;
+    struct loop *loop;
+    struct vm *vm;
+    struct display *display;
+    struct drive_table *drives;
+    char path[64];
+    struct err e;
+    bool has_bios;
+};
+
+static void add_drive(struct rig *r, const char *id, const char *file,
+                      bool is_removable, bool is_cdrom)
+{
+    const struct blk_options o = { .format = "raw", .is_readonly = is_cdrom };
+    struct drive *d;
+    struct blk *b = NULL;
+
+    if (file != NULL)
+        assert_int_equal(blk_open(r->loop, file, &o, &b, &r->e), 0);
+    assert_int_equal(
+        drive_add(r->drives, id, is_removable, is_cdrom, b, &d, &r->e), 0);
+}
+
+static void make_machine(struct rig *r)
+{
+    const struct machine *m;
+    char why[256];
+
+    assert_int_equal(vm_create(&r->cfg, r->loop, &r->vm, &r->e), 0);
+    assert_int_equal(display_create(r->vm, &r->display, &r->e), 0);
+    assert_int_equal(drive_table_create(r->loop, &r->drives), 0);
+    vm_lock(r->vm);
+    vm_set_service(r->vm, "drives", r->drives);
+    add_drive(r, "ide0-hd0", r->path, false, false);
+    add_drive(r, "ide1-cd0", NULL, true, true);
+    add_drive(r, "floppy0", NULL, true, false);
+    vm_unlock(r->vm);
+    if (accel_open(r->vm, "soft", why, sizeof(why), &r->e) < 0)
+        fail_msg("%s", r->e.text);
+    assert_int_equal(machine_select(NULL, &m, &r->e), 0);
+    vm_lock(r->vm);
+    if (m->init(r->vm, &r->e) < 0) fail_msg("%s", r->e.text);
+    vm_reset_locked(r->vm);
+    vm_unlock(r->vm);
+}
+
+static int setup(void **state)
+{
+    static char hd[] = "ide0-hd0", cd[] = "ide1-cd0", floppy[] = "floppy0";
+    struct rig *r = calloc(1, sizeof(*r));
+    char found[256];
+    int fd;
+
+    if (r == NULL || loop_create(&r->loop, &r->e) < 0) return -1;
+    strcpy(r->path, "/tmp/orrery-vmstate-XXXXXX");
+    fd = mkstemp(r->path);
+    if (fd < 0 || ftruncate(fd, DISK_BYTES) < 0) return -1;
+    close(fd);
+    r->cfg = (struct vm_config){ .ram_bytes = RAM_BYTES,
+                                 .cpus = 2,
+                                 .boot_splash_ms = -1,
+                                 .rtc_base_s = 951825599 };
+    r->cfg.drive[0] =
+        (struct drive_config){ .iface = DRIVE_IDE, .index = 0, .id = hd };
+    r->cfg.drive[1] = (struct drive_config){
+        .iface = DRIVE_IDE, .index = 2, .is_cdrom = true, .id = cd
+    };
+    r->cfg.drive[2] = (struct drive_config){ .iface = DRIVE_FLOPPY,
+                                             .index = 0,
+                                             .id = floppy };
+    r->cfg.drive_count = 3;
+    r->has_bios =
+        firmware_find(NULL, "bios-256k.bin", found, sizeof(found), NULL) == 0;
+    if (r->has_bios)
+        make_machine(r);
+    else
+        print_message("no firmware: install the package seabios\n");
+    *state = r;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct rig *r = *state;
+
+    if (r->vm != NULL) {
+        loop_step(r->loop, 0); /* what devices asked for */
+        vm_lock(r->vm);
+        vm_stop_locked(r->vm, RUN_SHUTDOWN);
+        input_destroy(vm_service(r->vm, "input"));
+        vm_unlock(r->vm);
+        display_detach(r->display);
+        vm_destroy(r->vm);
+        drive_table_destroy(r->drives);
+        display_destroy(r->display);
+    }
+    unlink(r->path);
+    loop_step(r->loop, 0);
+    loop_destroy(r->loop);
+    free(r);
+    return 0;
+}
+
+/* ------------------------------------------------- streams in memory */
+
+struct source {
+    const uint8_t *data;
+    size_t bytes, pos;
+};
+
+static int take(void *arg, void *data, size_t bytes)
+{
+    struct source *s = arg;
+
+    if (bytes > s->bytes - s->pos) return -ENODATA;
+    memcpy(data, s->data + s->pos, bytes);
+    s->pos += bytes;
+    return 0;
+}
+
+/* Without memory. */
+static struct state_out save(struct rig *r)
+{
+    struct state_out out = { .data = NULL };
+
+    for (struct drive *d = drive_next(r->drives, NULL); d != NULL;
+         d = drive_next(r->drives, d)) {
+        if (drive_blk(d) != NULL) blk_drain(drive_blk(d));
+    }
+    vmstate_prepare_locked(r->vm);
+    if (vmstate_capture(r->vm, &out, "", &r->e) < 0) fail_msg("%s", r->e.text);
+    return out;
+}
+
+static int load(struct rig *r, const uint8_t *data, size_t bytes)
+{
+    struct source s = { .data = data, .bytes = bytes };
+    struct vmstate_head h = { .cpus = NULL };
+    int rc;
+
+    r->e = (struct err)ERR_INIT;
+    rc = vmstate_read_head(r->vm, take, &s, &h, &r->e);
+    if (rc == 0) rc = vmstate_restore_locked(r->vm, &h, &r->e);
+    vmstate_head_free(&h);
+    return rc;
+}
+
+/* Device and field in which two DEVS sections begin to differ. */
+static void name_difference(const uint8_t *a, const uint8_t *b, size_t bytes,
+                            char *text, size_t cap)
+{
+    const uint8_t *at = a, *end = a + bytes;
+
+    while (end - at > 9) {
+        size_t n = at[0];
+        const uint8_t *f = at + 9 + n, *next;
+        uint32_t len;
+
+        memcpy(&len, f - 4, 4);
+        next = f + len;
+        while (f < next) {
+            size_t key = f[0];
+            uint32_t field;
+
+            memcpy(&field, f + key + 2, 4);
+            if (memcmp(f, b + (f - a), key + 6 + field) != 0) {
+                snprintf(text, cap, "%.*s: field %.*s (%u octets)", (int)n,
+                         (const char *)at + 1, (int)key, (const char *)f + 1,
+                         field);
+                return;
+            }
+            f += key + 6 + field;
+        }
+        at = next;
+    }
+    snprintf(text, cap, "no device");
+}
+
+static void assert_same(const struct state_out *a, const struct state_out *b)
+{
+    const uint8_t *devs;
+    char text[200] = "";
+    size_t skip;
+
+    assert_int_equal(a->bytes, b->bytes);
+    if (memcmp(a->data, b->data, a->bytes) == 0) return;
+    devs = memmem(a->data, a->bytes, "DEVS", 4);
+    assert_non_null(devs);
+    skip = (size_t)(devs - a->data);
+    if (memcmp(a->data, b->data, skip) != 0)
+        fail_msg("head or CPUs differ before octet %zu", skip);
+    skip += 16;
+    name_difference(a->data + skip, b->data + skip, a->bytes - skip, text,
+                    sizeof(text));
+    fail_msg("%s", text);
+}
+
+/* Saved, loaded, saved: the same; loaded again over whatever: the same. */
+static void assert_round_trip(struct rig *r)
+{
+    struct state_out a, b, c;
+
+    a = save(r);
+    if (load(r, a.data, a.bytes) < 0) fail_msg("%s", r->e.text);
+    b = save(r);
+    assert_same(&a, &b);
+    vm_reset_locked(r->vm);
+    if (load(r, a.data, a.bytes) < 0) fail_msg("%s", r->e.text);
+    c = save(r);
+    assert_same(&a, &c);
+    state_out_free(&a);
+    state_out_free(&b);
+    state_out_free(&c);
+}
+
+/* Let the firmware work until guest time is that. */
+static void run_until(struct rig *r, uint64_t ns)
+{
+    vm_start_locked(r->vm);
+    while (clock_now_ns(r->vm) < ns) {
+        vm_unlock(r->vm);
+        loop_step(r->loop, 10);
+        vm_lock(r->vm);
+    }
+    vm_stop_locked(r->vm, RUN_PAUSED);
+}
+
+/* ------------------------------------------------------------- devices */
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 17;
+    *seed ^= *seed << 5;
+    return *seed;
+}
+
+struct ports {
+    struct vm *vm;
+    uint32_t seed;
+    unsigned rounds;
+};
+
+/* Octets to every port of a device, more to those that select and take data;
+ * not to those that move other ports away or end the machine. */
+static void program(void *arg, unsigned first, unsigned count, const char *name)
+{
+    struct ports *p = arg;
+
+    (void)name;
+    if (count > 256 || (first <= 0xcff && first + count > 0xcf8)) return;
+    for (unsigned i = 0; i < p->rounds; i++) {
+        uint32_t x = next_random(&p->seed);
+        unsigned port = first + x % count;
+
+        if (x & 0x1000)
+            port_read_locked(p->vm, port, 1);
+        else
+            port_write_locked(p->vm, port, x & 0x2000 ? 2 : 1, x >> 16);
+    }
+}
+
+/* Registers in memory: local APIC, I/O APIC, HPET, the VGA's planes. */
+static void program_memory(struct rig *r, uint32_t seed, unsigned rounds)
+{
+    static const struct {
+        gpa_t base;
+        uint32_t bytes;
+    } row[] = { { 0xfec00000, 0x20 },
+                { 0xfed00000, 0x200 },
+                { 0xa0000, 0x20000 } };
+
+    for (unsigned k = 0; k < sizeof(row) / sizeof(row[0]); k++) {
+        for (unsigned i = 0; i < rounds * 8; i++) {
+            uint32_t at = next_random(&seed) % row[k].bytes & ~3u;
+            uint32_t v = next_random(&seed);
+
+            mem_write_locked(r->vm, row[k].base + at, &v, sizeof(v));
+        }
+    }
+}
+
+static void a_reset_machine_is_saved_as_it_is(void **state)
+{
+    struct rig *r = *state;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    assert_round_trip(r);
+    vm_unlock(r->vm);
+}
+
+static void a_machine_amid_its_firmware_is_saved_as_it_is(void **state)
+{
+    struct rig *r = *state;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    for (unsigned i = 1; i <= 8; i++) {
+        run_until(r, i * 50000000u);
+        assert_round_trip(r);
+    }
+    vm_unlock(r->vm);
+}
+
+static void devices_programmed_at_random_are_saved_as_they_are(void **state)
+{
+    struct rig *r = *state;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    for (uint32_t seed = 1; seed <= 20; seed++) {
+        struct ports p = { .vm = r->vm,
+                           .seed = seed * 2654435761u,
+                           .rounds = 1 + seed % 9 };
+
+        if (seed % 7 == 0) vm_reset_locked(r->vm);
+        port_for_each_locked(r->vm, program, &p);
+        program_memory(r, seed, p.rounds);
+        clock_set_ns_locked(r->vm, clock_now_ns(r->vm) + seed * 12345);
+        assert_round_trip(r);
+    }
+    vm_unlock(r->vm);
+}
+
+/* ------------------------------------------------------------- hostile */
+
+struct section_head {
+    char type[4];
+    uint32_t crc;
+    uint64_t bytes;
+};
+
+/* Make the checksums right again, so that what is behind them is reached. */
+static void sign(struct state_out *o)
+{
+    size_t at = 12; /* magic, version */
+
+    while (o->bytes - at >= sizeof(struct section_head)) {
+        struct section_head s;
+
+        memcpy(&s, o->data + at, sizeof(s));
+        if (s.bytes > o->bytes - at - sizeof(s)) return;
+        s.crc = (uint32_t)crc32_z(0, o->data + at + sizeof(s), s.bytes);
+        memcpy(o->data + at, &s, sizeof(s));
+        at += sizeof(s) + s.bytes;
+    }
+}
+
+/* Where one octet matters most: not in the picture memory. */
+static size_t place(const struct state_out *o, uint32_t *seed)
+{
+    const size_t first = o->bytes < 65536 ? o->bytes : 65536;
+
+    return next_random(seed) % 4 != 0 ? next_random(seed) % first
+                                      : next_random(seed) % o->bytes;
+}
+
+static void mutate(struct state_out *o, uint32_t *seed)
+{
+    static const uint8_t interesting[] = { 0, 1, 0x7f, 0x80, 0xff };
+    unsigned changes = 1 + next_random(seed) % 4;
+
+    while (changes-- > 0) {
+        size_t at = place(o, seed);
+
+        switch (next_random(seed) % 4) {
+        case 0: o->data[at] ^= (uint8_t)(1u << next_random(seed) % 8); break;
+        case 1: o->data[at] = interesting[next_random(seed) % 5]; break;
+        case 2: o->data[at] = (uint8_t)next_random(seed); break;
+        default:
+            if (next_random(seed) % 8 == 0) o->bytes = at + 1;
+            break;
+        }
+    }
+}
+
+/* After a firmware's work; a refusal leaves everything as it was, and what is
+ * taken can be saved again. */
+static void hostile_streams_are_refused_or_harmless(void **state)
+{
+    struct rig *r = *state;
+    struct state_out good;
+    unsigned refused = 0, taken = 0;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    run_until(r, 200000000);
+    good = save(r);
+    for (uint32_t i = 1; i <= MUTATIONS; i++) {
+        struct state_out bad = { .data = NULL }, after;
+        uint32_t seed = i * 2654435761u;
+        int rc;
+
+        state_append(&bad, good.data, good.bytes);
+        mutate(&bad, &seed);
+        sign(&bad);
+        rc = load(r, bad.data, bad.bytes);
+        after = save(r);
+        if (rc < 0) {
+            refused++;
+            assert_true(r->e.text[0] != '\0');
+            assert_same(&good, &after);
+        } else {
+            taken++;
+            if (i % 16 == 0) run_until(r, clock_now_ns(r->vm) + 1000000);
+            if (load(r, good.data, good.bytes) < 0) fail_msg("%s", r->e.text);
+        }
+        state_out_free(&after);
+        state_out_free(&bad);
+    }
+    vm_unlock(r->vm);
+    state_out_free(&good);
+    print_message("%u refused, %u taken\n", refused, taken);
+    assert_true(refused > 0 && taken > 0);
+}
+
+static void a_stream_cut_anywhere_is_refused(void **state)
+{
+    struct rig *r = *state;
+    struct state_out good;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    good = save(r);
+    for (size_t cut = 0; cut < good.bytes; cut += 1 + cut / 2) {
+        struct state_out after;
+
+        assert_true(load(r, good.data, cut) < 0);
+        after = save(r);
+        assert_same(&good, &after);
+        state_out_free(&after);
+    }
+    vm_unlock(r->vm);
+    state_out_free(&good);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_reset_machine_is_saved_as_it_is),
+        T(a_machine_amid_its_firmware_is_saved_as_it_is),
+        T(devices_programmed_at_random_are_saved_as_they_are),
+        T(hostile_streams_are_refused_or_harmless),
+        T(a_stream_cut_anywhere_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
