@@ -164,9 +164,11 @@ suite = @if [ -e $(1) ]; then $(2); else \
 	echo '$@: $(1) is not there yet' >&2; exit 1; fi
 # Kills, power cuts, errors, a full disk; under ten minutes.
 check-crash: $(CRASH) $(B)/orrery
+	@sh tests/guests/all.sh $(GUESTS) flushdisk
 	@$(runner) '$(B)/tests/crash/crash_kill 200' \
 	    '$(B)/tests/crash/crash_power 500' \
 	    '$(B)/tests/crash/crash_power --mutants 40' \
+	    '$(B)/tests/crash/crash_fault 1795395709' \
 	    $(B)/tests/crash/crash_fault tests/crash
 check-soak: ; $(call suite,tests/soak,$(runner) tests/soak)
 fuzz: ; $(call suite,tests/fuzz/run.sh,sh tests/fuzz/run.sh $(B))

@@ -112,7 +112,9 @@ struct qcow2 {
     bool is_begun;   /* first write made: dirty, autoclear bits done */
     bool is_corrupt; /* refuses writes */
     bool is_dead;    /* a flush failed: all later ones do */
-    bool is_check;   /* opened for check and repair */
+    /* With is_corrupt as well: which header the disk has is not known, so
+     * nothing may be written where one of them sees tables. */
+    bool is_check; /* opened for check and repair */
 
     /* Transfers by phase: see qcow2_pin. */
     atomic_uint pins[2];

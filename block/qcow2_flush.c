@@ -331,7 +331,7 @@ int qcow2_settle_locked(struct qcow2 *s)
 
     s->is_lazy = false; /* this once the refcounts are written as well */
     for (int i = 0; i < 3 && rc == 0; i++) {
-        if (i > 0 && is_clean_locked(s)) break;
+        if (is_clean_locked(s)) break; /* tables; data are not asked for */
         rc = qcow2_flush_locked(s, true);
     }
     s->is_lazy = is_lazy;

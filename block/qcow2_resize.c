@@ -200,7 +200,8 @@ static int grow_l1_locked(struct qcow2 *s, uint64_t entries)
     rc = qcow2_header_update_locked(s);
     if (rc == 0) rc = node_flush(s->file);
     if (rc < 0) {
-        s->is_dead = true; /* which table the disk has is not known */
+        s->is_dead = s->is_corrupt =
+            true; /* which table the disk has is not known */
         return rc;
     }
     if (old_bytes == 0) return 0;

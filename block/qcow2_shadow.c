@@ -450,7 +450,7 @@ int qcow2_shadow_commit(struct qcow2_shadow *sh, struct err *e)
         if (rc < 0) {
             /* Which of the two the disk has is not known. */
             s->h = old;
-            s->is_dead = true;
+            s->is_dead = s->is_corrupt = true;
         }
     }
     if (rc == 0) rc = install(sh);

@@ -345,7 +345,8 @@ static int switch_table(struct qcow2 *s, const struct ending *x)
     if (rc == 0) rc = node_flush(s->file);
     if (rc < 0) {
         s->h.snapshot_offset = old;
-        s->is_dead = true; /* which one the disk has is not known */
+        s->is_dead = s->is_corrupt =
+            true; /* which one the disk has is not known */
     }
     return rc;
 }
