@@ -11,19 +11,13 @@
 
 #include "block/chain.h"
 #include "block/map.h"
+#include "block/nbd.h"
 #include "core/base/size.h"
 
 const struct block_driver *const block_drivers[] = {
-    &block_file,
-    &block_raw,
-    &block_qcow2,
-    &block_luks,
-    &block_vmdk,
-    &block_vdi,
-    &block_vhdx,
-    &block_vpc,
-    &block_qcow1,
-    NULL,
+    &block_file, &block_nbd,   &block_raw, &block_qcow2,
+    &block_luks, &block_vmdk,  &block_vdi, &block_vhdx,
+    &block_vpc,  &block_qcow1, NULL,
 };
 
 /* First octets of image formats, from their public descriptions. */
@@ -215,10 +209,13 @@ static int check_format(const char *format, const struct block_driver **drv,
 }
 
 /* The protocol, and what tests put above it. */
-static int open_file(const char *file, const struct node_options *o,
-                     struct node **out, struct err *e)
+static int open_file(const char *file, bool is_user_name,
+                     const struct node_options *o, struct node **out,
+                     struct err *e)
 {
-    int rc = node_open(&block_file, file, NULL, o, out, e);
+    const struct block_driver *drv =
+        is_user_name && nbd_is_name(file) ? &block_nbd : &block_file;
+    int rc = node_open(drv, file, NULL, o, out, e);
 
     if (rc == 0 && o->faults != NULL)
         rc = node_open(&block_faulty, file, *out, o, out, e);
@@ -228,7 +225,7 @@ static int open_file(const char *file, const struct node_options *o,
 }
 
 /* Protocol and format, without what lies below. */
-static int open_layer(const char *file, const char *format,
+static int open_layer(const char *file, const char *format, bool is_user_name,
                       const struct node_options *o, struct node **out,
                       struct err *e)
 {
@@ -238,7 +235,7 @@ static int open_layer(const char *file, const char *format,
     int rc = check_format(format, &drv, e);
 
     if (rc < 0) return rc;
-    rc = open_file(file, o, &n, e);
+    rc = open_file(file, is_user_name, o, &n, e);
     if (rc < 0) return rc;
     if (drv == NULL) {
         rc = probe(n, &drv, e);
@@ -316,7 +313,8 @@ int node_open_backing(struct node *top, const struct node_options *o,
         if (path == NULL) return err_set(e, -ENOMEM, "out of memory");
         rc = check_loop(top, path, e);
         if (rc == 0)
-            rc = open_layer(path, n->backing_format, &below, &n->backing, e);
+            rc = open_layer(path, n->backing_format, false, &below, &n->backing,
+                            e);
         free(path);
         if (rc < 0) {
             err_prefix(e, "%s: backing file", n->name);
@@ -334,9 +332,8 @@ int node_open_image(const char *file, const char *format, bool is_user_name,
     struct node *n;
     int rc;
 
-    (void)is_user_name;
     if (is_snapshot) top.is_readonly = true;
-    rc = open_layer(file, format, &top, &n, e);
+    rc = open_layer(file, format, is_user_name, &top, &n, e);
     if (rc < 0) return rc;
     if (!o->is_no_backing) rc = node_open_backing(n, o, e);
     if (rc < 0) {

@@ -139,6 +139,21 @@ static const struct img_option measure_options[] = {
     { 'l', NULL, "snapshot_param", "measure an internal snapshot" },
     OPT_SHARE, OPT_END
 };
+static const struct img_option nbd_options[] = {
+    OPT_OBJECT, OPT_IMAGE_OPTS, OPT_FORMAT,
+    { 'k', "socket", "path", "listen on a unix socket" },
+    { 'p', "port", "port", "listen on a TCP port (10809)" },
+    { 'b', "bind", "address", "its address (127.0.0.1)" },
+    { 'r', "read-only", NULL, "let nobody write" },
+    { 'x', "export-name", "name", "name of the export ('')" },
+    { 'D', "description", "text", "text that describes it" },
+    { 'e', "shared", "clients", "clients at a time (1; 0: many)" },
+    { 't', "persistent", NULL, "go on when the last client has gone" },
+    { 'l', "load-snapshot", "snapshot_param", "export an internal snapshot" },
+    { 'v', "verbose", NULL, "say where it listens" },
+    { IMG_CACHE, "cache", "cache", "cache mode (writeback)" },
+    OPT_SHARE, OPT_END
+};
 static const struct img_option rebase_options[] = {
     OPT_OBJECT, OPT_IMAGE_OPTS, OPT_SHARE, OPT_QUIET, OPT_FORMAT, OPT_CACHE,
     OPT_SRC_CACHE, OPT_PROGRESS,
@@ -193,6 +208,8 @@ static const struct img_command cmd_map = { "map", "filename",
 static const struct img_command cmd_measure = { "measure", "[filename]",
     "compute how large an image would become", measure_options, img_measure,
     false };
+static const struct img_command cmd_nbd = { "nbd", "filename",
+    "export an image as a network block device", nbd_options, img_nbd, false };
 static const struct img_command cmd_rebase = { "rebase", "filename",
     "change an image's backing file", rebase_options, img_rebase, false };
 static const struct img_command cmd_resize = { "resize",
@@ -206,7 +223,7 @@ static const struct img_command cmd_snapshot = { "snapshot", "filename",
 const struct img_command *const img_commands[] = {
     &cmd_amend,   &cmd_bench,    &cmd_check,  &cmd_commit, &cmd_compare,
     &cmd_convert, &cmd_create,   &cmd_dd,     &cmd_info,   &cmd_map,
-    &cmd_measure, &cmd_snapshot, &cmd_rebase, &cmd_resize, NULL,
+    &cmd_measure, &cmd_nbd, &cmd_snapshot, &cmd_rebase, &cmd_resize, NULL,
 };
 
 /* ------------------------------------------------------------- messages */

@@ -32,6 +32,7 @@ enum img_option_id {
     IMG_NO_DRAIN,
     IMG_PATTERN,
     IMG_FORCE,
+    IMG_CACHE,
 };
 
 struct img_option {
@@ -208,6 +209,7 @@ int img_measure(struct img *m);
 int img_dd(struct img *m);
 int img_bench(struct img *m);
 int img_amend(struct img *m);
+int img_nbd(struct img *m);
 
 /* help.c */
 void img_print_help(const struct img_command *const *all);
