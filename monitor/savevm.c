@@ -165,6 +165,19 @@ static int check_name(const char *name, struct err *e)
     return 0;
 }
 
+/* The accelerator can hand over and take back all of its CPUs' state. */
+static int check_accel(struct vm *vm, struct err *e)
+{
+    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
+
+    if (ops->set_tsc != NULL && !ops->has_kernel_lapic) return 0;
+    return err_set(e, -ENOTSUP,
+                   "snapshots of a running machine are not supported under "
+                   "accelerator %s (its local APIC is inside the kernel); use "
+                   "-accel soft",
+                   vm_accel_name(vm));
+}
+
 /* Nothing of that name, or it may go. */
 static int make_room(struct drive_table *t, const char *name, bool may_replace,
                      struct err *e)
@@ -278,6 +291,7 @@ int savevm_begin_locked(struct vm *vm, const char *name, bool may_replace,
 
     if (sv == NULL || t == NULL) return err_set(e, -ENOMEM, "out of memory");
     rc = check_name(name, e);
+    if (rc == 0) rc = check_accel(vm, e);
     if (rc == 0) rc = snapshot_check(t, e);
     if (rc == 0) rc = make_room(t, name, may_replace, e);
     if (rc < 0) return rc;
@@ -445,7 +459,8 @@ int loadvm_locked(struct vm *vm, const char *name, struct err *e)
 
     if (sv == NULL || t == NULL) return err_set(e, -ENOMEM, "out of memory");
     reap_locked(sv);
-    rc = snapshot_check(t, e);
+    rc = check_accel(vm, e);
+    if (rc == 0) rc = snapshot_check(t, e);
     if (rc == 0) rc = snapshot_find(t, name, &s, e);
     if (rc < 0) return rc;
     if (s.vm_state_bytes == 0)

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 
 import common                                           # noqa: F401
-from tap import Skip, each, main
+from tap import Skip, each, main, need_accel
 from vmlab import VM, Fail, guest, ORRERY
 
 COUNT = 20 if os.environ.get('LONG') else 5
@@ -377,6 +377,19 @@ def test_wrong_names_change_nothing():
         disk.check()
 
 
+def test_under_kvm_the_refusal_says_why():
+    need_accel('kvm')
+    with Disk() as disk:
+        with VM(*disk.args('-boot', 'n', memory='32'), accel='kvm') as vm:
+            for line in ('savevm a', 'loadvm a'):
+                says(vm, line, 'Error: snapshots of a running machine are not '
+                     'supported under accelerator kvm [^\n]*; use -accel soft')
+            status(vm, 'running')
+            leave(vm)
+        if disk.tags():
+            raise Fail(f'qemu-img lists {disk.tags()}')
+
+
 @each('memory', 'CPUs')
 def test_a_machine_of_another_build_is_refused(what):
     here = {'memory': ('-m', '48'), 'CPUs': ('-smp', '2')}[what]
@@ -443,8 +456,9 @@ def test_a_damaged_state_is_refused_and_nothing_changes():
         disk.check()
 
 
-# Fills 48 MiB of the guest's memory with what does not compress.
-FILL = 'head -c 48M /dev/urandom >/tmp/fill; echo FILLED $((1+1))\n'
+# Fills 40 MiB of the guest's memory with what does not compress.
+FILL = ('dd if=/dev/urandom of=/tmp/fill bs=1M count=40; '
+        'echo FILLED $((1+1))\n')
 
 
 def filled(vm):
