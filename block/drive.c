@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/nbd_export.h"
+
 int drive_table_create(struct loop *l, struct drive_table **out)
 {
     struct drive_table *t = calloc(1, sizeof(*t));
@@ -22,6 +24,7 @@ void drive_table_destroy(struct drive_table *t)
 
     if (t == NULL) return;
     job_table_stop(t);
+    nbd_server_stop(t->nbd, false);
     while ((d = t->first) != NULL) {
         t->first = d->next;
         blk_close(d->blk);
@@ -158,6 +161,8 @@ int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
                        "let go, or use force",
                        d->id);
     }
+    if (old != NULL && d->table->nbd != NULL)
+        nbd_server_forget(d->table->nbd, old);
     if (old != NULL) blk_drain(old);
     d->blk = b;
     if (b != NULL && d->table->stop != NULL)

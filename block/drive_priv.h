@@ -25,6 +25,7 @@ struct drive_table {
     void *stop_arg;
     job_fn job_event;
     void *job_arg;
+    struct nbd_server *nbd; /* exports media, or NULL */
 };
 
 #endif

@@ -94,28 +94,25 @@ static int parse_host(const char *text, size_t bytes, bool is_uri,
 static int parse_uri(const char *name, struct nbd_address *a, struct err *e)
 {
     const char *authority = strstr(name, "://") + 3;
-    const char *slash = strchr(authority, '/'), *query;
-    const char *path = slash != NULL ? slash + 1 : strchr(authority, '\0');
-    size_t path_bytes = strcspn(path, "?");
+    size_t bytes = strcspn(authority, "/?");
+    const char *path = authority + bytes, *query = NULL;
+    size_t path_bytes;
     int rc;
 
     a->is_unix = has_start(name, "nbd+unix");
-    query = path[path_bytes] == '?' ? path + path_bytes + 1 : NULL;
-    if (slash == NULL && strchr(authority, '?') != NULL)
-        return bad(e, name, "a '/' is missing before '?'");
+    if (*path == '/') path++;
+    path_bytes = strcspn(path, "?");
+    if (path[path_bytes] == '?') query = path + path_bytes + 1;
     if (copy_part(path, path_bytes, true, a->export, sizeof(a->export)) < 0)
         return bad(e, name, "bad name of an export");
     if (!a->is_unix) {
-        size_t bytes =
-            slash != NULL ? (size_t)(slash - authority) : strlen(authority);
-
         if (query != NULL) return bad(e, name, "unknown option after '?'");
         rc = parse_host(authority, bytes, true, a);
         if (rc < 0 || a->host[0] == '\0')
             return bad(e, name, "nbd://HOST[:PORT][/EXPORT]");
         return 0;
     }
-    if (slash != authority || query == NULL || !has_start(query, "socket=") ||
+    if (bytes != 0 || query == NULL || !has_start(query, "socket=") ||
         strchr(query, '&') != NULL)
         return bad(e, name, "nbd+unix:///EXPORT?socket=PATH");
     rc =

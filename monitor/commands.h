@@ -34,6 +34,9 @@ command_fn cmd_savevm, cmd_savevm_wait, cmd_savevm_cancel, cmd_loadvm,
 command_fn cmd_drive_backup, cmd_drive_mirror, cmd_block_stream, cmd_commit,
     json_block_commit, cmd_job_cancel, cmd_job_complete, cmd_job_pause,
     cmd_job_resume, cmd_job_speed, info_block_jobs, query_block_jobs;
+/* cmd_nbd.c */
+command_fn cmd_nbd_start, cmd_nbd_add, cmd_nbd_remove, cmd_nbd_stop,
+    json_nbd_start, json_nbd_add;
 /* cmd_device.c */
 command_fn cmd_device_add, cmd_device_del, info_qdm, json_list_properties;
 /* cmd_qom.c */
