@@ -23,6 +23,8 @@ command -v qemu-system-x86_64 >/dev/null || {
 	python3 "$here/start.py" 5
 	printf '\n## Workload\n'
 	python3 "$here/workload.py"
+	printf '\n## Snapshots\n\n'
+	python3 "$here/snapshot.py" 3
 } > "$out"
 cp "$out" "$here/RESULTS.md"
 cat "$out"
