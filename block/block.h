@@ -58,6 +58,8 @@ int blk_options_parse(struct blk_options *o, const char *text, struct err *e);
 int blk_open(struct loop *l, const char *file, const struct blk_options *o,
              struct blk **out, struct err *e);
 void blk_close(struct blk *b); /* drains, flushes */
+/* The user's name for an image means a server, not a file ("nbd:..."). */
+bool blk_is_remote_name(const char *file);
 
 uint64_t blk_size_bytes(const struct blk *b);
 bool blk_is_readonly(const struct blk *b);

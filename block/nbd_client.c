@@ -180,8 +180,8 @@ static int status_chunk(struct nbd *b, struct nbd_request *r, uint32_t bytes,
     if (nbd_get(data, 4) != b->info.context || length == 0) return -EPROTO;
     r->received = r->bytes;
     r->extent->bytes = length < r->bytes ? length : r->bytes;
-    r->extent->flags =
-        EXTENT_ALLOCATED | (state & NBD_STATE_ZERO ? EXTENT_ZERO : EXTENT_DATA);
+    r->extent->flags = EXTENT_ALLOCATED | EXTENT_OFFSET |
+                       (state & NBD_STATE_ZERO ? EXTENT_ZERO : EXTENT_DATA);
     return 0;
 }
 

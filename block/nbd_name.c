@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/block.h"
 #include "block/nbd.h"
 
 static const char export_key[] = ":exportname=";
@@ -18,6 +19,11 @@ bool nbd_is_name(const char *name)
 {
     return has_start(name, "nbd:") || has_start(name, "nbd+") ||
            has_start(name, "nbds:") || has_start(name, "nbds+");
+}
+
+bool blk_is_remote_name(const char *file)
+{
+    return nbd_is_name(file);
 }
 
 static int bad(struct err *e, const char *name, const char *why)

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "block/block.h"
 #include "config.h"
 #include "core/cpu/cpuid.h"
 #include "core/host/chardev.h"
@@ -51,8 +52,10 @@ static int check_drives(const struct options *o, struct err *e)
 {
     for (unsigned i = 0; i < o->cfg.drive_count; i++) {
         const struct drive_config *d = &o->cfg.drive[i];
-        int rc = check_file(run_drive_option(d), d->file, true, e);
+        int rc;
 
+        if (d->file != NULL && blk_is_remote_name(d->file)) continue;
+        rc = check_file(run_drive_option(d), d->file, true, e);
         if (rc < 0) return rc;
         if (d->file != NULL && !d->is_readonly && !d->is_snapshot &&
             !d->is_cdrom && d->iface != DRIVE_FLOPPY &&

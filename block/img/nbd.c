@@ -73,8 +73,14 @@ static void wait_for_end(const struct img *m, int idle_fd, const sigset_t *set)
                            { .fd = img_has(m, 't') ? -1 : idle_fd,
                              .events = POLLIN } };
 
+    struct signalfd_siginfo taken;
+
     while (poll(p, 2, -1) < 0 && errno == EINTR)
         continue;
+    /* Whoever asked for the end gets it: the signal does not kill later. */
+    if (p[0].revents & POLLIN &&
+        read(signal_fd, &taken, sizeof(taken)) != sizeof(taken))
+        img_error("signalfd: %s", strerror(errno));
     if (signal_fd >= 0) close(signal_fd);
 }
 
