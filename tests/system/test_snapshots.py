@@ -456,8 +456,8 @@ def test_a_damaged_state_is_refused_and_nothing_changes():
         disk.check()
 
 
-# Fills 40 MiB of the guest's memory with what does not compress.
-FILL = ('dd if=/dev/urandom of=/tmp/fill bs=1M count=40; '
+# Fills 20 MiB of the guest's memory with what does not compress.
+FILL = ('dd if=/dev/urandom of=/tmp/fill bs=1M count=20; '
         'echo FILLED $((1+1))\n')
 
 
