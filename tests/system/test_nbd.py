@@ -280,7 +280,7 @@ def test_machine_uses_and_exports_disks():
                     raise Fail('a second server')
                 run('qemu-io', '-r', '-f', 'raw', '-c', 'read -P 5 2M 1M',
                     f'nbd+unix:///x?socket={t}')
-            vm.hmp('quit')
+                q('quit')
             vm.wait_exit()
         if can_connect(t) or os.path.exists(t):
             raise Fail('the socket outlives the machine')
