@@ -87,6 +87,13 @@ static const char *text_of(const struct json *object, const char *name)
     return j != NULL && j->type == JSON_STRING ? j->text : NULL;
 }
 
+static int no_address(struct err *e)
+{
+    return err_set(e, -EINVAL,
+                   "Invalid parameter type for 'addr', expected: a socket's "
+                   "address, type unix with path or inet with host and port");
+}
+
 /* {"type": "unix", "data": {"path": p}} or "inet" with host and port; flat
  * too. */
 static int address_of(const struct json *addr, char *out, size_t cap,
@@ -107,7 +114,7 @@ static int address_of(const struct json *addr, char *out, size_t cap,
         n = snprintf(out, cap, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host,
                      port);
     if (n >= 0 && (size_t)n < cap) return 0;
-    return err_set(e, -EINVAL, "Invalid parameter 'addr'");
+    return no_address(e);
 }
 
 static void answer_nothing(struct cmd *c)
@@ -124,7 +131,7 @@ int json_nbd_start(struct cmd *c, struct err *e)
     int rc;
 
     if (c->arg[0].json == NULL || c->arg[0].json->type != JSON_OBJECT)
-        return err_set(e, -EINVAL, "Invalid parameter 'addr'");
+        return no_address(e);
     if (max < 0 || max > UINT32_MAX)
         return err_set(e, -EINVAL, "Invalid parameter 'max-connections'");
     rc = address_of(c->arg[0].json, address, sizeof(address), e);
