@@ -121,7 +121,9 @@ def rounds(vm):
             raise Fail(f'round {n} came to {s}, not {LINKS[int(n)]}')
     for a, b in zip(numbers, numbers[1:]):
         if b != a + 1:
-            raise Fail(f'after round {a} came {b}')
+            text = vm.serial_text()
+            at = text.find(f'LINK {a} ')
+            raise Fail(f'after round {a} came {b}: {text[at:at + 200]!r}')
     return numbers
 
 
