@@ -79,6 +79,52 @@ static void apply_model(struct kvm_accel *a, bool is_host)
     }
 }
 
+static struct kvm_cpuid_entry2 *find_or_add(struct kvm_cpuid2 *t, uint32_t leaf)
+{
+    struct kvm_cpuid_entry2 *en = find(t, leaf, 0);
+
+    if (en != NULL || t->nent == MAX_LEAVES) return en;
+    en = &t->entries[t->nent++];
+    memset(en, 0, sizeof(*en));
+    en->function = leaf;
+    return en;
+}
+
+/*
+ * A named model shows its own vendor, signature and brand; "host" and "max"
+ * show the kernel's, but not every kernel tells a brand (APM vol. 3 E.4.3).
+ */
+static void apply_identity(struct kvm_accel *a, bool is_host)
+{
+    struct kvm_cpuid_entry2 *max = find(a->cpuid, 0x80000000, 0);
+
+    for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; leaf++) {
+        const struct cpuid_leaf *m = model_leaf(&a->model, leaf, 0);
+        struct kvm_cpuid_entry2 *en = m ? find_or_add(a->cpuid, leaf) : NULL;
+
+        if (en == NULL) continue;
+        if (is_host && (en->eax | en->ebx | en->ecx | en->edx)) continue;
+        en->eax = m->eax;
+        en->ebx = m->ebx;
+        en->ecx = m->ecx;
+        en->edx = m->edx;
+        if (max != NULL && max->eax < leaf) max->eax = leaf;
+    }
+    if (is_host) return;
+    for (uint32_t leaf = 0; leaf <= 1; leaf++) {
+        const struct cpuid_leaf *m = model_leaf(&a->model, leaf, 0);
+        struct kvm_cpuid_entry2 *en = find(a->cpuid, leaf, 0);
+
+        if (m == NULL || en == NULL) continue;
+        if (leaf == 1) en->eax = m->eax; /* family, model, stepping */
+        if (leaf == 0) {
+            en->ebx = m->ebx;
+            en->ecx = m->ecx;
+            en->edx = m->edx;
+        }
+    }
+}
+
 int kvm_cpuid_build(struct kvm_accel *a, const char *spec, struct err *e)
 {
     const struct vm_config *cfg = vm_config(a->vm);
@@ -91,6 +137,7 @@ int kvm_cpuid_build(struct kvm_accel *a, const char *spec, struct err *e)
     if (rc == 0) rc = get_supported(a, e);
     if (rc < 0) return rc;
     apply_model(a, is_host);
+    apply_identity(a, is_host);
     return 0;
 }
 

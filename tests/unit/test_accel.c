@@ -68,6 +68,29 @@ static void rom_drops_writes_and_mmio_reaches_the_device(void **state)
     }
 }
 
+static void every_cpu_tells_its_brand(void **state)
+{
+    static const uint8_t code[] = {
+        0xb8, 0x02, 0x00, 0x00, 0x80,       /* mov eax, 0x80000002 */
+        0x0f, 0xa2,                         /* cpuid */
+        0x89, 0xc7,                         /* mov edi, eax */
+        0xb8, 0x00, 0x00, 0x00, 0x80,       /* mov eax, 0x80000000 */
+        0x0f, 0xa2,
+        0x89, 0xc6,                         /* mov esi, eax */
+        0xb0, 0x01, 0xe6, 0xf4, 0xf4,
+    };
+
+    (void)state;
+    EACH(r) {
+        struct cpu *c = set_up(r, code, sizeof(code));
+
+        run(r);
+        assert_true(c->gpr[REG_SI] >= 0x80000004);
+        assert_int_not_equal(c->gpr[REG_DI], 0);
+        accel_rig_free(r);
+    }
+}
+
 static void a_triple_fault_resets_the_machine(void **state)
 {
     static const uint8_t code[] = { 0x0f, 0x0b };       /* ud2, no IDT */
@@ -200,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arithmetic_and_port_io_agree),
         cmocka_unit_test(rom_drops_writes_and_mmio_reaches_the_device),
+        cmocka_unit_test(every_cpu_tells_its_brand),
         cmocka_unit_test(a_triple_fault_resets_the_machine),
         cmocka_unit_test(a_busy_guest_stops_at_once_and_goes_on),
         cmocka_unit_test(state_survives_the_way_in_and_out),
