@@ -93,6 +93,7 @@ static struct blk *blk_new(struct loop *l, const struct blk_options *o)
 
 static void blk_free(struct blk *b)
 {
+    blk_wish_free(b->wish);
     pthread_cond_destroy(&b->work);
     pthread_mutex_destroy(&b->lock);
     free(b);
@@ -101,24 +102,20 @@ static void blk_free(struct blk *b)
 int blk_open(struct loop *l, const char *file, const struct blk_options *o,
              struct blk **out, struct err *e)
 {
-    struct node_options no = { .is_readonly = o->is_readonly,
-                               .is_auto_readonly = o->is_auto_readonly,
-                               .is_discard = o->passes_discard,
-                               .secrets = o->secrets };
-    struct node_kv kv[BLK_MAX_EXTRA];
     struct blk *b = blk_new(l, o);
     int rc;
 
     if (b == NULL) return err_set(e, -ENOMEM, "out of memory");
-    for (unsigned i = 0; i < o->extra_count; i++)
-        kv[i] = (struct node_kv){ o->extra[i].key, o->extra[i].value, false };
-    no.kv = kv;
-    no.kv_count = o->extra_count;
+    b->wish = blk_wish_new(file, o);
+    if (b->wish == NULL) {
+        rc = err_set(e, -ENOMEM, "out of memory");
+        goto free_blk;
+    }
+    b->is_inactive =
+        o->is_inactive && (o->is_snapshot || !blk_wish_is_readonly(b->wish));
     rc = set_cache(b, o->cache, e);
     if (rc < 0) goto free_blk;
-    no.is_direct = b->is_direct;
-    rc = node_open_image(file, o->format, true, o->is_snapshot, &no, &b->root,
-                         e);
+    rc = blk_open_root(b, file, o, b->is_inactive, &b->root, e);
     if (rc < 0) goto free_blk;
     rc = open_events(b, !o->is_threads, e);
     if (rc < 0) goto close_root;
@@ -178,7 +175,8 @@ uint64_t blk_size_bytes(const struct blk *b)
 
 bool blk_is_readonly(const struct blk *b)
 {
-    return b->root->is_readonly;
+    return b->is_inactive ? blk_wish_is_readonly(b->wish)
+                          : b->root->is_readonly;
 }
 
 const char *blk_file(const struct blk *b)

@@ -44,9 +44,19 @@ struct blk_req *blk_queue_get(struct blk_queue *q);
 
 struct blk_ring; /* NULL: the host has no io_uring, or aio=threads */
 
+/* handover.c: what the user asked for, to open the image again. */
+struct blk_wish;
+struct blk_wish *blk_wish_new(const char *file, const struct blk_options *o);
+void blk_wish_free(struct blk_wish *w); /* NULL is allowed */
+bool blk_wish_is_readonly(const struct blk_wish *w);
+int blk_open_root(struct blk *b, const char *file, const struct blk_options *o,
+                  bool is_inactive, struct node **out, struct err *e);
+
 struct blk {
     struct loop *loop;
     struct node *root;
+    struct blk_wish *wish;
+    bool is_inactive; /* the image is somebody else's for now */
     bool is_writethrough; /* flush after every write */
     bool is_unsafe;       /* ignore flushes */
     bool is_direct;

@@ -35,6 +35,7 @@ struct blk_options {
     bool is_auto_readonly; /* fall back to read-only if not writable */
     bool passes_discard;   /* discard=unmap */
     bool is_threads;       /* aio=threads: no io_uring */
+    bool is_inactive;      /* another process still writes it: no locks */
     const char *cache;     /* QEMU's cache= names, NULL = writeback */
     enum blk_detect detect;
     enum blk_on_error on_read_error, on_write_error;
@@ -129,6 +130,16 @@ struct blk_stats {
 };
 void blk_get_stats(struct blk *b, struct blk_stats *out);
 
+/*
+ * Handing an image over to another process (migration).  While inactive it is
+ * read-only and unlocked, though blk_is_readonly says what it will be; opened
+ * so with is_inactive.  Machine stopped.  activate fails when the other one
+ * still has it.
+ */
+bool blk_is_inactive(const struct blk *b);
+int blk_activate(struct blk *b, struct err *e);
+int blk_inactivate(struct blk *b, struct err *e);
+
 /* For block/ itself (jobs): the graph below.  Change it only while quiesced;
  * no reference is given or taken. */
 struct node *blk_root(struct blk *b);
@@ -158,6 +169,12 @@ void drive_table_destroy(struct drive_table *t);
 void drive_table_set_stop(struct drive_table *t, blk_stop_fn stop, void *arg);
 void drive_table_retry(struct drive_table *t);
 struct drive *drive_of_blk(struct drive_table *t, const struct blk *b);
+/* All media: can they be handed over, hand them over, take them back (each
+ * does nothing with what is there already), wait for what is in flight. */
+int drives_check_handover(struct drive_table *t, struct err *e);
+int drives_inactivate(struct drive_table *t, struct err *e);
+int drives_activate(struct drive_table *t, struct err *e);
+void drives_drain(struct drive_table *t);
 /* id e.g. "ide1-cd0"; b may be NULL (empty, removable only). */
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e);

@@ -7,10 +7,13 @@
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
 #include "monitor/hub.h"
+#include "monitor/migrate.h"
 
 int cmd_stop(struct cmd *c, struct err *e)
 {
     (void)e;
+    if (vm_run_state(c->vm) == RUN_INMIGRATE)
+        migrate_incoming_start_locked(c->vm, false);
     if (vm_run_state(c->vm) == RUN_RUNNING) vm_stop_locked(c->vm, RUN_PAUSED);
     return 0;
 }
@@ -28,6 +31,10 @@ int cmd_cont(struct cmd *c, struct err *e)
     int rc = needs_reset(c, e);
 
     if (rc < 0) return rc;
+    if (vm_run_state(c->vm) == RUN_INMIGRATE)
+        migrate_incoming_start_locked(c->vm, true);
+    rc = migrate_take_back_locked(c->vm, e);
+    if (rc < 0) return rc;
     vm_start_locked(c->vm);
     return 0;
 }
@@ -36,6 +43,9 @@ int cmd_step(struct cmd *c, struct err *e)
 {
     int rc = needs_reset(c, e);
 
+    if (rc == 0 && vm_is_elsewhere(c->vm))
+        rc = err_set(e, -EPERM, "the machine is not here: %s",
+                     run_state_name(vm_run_state(c->vm)));
     return rc < 0 ? rc : hub_step_locked(c->vm, c->s->cpu, e);
 }
 

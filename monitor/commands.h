@@ -30,6 +30,12 @@ command_fn cmd_eject, cmd_change, info_block;
 /* cmd_snapshot.c */
 command_fn cmd_savevm, cmd_savevm_wait, cmd_savevm_cancel, cmd_loadvm,
     cmd_delvm, info_snapshots;
+/* cmd_migrate.c */
+command_fn cmd_migrate, cmd_migrate_cancel, cmd_migrate_incoming,
+    cmd_migrate_parameter, cmd_migrate_capability, info_migrate,
+    info_migrate_parameters, info_migrate_capabilities, query_migrate,
+    query_migrate_parameters, query_migrate_capabilities,
+    json_migrate_parameters, json_migrate_capabilities;
 /* cmd_job.c */
 command_fn cmd_drive_backup, cmd_drive_mirror, cmd_block_stream, cmd_commit,
     json_block_commit, cmd_job_cancel, cmd_job_complete, cmd_job_pause,

@@ -219,7 +219,19 @@ static bool run_line(void *arg, const char *line)
     monitor_run(&m->session, line, f);
     fclose(f);
     return !pager_begin(&m->pager, text, bytes, rows) &&
-           !m->session.is_quitting;
+           !m->session.is_quitting && !m->session.is_waiting;
+}
+
+/* The session is the monitor's first member. */
+static void wake(struct monitor_session *s, const char *text)
+{
+    struct monitor *m = (struct monitor *)s;
+
+    if (!s->is_waiting) return; /* whoever waited has gone */
+    s->is_waiting = false;
+    write_text(m, text, strlen(text));
+    readline_show_prompt(m->readline);
+    chardev_accept_input(m->chardev);
 }
 
 static void offer(void *arg, const char *word)
@@ -243,6 +255,7 @@ static size_t can_receive(void *arg)
 {
     struct monitor *m = arg;
 
+    if (m->session.is_waiting) return 0;
     return chardev_pending(m->chardev) > PENDING_MAX_BYTES ? 0 : 256;
 }
 
@@ -287,6 +300,7 @@ static void opened(void *arg, bool is_open)
     readline_clear(m->readline);
     pager_end(&m->pager);
     m->pieces = 0;
+    m->session.is_waiting = false;
     if (is_open && !chardev_is_mux(m->chardev)) greet(m);
 }
 
@@ -333,6 +347,7 @@ int monitor_create(struct vm *vm, struct chardev *c, struct monitor **out,
     }
     m->session.vm = vm;
     m->session.readline = m->readline;
+    m->session.wake = wake;
     m->pager = (struct pager){ .write = page_write, .arg = m };
     m->is_terminal = strncmp(chardev_kind_spec(c), "stdio", 5) == 0 &&
                      isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

@@ -37,6 +37,11 @@ struct monitor_session {
     unsigned mouse_buttons;    /* held by mouse_button, input-send-event */
     int tablet_x, tablet_y;    /* last position given, 0..32767 */
     struct readline *readline; /* for info history, or NULL */
+    /* A command that takes long (migrate) set is_waiting: no prompt and no
+     * input until somebody calls wake with what there is to say.  NULL: this
+     * session does not wait.  Loop thread, VM lock not held. */
+    bool is_waiting;
+    void (*wake)(struct monitor_session *s, const char *text);
 };
 
 /* Run one line and print the answer, ready for a terminal (no control

@@ -57,6 +57,7 @@ void options_free(struct options *o)
     free(o->control);
     free(o->gdb);
     free(o->pidfile);
+    free(o->incoming);
     free(o->log_file);
     memset(o, 0, sizeof(*o));
 }

@@ -66,6 +66,7 @@ struct options {
     char *control;      /* control socket of the manager */
     char *gdb;          /* device gdb connects to; NULL: none */
     char *pidfile;
+    char *incoming; /* where the machine arrives from; NULL: it is new */
     char *log_file;
     unsigned log_items; /* enum log_item */
     bool is_nographic, is_daemonize, has_nodefaults, is_snapshot_all;

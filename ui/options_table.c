@@ -117,6 +117,10 @@ const struct option_row option_table[] = {
 
     SECTION("Running"),
     FLAG("S", cfg.is_start_paused, "do not start the CPUs; cont starts them"),
+    TEXT("incoming", incoming, "URI|defer",
+         "do not start a new machine, take in the one that `migrate' sends: "
+         "exec:COMMAND, file:PATH, unix:PATH, tcp:[HOST]:PORT, fd:NUMBER; "
+         "defer: wait for migrate_incoming"),
     CALL("s", NULL, NULL, option_gdb_usual, "same as -gdb tcp::1234"),
     TEXT("gdb", gdb, "DEV[,arch=x86-64|i386|i8086]",
          "let gdb connect to DEV: tcp::PORT on 127.0.0.1, unix:PATH, "

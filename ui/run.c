@@ -31,6 +31,7 @@
 #include "hw/devices.h"
 #include "hw/machine.h"
 #include "monitor/gdb.h"
+#include "monitor/migrate.h"
 #include "monitor/monitor.h"
 #include "monitor/savevm.h"
 #include "ui/run_parts.h"
@@ -87,6 +88,7 @@ static int open_drive(struct run *r, const struct drive_config *d,
     bo.is_readonly = d->is_readonly;
     bo.is_snapshot = d->is_snapshot;
     bo.is_auto_readonly = d->iface == DRIVE_FLOPPY;
+    bo.is_inactive = r->o->incoming != NULL;
     rc = blk_options_parse(&bo, d->block_options, e);
     if (rc == 0 && d->file != NULL) {
         rc = blk_open(r->loop, d->file, &bo, &b, e);
@@ -344,6 +346,17 @@ static int start_chardevs(struct run *r, struct err *e)
     return rc;
 }
 
+/* The machine is not here yet. */
+static int open_incoming(struct run *r, struct err *e)
+{
+    const char *uri = r->o->incoming;
+
+    if (uri == NULL || migrate_incoming_prepare(
+                           r->vm, uri, !r->o->cfg.is_start_paused, e) == 0)
+        return 0;
+    return err_prefix(e, "-incoming %s", uri);
+}
+
 static int write_pidfile(struct run *r, struct err *e)
 {
     FILE *f;
@@ -364,7 +377,7 @@ static int set_up(struct run *r, struct err *e)
     static int (*const steps[])(struct run * r, struct err * e) = {
         catch_signals, open_accel,   open_drives,   open_chardevs,
         open_consoles, make_machine, open_views,    start_chardevs,
-        open_monitors, open_gdb,     write_pidfile,
+        open_monitors, open_gdb,     open_incoming, write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 
@@ -384,6 +397,7 @@ static void tear_down(struct run *r)
         vm_stop_locked(r->vm, RUN_SHUTDOWN);
         vm_unlock(r->vm);
     }
+    if (r->vm != NULL) migrate_end(r->vm);
     if (r->vm != NULL) savevm_end(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_MONITORS; i++)
         monitor_destroy(r->monitor[i]);
@@ -414,7 +428,7 @@ static void start(struct run *r)
         strcmp(run_choose_display(r->o), "curses") != 0)
         log_warn("%s", r->accel_why);
     tell_parent(r);
-    if (r->o->cfg.is_start_paused) return;
+    if (r->o->cfg.is_start_paused || r->o->incoming != NULL) return;
     vm_lock(r->vm);
     vm_start_locked(r->vm);
     vm_unlock(r->vm);

@@ -27,6 +27,9 @@ const char *run_state_name(enum run_state s)
         [RUN_INTERNAL_ERROR] = "internal-error",
         [RUN_IO_ERROR] = "io-error",
         [RUN_DEBUG] = "debug",
+        [RUN_INMIGRATE] = "inmigrate",
+        [RUN_FINISH_MIGRATE] = "finish-migrate",
+        [RUN_POSTMIGRATE] = "postmigrate",
     };
 
     return name[s];
@@ -189,9 +192,15 @@ enum run_state vm_run_state(struct vm *vm)
     return vm->state;
 }
 
+bool vm_is_elsewhere(struct vm *vm)
+{
+    return vm->state == RUN_INMIGRATE || vm->state == RUN_FINISH_MIGRATE ||
+           vm->state == RUN_POSTMIGRATE;
+}
+
 void vm_start_locked(struct vm *vm)
 {
-    if (vm->state == RUN_RUNNING) return;
+    if (vm->state == RUN_RUNNING || vm_is_elsewhere(vm)) return;
     vm->state = RUN_RUNNING;
     if (vm->accel != NULL && vm->accel->resumed != NULL) {
         vm->accel->resumed(vm);
@@ -265,7 +274,8 @@ static void handle_requests(void *arg)
     if ((r & VM_REQ_DEBUG) && has_debug_stop(vm)) {
         vm_stop_locked(vm, RUN_DEBUG);
     }
-    if (r & VM_REQ_RESET) {
+    /* What arrives shall not be written over. */
+    if ((r & VM_REQ_RESET) && vm->state != RUN_INMIGRATE) {
         if (vm->cfg->has_no_reboot) {
             r |= VM_REQ_SHUTDOWN;
         } else {

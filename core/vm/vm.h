@@ -30,6 +30,9 @@ enum run_state {
     RUN_INTERNAL_ERROR, /* the accelerator cannot go on */
     RUN_IO_ERROR,
     RUN_DEBUG, /* a breakpoint, watchpoint or single step: core/vm/debug.h */
+    RUN_INMIGRATE,      /* -incoming: its state is on the way */
+    RUN_FINISH_MIGRATE, /* the last of it is going elsewhere */
+    RUN_POSTMIGRATE,    /* it went elsewhere */
 };
 const char *run_state_name(enum run_state s); /* as info status prints */
 
@@ -63,8 +66,10 @@ unsigned vm_vcpu_count(struct vm *vm);
 struct vcpu *vm_vcpu(struct vm *vm, unsigned index);
 
 /* Run state.  Loop thread, VM lock held.  Start and stop are complete when
- * they return: all vCPUs at a safe point, guest clock stopped. */
+ * they return: all vCPUs at a safe point, guest clock stopped.  A machine that
+ * is not (wholly) here, RUN_INMIGRATE to RUN_POSTMIGRATE, does not start. */
 enum run_state vm_run_state(struct vm *vm);
+bool vm_is_elsewhere(struct vm *vm);
 void vm_start_locked(struct vm *vm);
 void vm_stop_locked(struct vm *vm, enum run_state why);
 void vm_reset_locked(struct vm *vm); /* all devices and CPUs */
