@@ -3,7 +3,9 @@
  * Record layout, little-endian: for each field u8 key length, key, u8 type,
  * u32 payload octets, payload.  Arrays of integers are stored element after
  * element; a struct field's payload is, per element, u32 octets and a nested
- * record.  Nothing in the stream is a pointer or an offset into memory.
+ * record.  Of memory behind a pointer only what is not zero is there: runs of
+ * u32 offset, u32 octets, octets, in order.  Nothing in the stream is a pointer
+ * or an offset into the host's memory.
  */
 #include "core/vm/state.h"
 
@@ -11,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 8 };
+enum { MAX_DEPTH = 8, BLOCK_BYTES = 4096 };
 
 void state_append(struct state_out *o, const void *data, size_t bytes)
 {
@@ -48,6 +50,32 @@ static const uint8_t *field_data(const struct field *f, const void *obj)
     return f->type == FIELD_PTR ? *(uint8_t *const *)(const void *)p : p;
 }
 
+static bool is_zero(const uint8_t *p, size_t bytes)
+{
+    return bytes == 0 || (p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0);
+}
+
+static size_t block_at(size_t at, size_t bytes)
+{
+    return bytes - at < BLOCK_BYTES ? bytes - at : BLOCK_BYTES;
+}
+
+static void save_sparse(struct state_out *o, const uint8_t *p, size_t bytes)
+{
+    for (size_t at = 0, end; at < bytes; at = end) {
+        uint32_t head[2];
+
+        end = at + block_at(at, bytes);
+        if (is_zero(p + at, end - at)) continue;
+        while (end < bytes && !is_zero(p + end, block_at(end, bytes)))
+            end += block_at(end, bytes);
+        head[0] = (uint32_t)at;
+        head[1] = (uint32_t)(end - at);
+        state_append(o, head, sizeof(head));
+        state_append(o, p + at, end - at);
+    }
+}
+
 int state_save(struct state_out *o, const struct field *table, const void *obj)
 {
     for (const struct field *f = table; f->type != FIELD_END; f++) {
@@ -60,7 +88,9 @@ int state_save(struct state_out *o, const struct field *table, const void *obj)
         state_append(o, &type, 1);
         at = o->bytes;
         put_u32(o, 0);
-        if (f->type != FIELD_STRUCT) {
+        if (f->type == FIELD_PTR) {
+            save_sparse(o, p, f->bytes);
+        } else if (f->type != FIELD_STRUCT) {
             state_append(o, p, (size_t)f->bytes * f->count);
         } else {
             for (uint32_t i = 0; i < f->count; i++) {
@@ -115,6 +145,47 @@ cut:
     return err_set(e, -EINVAL, "field %s has the wrong length", f->key);
 }
 
+/* Memory nobody used stays unused. */
+static void clear(uint8_t *to, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += block_at(at, bytes)) {
+        if (!is_zero(to + at, block_at(at, bytes)))
+            memset(to + at, 0, block_at(at, bytes));
+    }
+}
+
+/* The next run at p: its octets are behind it and come after those before. */
+static bool run_at(const uint8_t *p, size_t left, size_t min, size_t max,
+                   uint32_t run[2])
+{
+    if (left < 2 * sizeof(*run)) return false;
+    memcpy(run, p, 2 * sizeof(*run));
+    return run[1] <= left - 2 * sizeof(*run) && run[0] >= min &&
+           run[0] <= max && run[1] <= max - run[0];
+}
+
+static int load_sparse(const uint8_t *p, size_t bytes, const struct field *f,
+                       uint8_t *to, struct err *e)
+{
+    const uint8_t *end = p + bytes;
+    size_t at = 0;
+    uint32_t run[2];
+
+    for (const uint8_t *q = p; q < end; q += sizeof(run) + run[1]) {
+        if (!run_at(q, (size_t)(end - q), at, f->bytes, run))
+            return err_set(e, -EINVAL, "field %s has the wrong length", f->key);
+        at = run[0] + (size_t)run[1];
+    }
+    for (at = 0; p < end; p += sizeof(run) + run[1]) {
+        memcpy(run, p, sizeof(run));
+        clear(to + at, run[0] - at);
+        memcpy(to + run[0], p + sizeof(run), run[1]);
+        at = run[0] + (size_t)run[1];
+    }
+    clear(to + at, f->bytes - at);
+    return 0;
+}
+
 static int load_field(const uint8_t *p, size_t bytes, const struct field *f,
                       void *obj, unsigned depth, struct err *e)
 {
@@ -123,6 +194,8 @@ static int load_field(const uint8_t *p, size_t bytes, const struct field *f,
     if (f->type == FIELD_STRUCT) {
         return load_structs(p, bytes, f, to, depth, e);
     }
+    if (f->type == FIELD_PTR)
+        return load_sparse(p, bytes, f, *(uint8_t **)(void *)to, e);
     if (bytes != (size_t)f->bytes * f->count) {
         return err_set(e, -EINVAL, "field %s has the wrong length", f->key);
     }
@@ -137,7 +210,6 @@ static int load_field(const uint8_t *p, size_t bytes, const struct field *f,
             }
         }
     }
-    if (f->type == FIELD_PTR) to = *(uint8_t **)(void *)to;
     memcpy(to, p, bytes);
     return 0;
 }

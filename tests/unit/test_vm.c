@@ -393,13 +393,81 @@ static void device_state_survives_a_round_trip(void **state)
     state_out_free(&out);
 }
 
+struct screen {
+    uint8_t *memory;
+};
+enum { SCREEN_BYTES = 3 * 4096 + 100 };
+static const struct field screen_state[] = {
+    PTR_BYTES(screen, memory, SCREEN_BYTES), STATE_END
+};
+
+/* Which quarters (the last one short) hold something: all sixteen ways. */
+static void memory_is_saved_without_its_zeros(void **state)
+{
+    static uint8_t was[SCREEN_BYTES], now[SCREEN_BYTES];
+    struct screen from = { was }, to = { now };
+    struct err e = ERR_INIT;
+
+    (void)state;
+    for (unsigned used = 0; used < 16; used++) {
+        struct state_out out = { 0 };
+
+        memset(was, 0, sizeof(was));
+        for (unsigned i = 0; i < 4; i++)
+            was[i * 4096 + 77] = used >> i & 1 ? (uint8_t)(i + 1) : 0;
+        memset(now, 0x5a, sizeof(now));
+        assert_int_equal(state_save(&out, screen_state, &from), 0);
+        assert_true(out.bytes <
+                    4096u * (unsigned)__builtin_popcount(used) + 100);
+        assert_int_equal(
+            state_load(out.data, out.bytes, screen_state, &to, &e), 0);
+        assert_memory_equal(now, was, sizeof(was));
+        state_out_free(&out);
+    }
+}
+
+/* Runs that overlap, go backwards or past the end change nothing. */
+static void hostile_runs_of_memory_are_refused(void **state)
+{
+    static const uint32_t bad[][4] = {
+        { SCREEN_BYTES, 4, 0, 0 }, { SCREEN_BYTES - 3, 4, 0, 0 },
+        { 0xfffffffe, 4, 0, 0 },   { 0, 0xffffffff, 0, 0 },
+        { 8, 4, 8, 4 },            { 8, 4, 11, 4 },
+        { 8, 4, 0, 4 },
+    };
+    static uint8_t zero[SCREEN_BYTES], now[SCREEN_BYTES];
+    struct screen from = { zero }, to = { now };
+    struct err e = ERR_INIT;
+
+    (void)state;
+    memset(now, 0x5a, sizeof(now));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct state_out out = { 0 };
+        uint32_t len = 12u * (bad[i][3] != 0 ? 2 : 1);
+
+        assert_int_equal(state_save(&out, screen_state, &from), 0);
+        memcpy(out.data + out.bytes - 4, &len, 4);
+        state_append(&out, bad[i], 8);
+        state_append(&out, "abcd", 4);
+        if (len > 12) {
+            state_append(&out, bad[i] + 2, 8);
+            state_append(&out, "efgh", 4);
+        }
+        assert_int_equal(
+            state_load(out.data, out.bytes, screen_state, &to, &e), -EINVAL);
+        for (size_t k = 0; k < sizeof(now); k++)
+            assert_int_equal(now[k], 0x5a);
+        state_out_free(&out);
+    }
+}
+
 static void hostile_state_is_refused(void **state)
 {
     struct env *x = *state;
     struct err e = ERR_INIT;
     struct state_out out = { 0 };
     struct thing t = { .pos = 3 }, back = { 0 };
-    uint8_t big[8] = { 0 };
+    uint8_t big[8] = "1234567";
 
     (void)x;
     t.big = back.big = big;
@@ -458,6 +526,8 @@ int main(void)
         T(later_port_mappings_hide_earlier_ones),
         T(properties_have_defaults_and_ranges),
         T(device_state_survives_a_round_trip),
+        T(memory_is_saved_without_its_zeros),
+        T(hostile_runs_of_memory_are_refused),
         T(hostile_state_is_refused),
         T(posted_functions_run_in_order),
     };
