@@ -27,11 +27,11 @@ def test_linux_reboots_ten_times(cpus):
         at = 0
         rss = []
         for _ in range(REBOOTS + 1):
-            vm.wait_serial('^guest login: $', 240, at)
+            vm.wait_prompt('^guest login: ', 240, at)
             rss.append(vm.rss_kib() >> 10)
             at = len(vm.serial_text())
             vm.serial_write('root\n')
-            vm.wait_serial('~ # $', 60, at)
+            vm.wait_prompt('~ # ', 60, at)
             at = len(vm.serial_text())
             last = len(rss) > REBOOTS
             vm.serial_write('poweroff\n' if last else 'reboot\n')

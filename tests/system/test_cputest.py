@@ -179,7 +179,7 @@ def test_linux_keeps_tsc_as_its_clocksource():
             'console=ttyS0 nocd', serial='socket') as vm:
         vm.wait_serial('^guest login:', 240)
         vm.serial_write('root\n')
-        vm.wait_serial('~ # $', 60)
+        vm.wait_prompt('~ # ', 60)
         for _ in range(2):
             at = len(vm.serial_text())
             vm.serial_write('sleep 3; cat /sys/devices/system/clocksource/'

@@ -69,9 +69,9 @@ def test_linux_warns_of_nothing_a_known_pc_does_not_cause(cpus):
     with VM(*linux('amd64', '-smp', str(cpus),
                    append='console=ttyS0 nomodeset nocd'),
             serial='socket') as vm:
-        vm.wait_serial('^guest login: $', 180)
+        vm.wait_prompt('^guest login: ', 180)
         vm.serial_write('root\n')
-        vm.wait_serial('~ # $', 30)
+        vm.wait_prompt('~ # ', 30)
         known = KNOWN_WARNINGS + (PEER_WARNINGS if IS_PEER else [])
         new = [x for x in warnings(vm)
                if not any(re.match(k, x) for k in known)]

@@ -281,9 +281,9 @@ def test_linux_is_debugged_by_the_names_of_its_functions():
                 '-initrd', guest('cloud/initrd.gz'), '-append',
                 'console=ttyS0 nokaslr nocd', '-gdb', gdb_device(path),
                 serial='socket') as vm:
-            vm.wait_serial('^guest login: $', 180)
+            vm.wait_prompt('^guest login: ', 180)
             vm.serial_write('root\n')
-            vm.wait_serial('~ # $', 30)
+            vm.wait_prompt('~ # ', 30)
             vm.serial_write('echo 0 > /proc/sys/kernel/kptr_restrict\n')
             symbols = kallsyms(vm, names)
             elf = build_symbols(d, symbols)

@@ -41,9 +41,9 @@ def test_a_file_size_limit_is_an_error_for_the_guest():
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         with vm:
-            vm.wait_serial('^guest login: $', 180)
+            vm.wait_prompt('^guest login: ', 180)
             vm.serial_write('root\n')
-            vm.wait_serial('~ # $', 30)
+            vm.wait_prompt('~ # ', 30)
             text = shell(vm, 'dd if=/dev/zero of=/dev/sda bs=1M count=1 '
                              'seek=400 conv=fsync || echo FAILED')
             if not re.search('^FAILED', text, re.M):

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 
-SLOW = float(os.environ.get('TEST_SLOW', 1))
+SLOW = float(os.environ.get('TEST_SLOW', 4))
 
 
 class QMPError(Exception):

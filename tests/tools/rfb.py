@@ -13,7 +13,7 @@ NEEDS_SHIFT = '~!@#$%^&*()_+{}|:"<>?'
 
 
 class Viewer:
-    def __init__(self, port, host='127.0.0.1', limit=20):
+    def __init__(self, port, host='127.0.0.1', limit=120):
         self.s = socket.create_connection((host, port), timeout=limit)
         version = self._read(12)
         if not version.startswith(b'RFB 003.'):
