@@ -118,13 +118,16 @@ static int copy_to_disk(struct saving *s)
 static void *background(void *arg)
 {
     struct saving *s = arg;
-    int status = 0, rc = copy_to_disk(s);
+    siginfo_t end = { .si_code = 0 };
+    int rc = copy_to_disk(s);
 
     close(s->from_child); /* a child that still writes ends by it */
-    while (waitpid(s->child, &status, 0) < 0 && errno == EINTR)
+    /* It keeps its number until reap_locked(): a cancel may still kill it. */
+    while (waitid(P_PID, (id_t)s->child, &end, WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR)
         continue;
     if (atomic_load(&s->is_cancelled)) rc = -ECANCELED;
-    if (rc == 0 && (!WIFEXITED(status) || WEXITSTATUS(status) != 0))
+    if (rc == 0 && (end.si_code != CLD_EXITED || end.si_status != 0))
         rc = err_set(&s->error, -EIO, "the copy of the machine was cut short");
     if (rc == 0) rc = vmstate_finish(s->file, s->written, &s->error);
     if (rc < 0 && s->error.text[0] == '\0')
@@ -142,6 +145,8 @@ static void reap_locked(struct savevm *sv)
 
     if (s == NULL) return;
     if (s->has_thread) pthread_join(s->thread, NULL);
+    while (waitpid(s->child, NULL, 0) < 0 && errno == EINTR)
+        continue;
     sv->now = NULL;
     sv->last_rc = s->rc;
     sv->last_error = s->error;
@@ -331,6 +336,8 @@ int savevm_cancel_locked(struct vm *vm, struct err *e)
 {
     struct savevm *sv = vm_service(vm, "savevm");
 
+    if (sv != NULL && sv->now != NULL && atomic_load(&sv->now->is_over))
+        reap_locked(sv);
     if (sv == NULL || sv->now == NULL)
         return err_set(e, -ENOENT, "no snapshot is being saved");
     atomic_store(&sv->now->is_cancelled, true);
