@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "block/nodes_priv.h"
 #include "core/base/log.h"
 #include "core/loop/loop.h"
 
@@ -129,6 +130,24 @@ free_blk:
     return rc;
 }
 
+int blk_open_node(struct loop *l, struct node *n, const struct blk_options *o,
+                  struct blk **out, struct err *e)
+{
+    struct blk *b = blk_new(l, o);
+    int rc;
+
+    if (b == NULL) return err_set(e, -ENOMEM, "out of memory");
+    rc = set_cache(b, o->cache, e);
+    if (rc == 0) rc = open_events(b, !o->is_threads, e);
+    if (rc < 0) {
+        blk_free(b);
+        return rc;
+    }
+    b->root = node_ref(n);
+    *out = b;
+    return 0;
+}
+
 void blk_unref(struct blk *b)
 {
     bool is_last;
@@ -159,6 +178,7 @@ void blk_close(struct blk *b)
     give_up_held(b);
     blk_drain(b);
     blk_stop_threads(b);
+    blk_throttle_free(b);
     loop_del_fd(b->loop, b->event_fd);
     blk_ring_close(b->ring);
     close(b->event_fd);
@@ -166,6 +186,16 @@ void blk_close(struct blk *b)
     node_unref(b->root);
     b->root = NULL;
     blk_unref(b);
+}
+
+void blk_get_behaviour(const struct blk *b, struct node_behaviour *out,
+                       bool *is_writeback)
+{
+    *out = (struct node_behaviour){ .is_direct = b->is_direct,
+                                    .is_unsafe = b->is_unsafe,
+                                    .passes_discard = b->passes_discard,
+                                    .detect = b->detect };
+    *is_writeback = !b->is_writethrough;
 }
 
 uint64_t blk_size_bytes(const struct blk *b)

@@ -125,6 +125,14 @@ int blk_option_set(struct blk_options *o, const char *key, const char *value,
         o->on_write_error = (enum blk_on_error)v;
         return rc;
     }
+    if (strcmp(key, "throttling.group") == 0 || strcmp(key, "group") == 0) {
+        if (strlen(value) >= sizeof(o->throttle_group))
+            return err_set(e, -EINVAL, "%s: name too long", key);
+        strcpy(o->throttle_group, value);
+        return 1;
+    }
+    rc = throttle_set(&o->limits, key, value, e);
+    if (rc != 0) return rc;
     return driver_option(o, key, value, e);
 }
 
@@ -159,5 +167,5 @@ int blk_options_parse(struct blk_options *o, const char *text, struct err *e)
             rc = err_set(e, -EINVAL, "images have no option '%s'", key);
         if (rc < 0) return rc;
     }
-    return 0;
+    return throttle_check(&o->limits, e);
 }

@@ -35,12 +35,17 @@ struct blk_req {
     struct iovec iov[];
 };
 
+/* block/throttle.h */
+struct blk_throttle;
+
 struct blk_queue {
     struct blk_req *first, **tail;
 };
 void blk_queue_init(struct blk_queue *q);
 void blk_queue_put(struct blk_queue *q, struct blk_req *r);
 struct blk_req *blk_queue_get(struct blk_queue *q);
+/* Take the one with that id out; false: it is not in it. */
+bool blk_queue_remove(struct blk_queue *q, int64_t id, struct blk_req **out);
 
 struct blk_ring; /* NULL: the host has no io_uring, or aio=threads */
 
@@ -79,6 +84,7 @@ struct blk {
     unsigned threads, idle_threads, busy; /* busy: worker or ring has it */
     pthread_t thread[BLK_MAX_THREADS];
     struct blk_ring *ring;
+    struct blk_throttle *throttle; /* NULL: never limited */
     struct blk_stats stats;
 };
 
@@ -86,6 +92,13 @@ struct blk {
 void blk_finish_locked(struct blk *b, struct blk_req *r, int rc);
 void blk_to_worker_locked(struct blk *b, struct blk_req *r);
 void blk_signal_locked(struct blk *b);
+void blk_dispatch_locked(struct blk *b, struct blk_req *r); /* serve it now */
+
+/* blk_throttle.c; lock held but for free. */
+bool blk_throttle_locked(struct blk *b, struct blk_req *r); /* it waits */
+bool blk_unthrottle_locked(struct blk *b, int64_t id, struct blk_req **out);
+void blk_throttle_release_locked(struct blk *b); /* all of them, now */
+void blk_throttle_free(struct blk *b);
 
 /* blk_ring.c; lock held but for open and close. */
 struct blk_ring *blk_ring_open(int event_fd);

@@ -35,8 +35,7 @@ struct blk_req *blk_queue_get(struct blk_queue *q)
     return r;
 }
 
-/* Take r out of the queue; false: it is not in it. */
-static bool queue_remove(struct blk_queue *q, int64_t id, struct blk_req **out)
+bool blk_queue_remove(struct blk_queue *q, int64_t id, struct blk_req **out)
 {
     for (struct blk_req **at = &q->first; *at != NULL; at = &(*at)->next) {
         struct blk_req *r = *at;
@@ -174,6 +173,11 @@ static bool try_run_locked(struct blk *b, struct blk_req *r)
     }
     node_run_done(&r->run);
     return false;
+}
+
+void blk_dispatch_locked(struct blk *b, struct blk_req *r)
+{
+    if (!try_run_locked(b, r)) blk_to_worker_locked(b, r);
 }
 
 /* Move what the ring has finished to the done queue.  Whatever did not go
@@ -384,17 +388,21 @@ static void wait_locked(struct blk *b)
 
 void blk_drain(struct blk *b)
 {
+    node_drain(b->root, true);
     pthread_mutex_lock(&b->lock);
     for (;;) {
+        blk_throttle_release_locked(b);
         complete_locked(b);
         if (b->in_flight == 0) break;
         if (b->done.first == NULL) wait_locked(b);
     }
     pthread_mutex_unlock(&b->lock);
+    node_drain(b->root, false);
 }
 
 void blk_quiesce(struct blk *b)
 {
+    node_drain(b->root, true);
     pthread_mutex_lock(&b->lock);
     b->quiesced++;
     while (b->busy > 0) {
@@ -404,6 +412,7 @@ void blk_quiesce(struct blk *b)
     }
     blk_signal_locked(b); /* the loop still has callbacks to call */
     pthread_mutex_unlock(&b->lock);
+    node_drain(b->root, false);
 }
 
 void blk_resume(struct blk *b)
@@ -455,7 +464,7 @@ static int64_t start(struct blk *b, const struct blk_req *what,
     pthread_mutex_lock(&b->lock);
     id = r->id = ++b->next_id;
     b->in_flight++;
-    if (!try_run_locked(b, r)) blk_to_worker_locked(b, r);
+    if (!blk_throttle_locked(b, r)) blk_dispatch_locked(b, r);
     pthread_mutex_unlock(&b->lock);
     return id;
 }
@@ -519,9 +528,11 @@ void blk_cancel(struct blk *b, int64_t id)
     struct blk_req *r;
 
     pthread_mutex_lock(&b->lock);
-    if (queue_remove(&b->todo, id, &r)) {
+    if (blk_queue_remove(&b->todo, id, &r)) {
         blk_finish_locked(b, r, -ECANCELED);
-    } else if (queue_remove(&b->held, id, &r)) {
+    } else if (blk_unthrottle_locked(b, id, &r)) {
+        blk_finish_locked(b, r, -ECANCELED);
+    } else if (blk_queue_remove(&b->held, id, &r)) {
         b->held_count--;
         b->in_flight++;
         blk_finish_locked(b, r, -ECANCELED);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "block/throttle.h"
 #include "core/base/err.h"
 
 /*
@@ -19,6 +20,7 @@ struct loop;
 struct blk;
 struct node;
 struct secret_table;
+struct throttle_group;
 
 /* detect-zeroes= */
 enum blk_detect { BLK_DETECT_OFF, BLK_DETECT_ON, BLK_DETECT_UNMAP };
@@ -40,6 +42,8 @@ struct blk_options {
     enum blk_detect detect;
     enum blk_on_error on_read_error, on_write_error;
     const struct secret_table *secrets; /* for encrypted images, or NULL */
+    struct throttle_limits limits;      /* for drive_set_limits */
+    char throttle_group[THROTTLE_GROUP_NAME];
     struct blk_extra { /* for the format's driver: encrypt.key-secret, ... */
         char key[BLK_EXTRA_KEY], value[BLK_EXTRA_VALUE];
     } extra[BLK_MAX_EXTRA];
@@ -122,6 +126,10 @@ unsigned blk_held(struct blk *b);
 void blk_quiesce(struct blk *b);
 void blk_resume(struct blk *b);
 
+/* Limits for reads and writes; the group stays the caller's, NULL: none.  Loop
+ * thread.  0 or -ENOMEM. */
+int blk_set_throttle(struct blk *b, struct throttle_group *g);
+
 struct blk_op_stats {
     uint64_t operations, bytes, failed, total_ns;
 };
@@ -140,6 +148,9 @@ bool blk_is_inactive(const struct blk *b);
 int blk_activate(struct blk *b, struct err *e);
 int blk_inactivate(struct blk *b, struct err *e);
 
+/* For block/ itself: a blk on a graph that is there (a reference is taken). */
+int blk_open_node(struct loop *l, struct node *n, const struct blk_options *o,
+                  struct blk **out, struct err *e);
 /* For block/ itself (jobs): the graph below.  Change it only while quiesced;
  * no reference is given or taken. */
 struct node *blk_root(struct blk *b);
@@ -158,6 +169,12 @@ struct drive_ops {
     bool (*is_locked)(void *arg);      /* guest locked the tray */
     void (*eject_request)(void *arg);  /* ask the guest politely */
     bool (*is_tray_open)(void *arg);
+    /* Open or close the tray, whatever the guest said; NULL: there is none.
+     * VM lock held. */
+    void (*set_tray)(void *arg, bool is_open);
+    /* The disk has another size now.  VM lock held.  NULL: the device looks
+     * when it needs it. */
+    void (*resized)(void *arg);
     void *arg;
 };
 struct drive_table; /* all drives of a VM; service "drives" */
@@ -178,13 +195,25 @@ void drives_drain(struct drive_table *t);
 /* id e.g. "ide1-cd0"; b may be NULL (empty, removable only). */
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e);
+/* Also a node that no drive shows yet, by its name. */
 struct drive *drive_find(struct drive_table *t, const char *id);
+/* By the name of the device that shows it. */
+struct drive *drive_find_device(struct drive_table *t, const char *device);
 struct drive *drive_next(struct drive_table *t,
                          struct drive *d); /* NULL: first */
 const char *drive_id(const struct drive *d);
+/* It shows a node with a name (-blockdev); its id is that name. */
+bool drive_is_node(const struct drive *d);
 bool drive_is_removable(const struct drive *d);
 bool drive_is_cdrom(const struct drive *d);
 struct blk *drive_blk(struct drive *d); /* NULL: no medium */
+/* Limits, which stay when the medium is changed.  They are those of a group:
+ * group NULL keeps the one the drive is in, or makes one of its name.  All
+ * zero: no limits, the drive leaves its group. */
+int drive_set_limits(struct drive *d, const struct throttle_limits *l,
+                     const char *group, struct err *e);
+/* What is in force; the group's name, NULL: no limits. */
+const char *drive_limits(const struct drive *d, struct throttle_limits *out);
 /* Name of the device that shows the drive (kept by the caller); NULL: none. */
 void drive_set_device(struct drive *d, const char *device);
 const char *drive_device(const struct drive *d);
@@ -195,5 +224,23 @@ const struct drive_ops *drive_get_ops(const struct drive *d);
  * is_forced, -EINVAL when the drive is not removable. */
 int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
                             struct err *e);
+
+/*
+ * One step at a time, with QEMU's texts (blockdev-open-tray and its like).
+ * VM lock held.  *has_moved: the tray is somewhere else now.  A guest that
+ * locked the tray is asked; -EAGAIN then, without a text.
+ */
+int drive_open_tray_locked(struct drive *d, bool is_forced, bool *has_moved,
+                           struct err *e);
+int drive_close_tray_locked(struct drive *d, bool *has_moved, struct err *e);
+int drive_take_medium_locked(struct drive *d, struct err *e);
+/* b is taken over on success. */
+int drive_put_medium_locked(struct drive *d, struct blk *b, struct err *e);
+bool drive_is_tray_open(const struct drive *d);
+bool drive_has_tray(const struct drive *d);
+
+/* block_resize: the medium's new size; what is beyond it is lost.  VM lock
+ * held. */
+int drive_resize_locked(struct drive *d, uint64_t size_bytes, struct err *e);
 
 #endif

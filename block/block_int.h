@@ -31,6 +31,7 @@ struct image_progress;
 struct image_snapshot;
 struct info_sink;
 struct secret_table;
+struct throttle_groups;
 
 /* key=value the user gave for a driver (l2-cache-size, encrypt.key-secret).
  * Each driver takes what it knows; node_open refuses what nobody took. */
@@ -52,6 +53,7 @@ struct node_options {
     struct node_kv *kv;
     unsigned kv_count;
     const struct secret_table *secrets;
+    struct throttle_groups *groups; /* for the filter throttle, or NULL */
     const char *faults, *log_writes; /* tests: filters above the file */
 };
 
@@ -123,6 +125,9 @@ struct block_driver {
     int (*run)(struct node *n, uint64_t offset, uint64_t bytes, bool is_write,
                struct node_run *out);
     void (*run_done)(struct node *n, const struct node_run *r);
+    /* Between begin and end no request may wait for anything but the host.
+     * NULL: none does. */
+    void (*drain)(struct node *n, bool is_begin);
 
     /* Whole images; see the node_* functions in block/image.h.  NULL: cannot.
      */
@@ -225,6 +230,8 @@ int node_status(struct node *n, uint64_t offset, uint64_t bytes,
 int node_run(struct node *n, uint64_t offset, uint64_t bytes, bool is_write,
              struct node_run *out);
 void node_run_done(const struct node_run *r);
+/* The whole graph below; begin and end come in pairs. */
+void node_drain(struct node *n, bool is_begin);
 /* New length of a protocol or format node.  preallocation: off, metadata,
  * falloc, full. */
 int node_truncate(struct node *n, uint64_t size_bytes,

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "block/image.h"
 #include "block/nbd_export.h"
+#include "block/nodes.h"
 
 int drive_table_create(struct loop *l, struct drive_table **out)
 {
@@ -28,9 +30,13 @@ void drive_table_destroy(struct drive_table *t)
     while ((d = t->first) != NULL) {
         t->first = d->next;
         blk_close(d->blk);
+        throttle_group_put(&t->groups, d->group);
         free(d->id);
         free(d);
     }
+    nodes_destroy(t);
+    throttle_groups_clear(&t->groups);
+    secret_table_destroy(t->secrets);
     free(t);
 }
 
@@ -59,12 +65,21 @@ struct drive *drive_of_blk(struct drive_table *t, const struct blk *b)
     return d;
 }
 
+static struct drive *find(struct drive_table *t, const char *id, bool is_node)
+{
+    struct drive *d = t->first;
+
+    while (d != NULL && (d->is_node != is_node || strcmp(d->id, id) != 0))
+        d = d->next;
+    return d;
+}
+
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e)
 {
     struct drive *d, **at;
 
-    if (drive_find(t, id) != NULL)
+    if (find(t, id, false) != NULL || nodes_find(t, id) != NULL)
         return err_set(e, -EEXIST, "there is a drive '%s' already", id);
     if (b == NULL && !is_removable)
         return err_set(e, -EINVAL, "drive '%s' needs an image file", id);
@@ -86,13 +101,40 @@ int drive_add(struct drive_table *t, const char *id, bool is_removable,
     return 0;
 }
 
+int drive_add_node(struct drive_table *t, const char *id, struct blk *b,
+                   struct drive **out)
+{
+    struct drive *d = calloc(1, sizeof(*d)), **at = &t->first;
+
+    if (d == NULL || (d->id = strdup(id)) == NULL) {
+        free(d);
+        return -ENOMEM;
+    }
+    d->is_node = true;
+    d->table = t;
+    d->blk = b;
+    if (t->stop != NULL) blk_set_stop(b, t->stop, t->stop_arg);
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = d;
+    *out = d;
+    return 0;
+}
+
 struct drive *drive_find(struct drive_table *t, const char *id)
 {
-    struct drive *d;
+    struct drive *d = find(t, id, false);
 
-    for (d = t->first; d != NULL; d = d->next) {
-        if (strcmp(d->id, id) == 0) break;
-    }
+    return d != NULL ? d : nodes_drive(t, id);
+}
+
+struct drive *drive_find_device(struct drive_table *t, const char *device)
+{
+    struct drive *d = t->first;
+
+    while (d != NULL &&
+           (d->device == NULL || strcmp(d->device, device) != 0))
+        d = d->next;
     return d;
 }
 
@@ -104,6 +146,11 @@ struct drive *drive_next(struct drive_table *t, struct drive *d)
 const char *drive_id(const struct drive *d)
 {
     return d->id;
+}
+
+bool drive_is_node(const struct drive *d)
+{
+    return d->is_node;
 }
 
 bool drive_is_removable(const struct drive *d)
@@ -144,6 +191,42 @@ const struct drive_ops *drive_get_ops(const struct drive *d)
     return &d->ops;
 }
 
+int drive_set_limits(struct drive *d, const struct throttle_limits *l,
+                     const char *group, struct err *e)
+{
+    struct throttle_groups *all = &d->table->groups;
+    struct throttle_group *old = d->group, *g = NULL;
+    int rc = throttle_check(l, e);
+
+    if (rc < 0) return rc;
+    if (throttle_is_on(l)) {
+        if (group == NULL || group[0] == '\0')
+            group = old != NULL ? throttle_group_name(old) : d->id;
+        g = throttle_group_get(all, group);
+        if (g == NULL) return err_set(e, -ENOMEM, "out of memory");
+        throttle_group_set(g, l);
+    }
+    d->group = g;
+    rc = d->blk != NULL ? blk_set_throttle(d->blk, g) : 0;
+    if (rc < 0) {
+        d->group = old;
+        throttle_group_put(all, g);
+        return err_set(e, rc, "out of memory");
+    }
+    throttle_group_put(all, old);
+    return 0;
+}
+
+const char *drive_limits(const struct drive *d, struct throttle_limits *out)
+{
+    if (d->group == NULL) {
+        *out = (struct throttle_limits){ .iops_bytes = 0 };
+        return NULL;
+    }
+    throttle_group_limits(d->group, out);
+    return throttle_group_name(d->group);
+}
+
 int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
                             struct err *e)
 {
@@ -167,6 +250,7 @@ int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
     d->blk = b;
     if (b != NULL && d->table->stop != NULL)
         blk_set_stop(b, d->table->stop, d->table->stop_arg);
+    if (b != NULL) blk_set_throttle(b, d->group);
     if (ops->medium_changed != NULL) ops->medium_changed(ops->arg);
     blk_close(old);
     return 0;

@@ -11,14 +11,22 @@ struct drive {
     struct drive_table *table;
     char *id;
     bool is_removable, is_cdrom;
+    bool is_node;    /* of a node with a name, which is its id */
     struct blk *blk; /* owned; NULL: no medium */
     struct drive_ops ops;
     const char *device;
+    struct throttle_group *group; /* limits, or NULL */
     struct job *job; /* working on it, or NULL */
     struct drive *next;
 };
 
+struct named_node;
+struct secret_table;
+
 struct drive_table {
+    struct named_node *nodes; /* nodes.c */
+    struct secret_table *secrets; /* owned, or NULL: none yet */
+    struct throttle_groups groups;
     struct loop *loop;
     struct drive *first;
     blk_stop_fn stop;
@@ -27,5 +35,9 @@ struct drive_table {
     void *job_arg;
     struct nbd_server *nbd; /* exports media, or NULL */
 };
+
+/* drive.c: the drive of a node; b is taken over on success. */
+int drive_add_node(struct drive_table *t, const char *id, struct blk *b,
+                   struct drive **out);
 
 #endif

@@ -81,10 +81,13 @@ static int faulty_open(struct node *n, const struct node_options *o,
                        struct err *e)
 {
     struct faulty *f = calloc(1, sizeof(*f));
+    const char *text;
     int rc;
 
     if (f == NULL) return err_set(e, -ENOMEM, "out of memory");
-    rc = parse_rules(f, o->faults == NULL ? "" : o->faults, e);
+    text = node_option(o, "faults");
+    if (o->faults != NULL) text = o->faults;
+    rc = parse_rules(f, text == NULL ? "" : text, e);
     if (rc < 0) {
         free(f);
         return rc;

@@ -140,7 +140,7 @@ int blk_inactivate(struct blk *b, struct err *e)
     struct node *root;
     int rc;
 
-    if (b->is_inactive || b->root->is_readonly) return 0;
+    if (b->is_inactive || b->wish == NULL || b->root->is_readonly) return 0;
     blk_quiesce(b);
     rc = b->is_unsafe ? 0 : node_flush(b->root);
     if (rc < 0) {
@@ -173,6 +173,11 @@ int drives_check_handover(struct drive_table *t, struct err *e)
             return err_set(e, -EIO,
                            "Device '%s' has a request that failed; mend that "
                            "and say cont first",
+                           d->id);
+        if (d->blk->wish == NULL)
+            return err_set(e, -ENOTSUP,
+                           "Device '%s' shows a node of -blockdev, which "
+                           "cannot go along",
                            d->id);
         if (d->blk->wish->o.is_snapshot)
             return err_set(e, -ENOTSUP,

@@ -129,6 +129,12 @@ int secret_table_create(struct secret_table **out);
 void secret_table_destroy(struct secret_table *t); /* wipes */
 int secret_add(struct secret_table *t, const char *id, const void *data,
                size_t bytes, struct err *e);
+/* From a text or a file (the other is NULL). */
+int secret_load(struct secret_table *t, const char *id, const char *data,
+                const char *file, bool is_base64, struct err *e);
+bool secret_has(const struct secret_table *t, const char *id);
+/* Wiped; what was opened with it stays open.  false: there is none. */
+bool secret_remove(struct secret_table *t, const char *id);
 int secret_parse(struct secret_table *t, const char *text, struct err *e);
 /* -ENOENT with a text that names the id; data stay the table's. */
 int secret_find(const struct secret_table *t, const char *id,

@@ -44,6 +44,7 @@ int nbd_server_add(struct nbd_server *s, const struct nbd_export_options *o,
 int nbd_server_remove(struct nbd_server *s, const char *name, struct err *e);
 /* No export uses b after this, but for requests in flight. */
 void nbd_server_forget(struct nbd_server *s, const struct blk *b);
+bool nbd_server_has(struct nbd_server *s, const struct blk *b);
 /*
  * Close everything.  may_wait: threads have ended on return; requests to a
  * blk need the loop, so its thread does not wait (the last thread frees).

@@ -401,6 +401,17 @@ int nbd_server_remove(struct nbd_server *s, const char *name, struct err *e)
     return is_found ? 0 : err_set(e, -ENOENT, "Export '%s' is not found", name);
 }
 
+bool nbd_server_has(struct nbd_server *s, const struct blk *b)
+{
+    bool has = false;
+
+    pthread_mutex_lock(&s->lock);
+    for (struct nbd_export *x = s->exports; x != NULL; x = x->next)
+        has |= x->blk == b;
+    pthread_mutex_unlock(&s->lock);
+    return has;
+}
+
 void nbd_server_forget(struct nbd_server *s, const struct blk *b)
 {
     struct nbd_export **at = &s->exports;

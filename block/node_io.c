@@ -135,6 +135,14 @@ void node_run_done(const struct node_run *r)
         r->pinned->drv->run_done(r->pinned, r);
 }
 
+void node_drain(struct node *n, bool is_begin)
+{
+    for (; n != NULL; n = n->child) {
+        if (n->drv->drain != NULL) n->drv->drain(n, is_begin);
+        if (n->backing != NULL) node_drain(n->backing, is_begin);
+    }
+}
+
 int node_truncate(struct node *n, uint64_t size_bytes,
                   const char *preallocation, bool may_shrink, struct err *e)
 {

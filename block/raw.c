@@ -18,6 +18,8 @@
 
 struct raw {
     bool is_probed;
+    bool has_size; /* the disk is part of the file, from offset on */
+    uint64_t offset;
 };
 
 static int raw_probe(const uint8_t *head, size_t bytes)
@@ -25,16 +27,53 @@ static int raw_probe(const uint8_t *head, size_t bytes)
     return block_foreign_format(head, bytes) == NULL ? 1 : 0;
 }
 
+/* offset=, size=: what of the file is the disk. */
+static int take_part(struct raw *r, const struct node_options *o,
+                     uint64_t *bytes, struct err *e)
+{
+    const uint64_t none = UINT64_MAX;
+    uint64_t size = none, all = *bytes;
+    int rc = node_option_size(o, "offset", 0, INT64_MAX, &r->offset, e);
+
+    if (rc == 0) rc = node_option_size(o, "size", 0, INT64_MAX, &size, e);
+    if (rc < 0) return rc;
+    if (r->offset > all)
+        return err_set(e, -EINVAL,
+                       "offset=%llu lies behind the end of the file (%llu)",
+                       (unsigned long long)r->offset, (unsigned long long)all);
+    *bytes = all - r->offset;
+    if (size == none) return 0;
+    if (size % BLOCK_SECTOR_BYTES != 0)
+        return err_set(e, -EINVAL, "Specified size is not multiple of %d",
+                       BLOCK_SECTOR_BYTES);
+    if (size > *bytes)
+        return err_set(e, -EINVAL,
+                       "The sum of offset (%llu) and size (%llu) has to be "
+                       "smaller or equal to the actual size of the containing "
+                       "file (%llu)",
+                       (unsigned long long)r->offset, (unsigned long long)size,
+                       (unsigned long long)all);
+    r->has_size = true;
+    *bytes = size;
+    return 0;
+}
+
 static int raw_open(struct node *n, const struct node_options *o, struct err *e)
 {
     const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
     uint64_t bytes = n->child->size_bytes;
     struct raw *r;
+    int rc;
 
     if (bytes > (uint64_t)INT64_MAX - mask)
         return err_set(e, -EFBIG, "%s: image too large", n->name);
     r = calloc(1, sizeof(*r));
     if (r == NULL) return err_set(e, -ENOMEM, "out of memory");
+    rc = take_part(r, o, &bytes, e);
+    if (rc < 0) {
+        free(r);
+        return err_prefix(e, "%s", n->name);
+    }
     r->is_probed = o->is_probed;
     n->s = r;
     n->size_bytes = (bytes + mask) & ~mask;
@@ -50,11 +89,13 @@ static int raw_open(struct node *n, const struct node_options *o, struct err *e)
 static int raw_readv(struct node *n, uint64_t offset, const struct iovec *iov,
                      int iovcnt, size_t bytes)
 {
+    const struct raw *r = n->s;
     struct node *c = n->child;
     struct iovec part[BLOCK_MAX_IOV];
     size_t here = bytes;
     int rc = 0;
 
+    offset += r->offset;
     if (offset >= c->size_bytes)
         here = 0;
     else if (bytes > c->size_bytes - offset)
@@ -98,7 +139,7 @@ static int raw_writev(struct node *n, uint64_t offset, const struct iovec *iov,
         int rc = check_first_sector(n, offset, iov, iovcnt, bytes);
         if (rc < 0) return rc;
     }
-    return c->drv->writev(c, offset, iov, iovcnt, bytes, flags);
+    return node_write(c, offset + r->offset, iov, iovcnt, flags);
 }
 
 static int raw_flush(struct node *n)
@@ -108,8 +149,10 @@ static int raw_flush(struct node *n)
 
 static int raw_discard(struct node *n, uint64_t offset, uint64_t bytes)
 {
+    const struct raw *r = n->s;
     struct node *c = n->child;
 
+    offset += r->offset;
     if (offset >= c->size_bytes) return 0;
     if (bytes > c->size_bytes - offset) bytes = c->size_bytes - offset;
     return node_discard(c, offset, bytes);
@@ -122,14 +165,16 @@ static int raw_zero(struct node *n, uint64_t offset, uint64_t bytes,
     const struct raw *r = n->s;
 
     if (r->is_probed && offset < BLOCK_SECTOR_BYTES) return -ENOTSUP;
-    return node_zero(n->child, offset, bytes, flags);
+    return node_zero(n->child, offset + r->offset, bytes, flags);
 }
 
 static int raw_status(struct node *n, uint64_t offset, uint64_t bytes,
                       struct node_extent *out)
 {
+    const struct raw *r = n->s;
     struct node *c = n->child;
 
+    offset += r->offset;
     if (offset < c->size_bytes) return node_status(c, offset, bytes, out);
     *out = (struct node_extent){ .bytes = bytes,
                                  .flags = EXTENT_ZERO | EXTENT_ALLOCATED };
@@ -143,6 +188,7 @@ static int raw_run(struct node *n, uint64_t offset, uint64_t bytes,
     struct node *c = n->child;
 
     if (is_write && r->is_probed && offset < BLOCK_SECTOR_BYTES) return -EAGAIN;
+    offset += r->offset;
     if (offset + bytes > c->size_bytes) return -EAGAIN;
     return node_run(c, offset, bytes, is_write, out);
 }
@@ -151,10 +197,16 @@ static int raw_truncate(struct node *n, uint64_t size_bytes, const char *how,
                         bool may_shrink, struct err *e)
 {
     const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
-    int rc = node_truncate(n->child, (size_bytes + mask) & ~mask, how,
-                           may_shrink, e);
+    const struct raw *r = n->s;
+    int rc;
 
-    if (rc == 0) n->size_bytes = n->child->size_bytes;
+    if (r->has_size)
+        return err_set(e, -ENOTSUP, "Cannot resize fixed-size raw disks");
+    size_bytes = (size_bytes + mask) & ~mask;
+    if (size_bytes > INT64_MAX - r->offset)
+        return err_set(e, -EFBIG, "size too large");
+    rc = node_truncate(n->child, size_bytes + r->offset, how, may_shrink, e);
+    if (rc == 0) n->size_bytes = n->child->size_bytes - r->offset;
     return rc;
 }
 
@@ -200,9 +252,12 @@ static void raw_close(struct node *n)
     free(n->s);
 }
 
+static const char *const keys[] = { "offset", "size", NULL };
+
 const struct block_driver block_raw = {
     .name = "raw",
     .title = "the file is the disk",
+    .keys = keys,
     .probe = raw_probe,
     .open = raw_open,
     .readv = raw_readv,

@@ -100,6 +100,26 @@ no_memory:
     return err_set(e, -ENOMEM, "out of memory");
 }
 
+bool secret_has(const struct secret_table *t, const char *id)
+{
+    return find(t, id) != NULL;
+}
+
+bool secret_remove(struct secret_table *t, const char *id)
+{
+    struct secret **at = t == NULL ? NULL : &t->first, *s;
+
+    while (at != NULL && *at != NULL && strcmp((*at)->id, id) != 0)
+        at = &(*at)->next;
+    if (at == NULL || *at == NULL) return false;
+    s = *at;
+    *at = s->next;
+    wipe(s->data, s->bytes);
+    free(s->id);
+    free(s);
+    return true;
+}
+
 /* ------------------------------------------------------------- parsing */
 
 static int read_file(const char *name, uint8_t *buf, size_t *bytes,
@@ -181,32 +201,48 @@ static int take_word(struct secret_words *w, char *word, struct err *e)
                    word);
 }
 
-static int load(struct secret_table *t, const struct secret_words *w,
-                uint8_t *buf, struct err *e)
+static int load(struct secret_table *t, const char *id, const char *data,
+                const char *file, bool is_base64, uint8_t *buf, struct err *e)
 {
     size_t bytes = 0;
     int rc = 0;
 
-    if ((w->data == NULL) == (w->file == NULL))
-        return err_set(e, -EINVAL, "secret needs either data= or file=");
-    if (w->data != NULL) {
-        bytes = strlen(w->data);
+    if (data != NULL) {
+        bytes = strlen(data);
         if (bytes > SECRET_MAX_BYTES)
             return err_set(e, -EFBIG, "secret longer than %d",
                            SECRET_MAX_BYTES);
-        memcpy(buf, w->data, bytes);
+        memcpy(buf, data, bytes);
     } else {
-        rc = read_file(w->file, buf, &bytes, e);
+        rc = read_file(file, buf, &bytes, e);
     }
-    if (rc == 0 && w->format != NULL) {
-        if (strcmp(w->format, "base64") == 0)
-            rc = base64_decode(buf, &bytes, e);
-        else if (strcmp(w->format, "raw") != 0)
-            rc = err_set(e, -EINVAL, "secret format=%s: raw or base64",
-                         w->format);
-    }
-    if (rc == 0) rc = secret_add(t, w->id, buf, bytes, e);
+    if (rc == 0 && is_base64) rc = base64_decode(buf, &bytes, e);
+    return rc < 0 ? rc : secret_add(t, id, buf, bytes, e);
+}
+
+int secret_load(struct secret_table *t, const char *id, const char *data,
+                const char *file, bool is_base64, struct err *e)
+{
+    uint8_t *buf = malloc(SECRET_MAX_BYTES + 1);
+    int rc;
+
+    if (buf == NULL) return err_set(e, -ENOMEM, "out of memory");
+    rc = load(t, id, data, file, is_base64, buf, e);
+    wipe(buf, SECRET_MAX_BYTES + 1);
     return rc;
+}
+
+static int load_words(struct secret_table *t, const struct secret_words *w,
+                      struct err *e)
+{
+    bool is_base64 = w->format != NULL && strcmp(w->format, "base64") == 0;
+
+    if ((w->data == NULL) == (w->file == NULL))
+        return err_set(e, -EINVAL, "secret needs either data= or file=");
+    if (w->format != NULL && !is_base64 && strcmp(w->format, "raw") != 0)
+        return err_set(e, -EINVAL, "secret format=%s: raw or base64",
+                       w->format);
+    return secret_load(t, w->id, w->data, w->file, is_base64, e);
 }
 
 /* Words are separated by commas; ",," stands for a comma. */
@@ -238,15 +274,11 @@ int secret_parse(struct secret_table *t, const char *text, struct err *e)
     struct secret_words w = { NULL, NULL, NULL, NULL };
     size_t text_bytes = strlen(text) + 1;
     char *copy = strdup(text);
-    uint8_t *buf = malloc(SECRET_MAX_BYTES + 1);
     int rc;
 
-    if (copy == NULL || buf == NULL)
-        rc = err_set(e, -ENOMEM, "out of memory");
-    else
-        rc = split(&w, copy, e);
-    if (rc == 0) rc = load(t, &w, buf, e);
-    wipe(buf, SECRET_MAX_BYTES + 1);
-    wipe(copy, copy == NULL ? 0 : text_bytes);
+    if (copy == NULL) return err_set(e, -ENOMEM, "out of memory");
+    rc = split(&w, copy, e);
+    if (rc == 0) rc = load_words(t, &w, e);
+    wipe(copy, text_bytes);
     return rc;
 }

@@ -57,7 +57,7 @@ verdict "includes follow the layers" "$(
         may["core/host"]  = "core/(base|loop|vm|host)"
         may["block"]      = "(core/(base|loop)|block)"
         may["hw"]         = "(core/(base|loop|vm|host)|hw|block/block\\.h$)"
-        may["monitor"]    = "(core/[a-z]+|monitor|block/(block|job|nbd_export|snapshot)\\.h$)"
+        may["monitor"]    = "(core/[a-z]+|monitor|block/(block|job|nbd_export|nodes|snapshot)\\.h$)"
         may["ui"]         = "(core/[a-z]+|block|hw|monitor|ui)"
     }
     {
