@@ -174,6 +174,7 @@ int drives_check_handover(struct drive_table *t, struct err *e)
                            "Device '%s' has a request that failed; mend that "
                            "and say cont first",
                            d->id);
+        if (d->blk->wish == NULL && d->blk->root->is_readonly) continue;
         if (d->blk->wish == NULL)
             return err_set(e, -ENOTSUP,
                            "Device '%s' shows a node of -blockdev, which "
