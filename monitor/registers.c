@@ -11,8 +11,8 @@ static void print_gprs(const struct cpu *c, bool is_64, FILE *out)
         const char *name;
         unsigned reg;
     } order[16] = {
-        { "AX", REG_AX }, { "BX", REG_BX }, { "CX", REG_CX }, { "DX", REG_DX },
-        { "SI", REG_SI }, { "DI", REG_DI }, { "BP", REG_BP }, { "SP", REG_SP },
+        { "AX", GPR_AX }, { "BX", GPR_BX }, { "CX", GPR_CX }, { "DX", GPR_DX },
+        { "SI", GPR_SI }, { "DI", GPR_DI }, { "BP", GPR_BP }, { "SP", GPR_SP },
         { "R8 ", 8 },     { "R9 ", 9 },     { "R10", 10 },    { "R11", 11 },
         { "R12", 12 },    { "R13", 13 },    { "R14", 14 },    { "R15", 15 },
     };

@@ -21,22 +21,22 @@
  */
 
 enum cpu_reg {
-    REG_AX,
-    REG_CX,
-    REG_DX,
-    REG_BX,
-    REG_SP,
-    REG_BP,
-    REG_SI,
-    REG_DI,
-    REG_R8,
-    REG_R9,
-    REG_R10,
-    REG_R11,
-    REG_R12,
-    REG_R13,
-    REG_R14,
-    REG_R15,
+    GPR_AX,
+    GPR_CX,
+    GPR_DX,
+    GPR_BX,
+    GPR_SP,
+    GPR_BP,
+    GPR_SI,
+    GPR_DI,
+    GPR_R8,
+    GPR_R9,
+    GPR_R10,
+    GPR_R11,
+    GPR_R12,
+    GPR_R13,
+    GPR_R14,
+    GPR_R15,
 };
 
 enum cpu_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };

@@ -43,7 +43,7 @@ static void op_imul2(struct cpu *c, const struct insn *i)
 
 static void op_double_shift(struct cpu *c, const struct insn *i)
 {
-    uint8_t count = i->op & 1 ? (uint8_t)c->gpr[REG_CX] : (uint8_t)i->imm;
+    uint8_t count = i->op & 1 ? (uint8_t)c->gpr[GPR_CX] : (uint8_t)i->imm;
     struct rmw m;
     uint64_t f = c->rflags;
     rmw_open(c, i, &m, i->osize);
@@ -128,7 +128,7 @@ static void op_cmpxchg(struct cpu *c, const struct insn *i)
 {
     unsigned bytes = i->op & 1 ? i->osize : 1;
     uint64_t src = op_reg_get(c, i, i->reg, bytes);
-    uint64_t acc = reg_get(c, REG_AX, bytes), old, f;
+    uint64_t acc = reg_get(c, GPR_AX, bytes), old, f;
     struct rmw m;
     rmw_open(c, i, &m, bytes);
     do {
@@ -137,22 +137,22 @@ static void op_cmpxchg(struct cpu *c, const struct insn *i)
     } while (!rmw_close(c, &m, old == acc ? src : old));
     f = c->rflags;
     alu_binary(ALU_CMP, bytes, acc, old, &f);
-    if (old != acc) reg_set(c, REG_AX, bytes, old);
+    if (old != acc) reg_set(c, GPR_AX, bytes, old);
     flags_set(c, FLAGS_ARITH, f);
 }
 
 static void op_cmpxchg8b(struct cpu *c, const struct insn *i)
 {
-    uint64_t acc = (uint32_t)c->gpr[REG_AX] | c->gpr[REG_DX] << 32;
-    uint64_t src = (uint32_t)c->gpr[REG_BX] | c->gpr[REG_CX] << 32, old;
+    uint64_t acc = (uint32_t)c->gpr[GPR_AX] | c->gpr[GPR_DX] << 32;
+    uint64_t src = (uint32_t)c->gpr[GPR_BX] | c->gpr[GPR_CX] << 32, old;
     struct rmw m;
     rmw_open(c, i, &m, 8);
     do {
         old = m.old;
     } while (!rmw_close(c, &m, old == acc ? src : old));
     if (old != acc) {
-        c->gpr[REG_AX] = (uint32_t)old;
-        c->gpr[REG_DX] = old >> 32;
+        c->gpr[GPR_AX] = (uint32_t)old;
+        c->gpr[GPR_DX] = old >> 32;
     }
     flags_set(c, FLAG_ZF, old == acc ? FLAG_ZF : 0);
 }
@@ -162,14 +162,14 @@ static void op_cmpxchg16b(struct cpu *c, const struct insn *i)
     uint64_t ea = insn_ea(c, i);
     uint64_t lin = seg_linear(c, i->seg, ea, 16, ACC_READ | ACC_WRITE);
     if (lin & 15) throw_gp(c, 0);
-    uint64_t lo = c->gpr[REG_AX], hi = c->gpr[REG_DX];
+    uint64_t lo = c->gpr[GPR_AX], hi = c->gpr[GPR_DX];
     uint8_t is_equal;
     uint64_t *p = c->ops->lin_ptr(c, lin, ACC_READ | ACC_WRITE);
     if (p) {
         __asm__ volatile("lock cmpxchg16b %1"
                          : "=@ccz"(is_equal), "+m"(*(char(*)[16])p), "+a"(lo),
                            "+d"(hi)
-                         : "b"(c->gpr[REG_BX]), "c"(c->gpr[REG_CX])
+                         : "b"(c->gpr[GPR_BX]), "c"(c->gpr[GPR_CX])
                          : "memory");
     } else {
         uint64_t v[2];
@@ -180,15 +180,15 @@ static void op_cmpxchg16b(struct cpu *c, const struct insn *i)
         lo = v[0];
         hi = v[1];
         if (is_equal) {
-            v[0] = c->gpr[REG_BX];
-            v[1] = c->gpr[REG_CX];
+            v[0] = c->gpr[GPR_BX];
+            v[1] = c->gpr[GPR_CX];
         }
         c->ops->store(c, lin, v, 16, ACC_WRITE);
         if (is_locked) c->ops->bus_lock(c, false);
     }
     if (!is_equal) {
-        c->gpr[REG_AX] = lo;
-        c->gpr[REG_DX] = hi;
+        c->gpr[GPR_AX] = lo;
+        c->gpr[GPR_DX] = hi;
     }
     flags_set(c, FLAG_ZF, is_equal ? FLAG_ZF : 0);
 }
@@ -263,11 +263,11 @@ static void op_bswap(struct cpu *c, const struct insn *i)
 static void op_cpuid(struct cpu *c)
 {
     uint32_t v[4];
-    cpu_cpuid(c, (uint32_t)c->gpr[REG_AX], (uint32_t)c->gpr[REG_CX], v);
-    c->gpr[REG_AX] = v[0];
-    c->gpr[REG_BX] = v[1];
-    c->gpr[REG_CX] = v[2];
-    c->gpr[REG_DX] = v[3];
+    cpu_cpuid(c, (uint32_t)c->gpr[GPR_AX], (uint32_t)c->gpr[GPR_CX], v);
+    c->gpr[GPR_AX] = v[0];
+    c->gpr[GPR_BX] = v[1];
+    c->gpr[GPR_CX] = v[2];
+    c->gpr[GPR_DX] = v[3];
 }
 
 static void op_clts(struct cpu *c)

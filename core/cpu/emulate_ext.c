@@ -17,7 +17,7 @@ static uint64_t flags_szp(uint8_t v)
 
 static void op_daa(struct cpu *c, bool is_das)
 {
-    uint8_t old = (uint8_t)c->gpr[REG_AX], al = old;
+    uint8_t old = (uint8_t)c->gpr[GPR_AX], al = old;
     bool had_carry = c->rflags & FLAG_CF, carry = false;
     bool adjust = (al & 15) > 9 || (c->rflags & FLAG_AF);
     if (adjust) {
@@ -28,25 +28,25 @@ static void op_daa(struct cpu *c, bool is_das)
         al = (uint8_t)(is_das ? al - 0x60 : al + 0x60);
         carry = true;
     }
-    reg_set(c, REG_AX, 1, al);
+    reg_set(c, GPR_AX, 1, al);
     flags_set(c, FLAGS_ARITH,
               flags_szp(al) | (adjust ? FLAG_AF : 0) | (carry ? FLAG_CF : 0));
 }
 
 static void op_aaa(struct cpu *c, bool is_aas)
 {
-    uint16_t ax = (uint16_t)c->gpr[REG_AX];
+    uint16_t ax = (uint16_t)c->gpr[GPR_AX];
     bool adjust = (ax & 15) > 9 || (c->rflags & FLAG_AF);
     if (adjust) ax = (uint16_t)(is_aas ? ax - 0x106 : ax + 0x106);
     ax &= 0xff0f;
-    reg_set(c, REG_AX, 2, ax);
+    reg_set(c, GPR_AX, 2, ax);
     flags_set(c, FLAGS_ARITH,
               flags_szp((uint8_t)ax) | (adjust ? FLAG_AF | FLAG_CF : 0));
 }
 
 void op_bcd(struct cpu *c, const struct insn *i)
 {
-    uint8_t al = (uint8_t)c->gpr[REG_AX], ah = (uint8_t)(c->gpr[REG_AX] >> 8);
+    uint8_t al = (uint8_t)c->gpr[GPR_AX], ah = (uint8_t)(c->gpr[GPR_AX] >> 8);
     uint8_t base = (uint8_t)i->imm;
     switch (i->op) {
     case 0x27: op_daa(c, false); break;
@@ -55,12 +55,12 @@ void op_bcd(struct cpu *c, const struct insn *i)
     case 0x3f: op_aaa(c, true); break;
     case 0xd4: /* AAM */
         if (!base) cpu_throw(c, EXC_DE);
-        reg_set(c, REG_AX, 2, (uint64_t)(al / base) << 8 | al % base);
+        reg_set(c, GPR_AX, 2, (uint64_t)(al / base) << 8 | al % base);
         flags_set(c, FLAGS_ARITH, flags_szp(al % base));
         break;
     case 0xd5: /* AAD */
         al = (uint8_t)(al + ah * base);
-        reg_set(c, REG_AX, 2, al);
+        reg_set(c, GPR_AX, 2, al);
         flags_set(c, FLAGS_ARITH, flags_szp(al));
         break;
     default: throw_ud(c);

@@ -66,7 +66,7 @@ static void op_alu(struct cpu *c, const struct insn *i)
     case 2:
     case 3: alu_to_reg(c, i, op, bytes, i->reg, rm_read(c, i, bytes)); break;
     default:
-        alu_to_reg(c, i, op, bytes, REG_AX, bytes == 1 ? imm_b(i) : imm_z(i));
+        alu_to_reg(c, i, op, bytes, GPR_AX, bytes == 1 ? imm_b(i) : imm_z(i));
         break;
     }
 }
@@ -98,13 +98,13 @@ static void op_shift(struct cpu *c, const struct insn *i, uint8_t count)
 static void op_multiply(struct cpu *c, const struct insn *i, unsigned bytes)
 {
     uint64_t lo, hi, f = c->rflags, b = rm_read(c, i, bytes);
-    alu_multiply((i->reg & 7) == 5, bytes, reg_get(c, REG_AX, bytes), b, &lo,
+    alu_multiply((i->reg & 7) == 5, bytes, reg_get(c, GPR_AX, bytes), b, &lo,
                  &hi, &f);
     if (bytes == 1) {
-        reg_set(c, REG_AX, 2, hi << 8 | lo);
+        reg_set(c, GPR_AX, 2, hi << 8 | lo);
     } else {
-        reg_set(c, REG_AX, bytes, lo);
-        reg_set(c, REG_DX, bytes, hi);
+        reg_set(c, GPR_AX, bytes, lo);
+        reg_set(c, GPR_DX, bytes, hi);
     }
     flags_set(c, FLAGS_ARITH, f);
 }
@@ -112,17 +112,17 @@ static void op_multiply(struct cpu *c, const struct insn *i, unsigned bytes)
 static void op_divide(struct cpu *c, const struct insn *i, unsigned bytes)
 {
     uint64_t f = c->rflags, b = rm_read(c, i, bytes);
-    uint64_t lo = reg_get(c, REG_AX, bytes);
+    uint64_t lo = reg_get(c, GPR_AX, bytes);
     uint64_t hi =
-        bytes == 1 ? c->gpr[REG_AX] >> 8 & 0xff : reg_get(c, REG_DX, bytes);
+        bytes == 1 ? c->gpr[GPR_AX] >> 8 & 0xff : reg_get(c, GPR_DX, bytes);
     if (!alu_divide((i->reg & 7) == 7, bytes, &lo, &hi, b, &f)) {
         cpu_throw(c, EXC_DE);
     }
     if (bytes == 1) {
-        reg_set(c, REG_AX, 2, hi << 8 | (lo & 0xff));
+        reg_set(c, GPR_AX, 2, hi << 8 | (lo & 0xff));
     } else {
-        reg_set(c, REG_AX, bytes, lo);
-        reg_set(c, REG_DX, bytes, hi);
+        reg_set(c, GPR_AX, bytes, lo);
+        reg_set(c, GPR_DX, bytes, hi);
     }
     flags_set(c, FLAGS_ARITH, f);
 }
@@ -218,7 +218,7 @@ static void op_pop_rm(struct cpu *c, const struct insn *i)
         return;
     }
     uint64_t ea = insn_ea(c, i);
-    if (i->base == REG_SP) ea = (ea + bytes) & size_mask(i->asize);
+    if (i->base == GPR_SP) ea = (ea + bytes) & size_mask(i->asize);
     mem_write(c, i->seg, ea, bytes, v);
     stack_commit(c, &s);
 }
@@ -254,7 +254,7 @@ static void op_popa(struct cpu *c, const struct insn *i)
         v[n] = stack_pop(c, &s, i->osize);
     }
     for (unsigned n = 0; n < 8; n++) {
-        if (n != REG_SP) reg_set(c, n, i->osize, v[n]);
+        if (n != GPR_SP) reg_set(c, n, i->osize, v[n]);
     }
     stack_commit(c, &s);
 }
@@ -265,8 +265,8 @@ static void op_enter(struct cpu *c, const struct insn *i)
     unsigned bytes = stack_bytes(i), level = i->imm2 & 31;
     stack_open(c, &s);
     struct stack from = s;
-    from.sp = c->gpr[REG_BP];
-    stack_push(c, &s, bytes, c->gpr[REG_BP]);
+    from.sp = c->gpr[GPR_BP];
+    stack_push(c, &s, bytes, c->gpr[GPR_BP]);
     uint64_t frame = s.sp;
     for (unsigned n = 1; n < level; n++) {
         from.sp -= bytes;
@@ -275,7 +275,7 @@ static void op_enter(struct cpu *c, const struct insn *i)
     }
     if (level) stack_push(c, &s, bytes, frame);
     s.sp -= i->imm;
-    reg_set(c, REG_BP, bytes, frame);
+    reg_set(c, GPR_BP, bytes, frame);
     stack_commit(c, &s);
 }
 
@@ -284,10 +284,10 @@ static void op_leave(struct cpu *c, const struct insn *i)
     struct stack s;
     unsigned bytes = stack_bytes(i);
     stack_open(c, &s);
-    s.sp = c->gpr[REG_BP];
+    s.sp = c->gpr[GPR_BP];
     uint64_t v = stack_pop(c, &s, bytes);
     stack_commit(c, &s);
-    reg_set(c, REG_BP, bytes, v);
+    reg_set(c, GPR_BP, bytes, v);
 }
 
 /* LES, LDS (C4, C5); LSS, LFS, LGS come from the 0F map. */
@@ -305,8 +305,8 @@ void op_load_far(struct cpu *c, struct insn *i, unsigned seg)
 static void op_xlat(struct cpu *c, const struct insn *i)
 {
     uint64_t off =
-        (c->gpr[REG_BX] + (c->gpr[REG_AX] & 0xff)) & size_mask(i->asize);
-    reg_set(c, REG_AX, 1, mem_read(c, i->seg, off, 1));
+        (c->gpr[GPR_BX] + (c->gpr[GPR_AX] & 0xff)) & size_mask(i->asize);
+    reg_set(c, GPR_AX, 1, mem_read(c, i->seg, off, 1));
 }
 
 static void op_bound(struct cpu *c, const struct insn *i)
@@ -336,11 +336,11 @@ static void op_convert(struct cpu *c, const struct insn *i)
 {
     int64_t v;
     if (i->op == 0x98) {
-        v = sign_extend(c->gpr[REG_AX], i->osize / 2);
-        reg_set(c, REG_AX, i->osize, (uint64_t)v);
+        v = sign_extend(c->gpr[GPR_AX], i->osize / 2);
+        reg_set(c, GPR_AX, i->osize, (uint64_t)v);
     } else {
-        v = sign_extend(c->gpr[REG_AX], i->osize);
-        reg_set(c, REG_DX, i->osize, v < 0 ? UINT64_MAX : 0);
+        v = sign_extend(c->gpr[GPR_AX], i->osize);
+        reg_set(c, GPR_DX, i->osize, v < 0 ? UINT64_MAX : 0);
     }
 }
 
@@ -366,7 +366,7 @@ void op_jcc_near(struct cpu *c, struct insn *i)
 /* E0..E3 */
 static void op_loop(struct cpu *c, struct insn *i)
 {
-    uint64_t count = reg_get(c, REG_CX, i->asize);
+    uint64_t count = reg_get(c, GPR_CX, i->asize);
     bool is_taken;
     if (i->op == 0xe3) {
         is_taken = count == 0;
@@ -378,7 +378,7 @@ static void op_loop(struct cpu *c, struct insn *i)
         if (i->op == 0xe1) is_taken = is_taken && is_zero;
     }
     if (is_taken) jump_rel(c, i, sign_extend(i->imm, 1));
-    if (i->op != 0xe3) reg_set(c, REG_CX, i->asize, count);
+    if (i->op != 0xe3) reg_set(c, GPR_CX, i->asize, count);
 }
 
 static void call_near(struct cpu *c, struct insn *i, uint64_t to)
@@ -445,12 +445,12 @@ static void op_hlt(struct cpu *c)
 static void op_lahf(struct cpu *c, bool is_store)
 {
     const uint64_t mask = FLAGS_ARITH & ~(uint64_t)FLAG_OF;
-    uint64_t ah = c->gpr[REG_AX] >> 8 & 0xff;
+    uint64_t ah = c->gpr[GPR_AX] >> 8 & 0xff;
     if (is_store) {
         flags_set(c, mask, ah);
     } else {
         ah = (c->rflags & mask) | 2;
-        c->gpr[REG_AX] = (c->gpr[REG_AX] & ~(uint64_t)0xff00) | ah << 8;
+        c->gpr[GPR_AX] = (c->gpr[GPR_AX] & ~(uint64_t)0xff00) | ah << 8;
     }
 }
 
@@ -533,8 +533,8 @@ static void row_90(struct cpu *c, struct insn *i)
     unsigned reg = (i->op & 7) | (i->rex & 1 ? 8 : 0);
     if (i->op < 0x98) {
         if (reg == 0) return; /* NOP, PAUSE */
-        uint64_t v = reg_get(c, REG_AX, i->osize);
-        reg_set(c, REG_AX, i->osize, reg_get(c, reg, i->osize));
+        uint64_t v = reg_get(c, GPR_AX, i->osize);
+        reg_set(c, GPR_AX, i->osize, reg_get(c, reg, i->osize));
         reg_set(c, reg, i->osize, v);
         return;
     }
@@ -559,15 +559,15 @@ static void row_a0(struct cpu *c, struct insn *i)
     switch (i->op) {
     case 0xa0:
     case 0xa1:
-        reg_set(c, REG_AX, bytes, mem_read(c, i->seg, i->imm, bytes));
+        reg_set(c, GPR_AX, bytes, mem_read(c, i->seg, i->imm, bytes));
         break;
     case 0xa2:
     case 0xa3:
-        mem_write(c, i->seg, i->imm, bytes, reg_get(c, REG_AX, bytes));
+        mem_write(c, i->seg, i->imm, bytes, reg_get(c, GPR_AX, bytes));
         break;
     case 0xa8:
     case 0xa9:
-        alu_to_reg(c, i, ALU_TEST, bytes, REG_AX,
+        alu_to_reg(c, i, ALU_TEST, bytes, GPR_AX,
                    bytes == 1 ? imm_b(i) : imm_z(i));
         break;
     default: emulate_string(c, i); break;
@@ -611,7 +611,7 @@ static void row_d0(struct cpu *c, struct insn *i)
     case 0xd0:
     case 0xd1: op_shift(c, i, 1); break;
     case 0xd2:
-    case 0xd3: op_shift(c, i, (uint8_t)c->gpr[REG_CX]); break;
+    case 0xd3: op_shift(c, i, (uint8_t)c->gpr[GPR_CX]); break;
     case 0xd4:
     case 0xd5:
         not_in_64(c, i);
@@ -619,7 +619,7 @@ static void row_d0(struct cpu *c, struct insn *i)
         break;
     case 0xd6:
         not_in_64(c, i);
-        reg_set(c, REG_AX, 1, c->rflags & FLAG_CF ? 0xff : 0);
+        reg_set(c, GPR_AX, 1, c->rflags & FLAG_CF ? 0xff : 0);
         break;
     case 0xd7: op_xlat(c, i); break;
     default:

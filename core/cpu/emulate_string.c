@@ -35,13 +35,13 @@ static uint32_t port_in(struct cpu *c, unsigned port, unsigned bytes)
 void emulate_io(struct cpu *c, struct insn *i)
 {
     unsigned bytes = !(i->op & 1) ? 1 : i->osize == 2 ? 2 : 4;
-    unsigned port = i->op & 8 ? c->gpr[REG_DX] & 0xffff : (unsigned)i->imm;
+    unsigned port = i->op & 8 ? c->gpr[GPR_DX] & 0xffff : (unsigned)i->imm;
     check_io(c, port, bytes);
     if (has_breakpoints(c)) note_io_access(c, port, bytes);
     if (i->op & 2) {
-        c->ops->out(c, port, bytes, (uint32_t)reg_get(c, REG_AX, bytes));
+        c->ops->out(c, port, bytes, (uint32_t)reg_get(c, GPR_AX, bytes));
     } else {
-        reg_set(c, REG_AX, bytes, port_in(c, port, bytes));
+        reg_set(c, GPR_AX, bytes, port_in(c, port, bytes));
     }
 }
 
@@ -86,7 +86,7 @@ static uint64_t open_chunk(struct cpu *c, const struct insn *i,
         s->is_single || s->step < 0 || is_aligned_only || has_breakpoints(c);
     uint64_t n = is_slow ? 1 : s->count, m;
     if (s->has_src) {
-        uint64_t off = c->gpr[REG_SI] & s->mask;
+        uint64_t off = c->gpr[GPR_SI] & s->mask;
         s->src = seg_linear(c, i->seg, off, s->bytes, ACC_READ);
         m = chunk_elements(c, s, i->seg, off, s->src);
         if (n > m) n = m;
@@ -94,7 +94,7 @@ static uint64_t open_chunk(struct cpu *c, const struct insn *i,
     if (s->has_dst) {
         unsigned access =
             (i->op | 1) == 0xa7 || (i->op | 1) == 0xaf ? ACC_READ : ACC_WRITE;
-        uint64_t off = c->gpr[REG_DI] & s->mask;
+        uint64_t off = c->gpr[GPR_DI] & s->mask;
         s->dst = seg_linear(c, SEG_ES, off, s->bytes, access);
         m = chunk_elements(c, s, SEG_ES, off, s->dst);
         if (n > m) n = m;
@@ -160,7 +160,7 @@ static uint64_t do_movs(struct cpu *c, const struct string *s, uint64_t n)
 
 static uint64_t do_stos(struct cpu *c, const struct string *s, uint64_t n)
 {
-    uint64_t v = reg_get(c, REG_AX, s->bytes);
+    uint64_t v = reg_get(c, GPR_AX, s->bytes);
     if (is_in_page(s->dst, s->bytes)) {
         void *to = c->ops->lin_ptr(c, s->dst, ACC_WRITE);
         if (to) {
@@ -174,7 +174,7 @@ static uint64_t do_stos(struct cpu *c, const struct string *s, uint64_t n)
 
 static uint64_t do_lods(struct cpu *c, const struct string *s)
 {
-    reg_set(c, REG_AX, s->bytes, lin_read(c, s->src, s->bytes, 0));
+    reg_set(c, GPR_AX, s->bytes, lin_read(c, s->src, s->bytes, 0));
     return 1;
 }
 
@@ -183,7 +183,7 @@ static uint64_t do_compare(struct cpu *c, const struct insn *i,
                            const struct string *s, uint64_t n, bool *stop)
 {
     bool is_cmps = s->has_src, wants_equal = i->rep == 0xf3;
-    uint64_t a = reg_get(c, REG_AX, s->bytes), b = 0, done = 0;
+    uint64_t a = reg_get(c, GPR_AX, s->bytes), b = 0, done = 0;
     const uint8_t *src = NULL, *dst = NULL;
     if (n > 1) {
         dst = c->ops->lin_ptr(c, s->dst, ACC_READ);
@@ -210,7 +210,7 @@ static uint64_t do_compare(struct cpu *c, const struct insn *i,
 static uint64_t do_ins(struct cpu *c, const struct string *s)
 {
     lin_probe_write(c, s->dst, s->bytes, 0);
-    uint32_t v = port_in(c, c->gpr[REG_DX] & 0xffff, s->bytes);
+    uint32_t v = port_in(c, c->gpr[GPR_DX] & 0xffff, s->bytes);
     lin_write(c, s->dst, s->bytes, v, 0);
     return 1;
 }
@@ -218,7 +218,7 @@ static uint64_t do_ins(struct cpu *c, const struct string *s)
 static uint64_t do_outs(struct cpu *c, const struct string *s)
 {
     uint64_t v = lin_read(c, s->src, s->bytes, 0);
-    c->ops->out(c, c->gpr[REG_DX] & 0xffff, s->bytes, (uint32_t)v);
+    c->ops->out(c, c->gpr[GPR_DX] & 0xffff, s->bytes, (uint32_t)v);
     return 1;
 }
 
@@ -243,16 +243,16 @@ static void open_string(struct cpu *c, const struct insn *i, struct string *s)
     s->mask = size_mask(i->asize);
     if (op == 0x6c || op == 0x6e) {
         if (s->bytes == 8) s->bytes = 4;
-        check_io(c, c->gpr[REG_DX] & 0xffff, s->bytes);
-        if (has_breakpoints(c) && (!i->rep || (c->gpr[REG_CX] & s->mask))) {
-            note_io_access(c, c->gpr[REG_DX] & 0xffff, s->bytes);
+        check_io(c, c->gpr[GPR_DX] & 0xffff, s->bytes);
+        if (has_breakpoints(c) && (!i->rep || (c->gpr[GPR_CX] & s->mask))) {
+            note_io_access(c, c->gpr[GPR_DX] & 0xffff, s->bytes);
         }
     }
     s->step = c->rflags & FLAG_DF ? -(int64_t)s->bytes : (int64_t)s->bytes;
     s->has_src = op == 0x6e || op == 0xa4 || op == 0xa6 || op == 0xac;
     s->has_dst = op != 0x6e && op != 0xac;
     s->is_single = !i->rep || op == 0xac || op == 0x6c || op == 0x6e;
-    s->count = i->rep ? c->gpr[REG_CX] & s->mask : 1;
+    s->count = i->rep ? c->gpr[GPR_CX] & s->mask : 1;
     s->src = s->dst = 0;
 }
 
@@ -276,13 +276,13 @@ void emulate_string(struct cpu *c, struct insn *i)
         if (c->rflags & FLAG_TF) n = 1;
         n = do_chunk(c, i, &s, n, &stop);
         if (s.has_src) {
-            reg_set(c, REG_SI, i->asize, c->gpr[REG_SI] + n * (uint64_t)s.step);
+            reg_set(c, GPR_SI, i->asize, c->gpr[GPR_SI] + n * (uint64_t)s.step);
         }
         if (s.has_dst) {
-            reg_set(c, REG_DI, i->asize, c->gpr[REG_DI] + n * (uint64_t)s.step);
+            reg_set(c, GPR_DI, i->asize, c->gpr[GPR_DI] + n * (uint64_t)s.step);
         }
         s.count -= n;
-        if (i->rep) reg_set(c, REG_CX, i->asize, s.count);
+        if (i->rep) reg_set(c, GPR_CX, i->asize, s.count);
         if (stop) return;
         if (s.count && ((c->rflags & FLAG_TF) || c->debug_hits)) {
             i->next = c->rip;

@@ -306,7 +306,7 @@ static void push_frame(struct cpu *c, const struct entry *t, struct stack *s,
     }
     if (t->is_inner || cpu_is_long(c)) {
         stack_push(c, s, n, c->seg[SEG_SS].sel);
-        stack_push(c, s, n, c->gpr[REG_SP]);
+        stack_push(c, s, n, c->gpr[GPR_SP]);
     }
     stack_push(c, s, n, flags);
     stack_push(c, s, n, c->seg[SEG_CS].sel);

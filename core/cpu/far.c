@@ -402,7 +402,7 @@ static void iret_vm86(struct cpu *c, struct insn *i, struct stack *s,
     for (unsigned n = 0; n < 5; n++) {
         set_real_segment(c, order[n], sel[n]);
     }
-    c->gpr[REG_SP] = sp;
+    c->gpr[GPR_SP] = sp;
     i->next = rip & 0xffff;
 }
 

@@ -149,12 +149,12 @@ static void run_register(struct cpu *c, const struct insn *i)
     code_open(&k);
     code_add(&k, i->op);
     code_add(&k, i->modrm);
-    r.ax = c->gpr[REG_AX];
+    r.ax = c->gpr[GPR_AX];
     native_run(c, &k, &r, NULL);
     if (!is_control(i)) native_note_x87(c, 0);
     /* FNCLEX and FNINIT end a pending exception. */
     if (i->op == 0xdb && (i->modrm == 0xe2 || i->modrm == 0xe3)) clear_ferr(c);
-    if (is_fnstsw) reg_set(c, REG_AX, 2, r.ax);
+    if (is_fnstsw) reg_set(c, GPR_AX, 2, r.ax);
     /* FCOMI, FUCOMI and their popping forms set flags. */
     bool sets_flags =
         (i->op == 0xdb || i->op == 0xdf) && i->modrm >= 0xe8 && i->modrm < 0xf8;

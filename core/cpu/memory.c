@@ -316,7 +316,7 @@ bool rmw_close(struct cpu *c, struct rmw *m, uint64_t v)
 void stack_open(const struct cpu *c, struct stack *s)
 {
     s->ss = c->seg[SEG_SS];
-    s->sp = c->gpr[REG_SP];
+    s->sp = c->gpr[GPR_SP];
     s->mask = cpu_is_code64(c)           ? UINT64_MAX
               : s->ss.attr & SEG_ATTR_DB ? UINT32_MAX
                                          : 0xffff;
@@ -359,9 +359,9 @@ uint64_t stack_pop(struct cpu *c, struct stack *s, unsigned bytes)
 void stack_commit(struct cpu *c, const struct stack *s)
 {
     if (s->mask == 0xffff) {
-        reg_set(c, REG_SP, 2, s->sp);
+        reg_set(c, GPR_SP, 2, s->sp);
     } else {
-        c->gpr[REG_SP] = s->sp & s->mask;
+        c->gpr[GPR_SP] = s->sp & s->mask;
     }
 }
 

@@ -277,14 +277,14 @@ void op_rdmsr(struct cpu *c)
 {
     uint64_t v;
     require_cpl0(c);
-    if (msr_read(c, (uint32_t)c->gpr[REG_CX], &v) < 0) throw_gp(c, 0);
-    c->gpr[REG_AX] = (uint32_t)v;
-    c->gpr[REG_DX] = v >> 32;
+    if (msr_read(c, (uint32_t)c->gpr[GPR_CX], &v) < 0) throw_gp(c, 0);
+    c->gpr[GPR_AX] = (uint32_t)v;
+    c->gpr[GPR_DX] = v >> 32;
 }
 
 void op_wrmsr(struct cpu *c)
 {
-    uint64_t v = (uint32_t)c->gpr[REG_AX] | c->gpr[REG_DX] << 32;
+    uint64_t v = (uint32_t)c->gpr[GPR_AX] | c->gpr[GPR_DX] << 32;
     require_cpl0(c);
-    if (msr_write(c, (uint32_t)c->gpr[REG_CX], v) < 0) throw_gp(c, 0);
+    if (msr_write(c, (uint32_t)c->gpr[GPR_CX], v) < 0) throw_gp(c, 0);
 }

@@ -33,13 +33,13 @@ void op_syscall(struct cpu *c, struct insn *i)
     if (!(c->efer & EFER_SCE) || !is_protected(c)) throw_ud(c);
     if (i->mode != 8 && !is_amd(c)) throw_ud(c);
     if (cpu_is_long(c)) {
-        c->gpr[REG_CX] = i->next;
-        c->gpr[REG_R11] = c->rflags & ~(uint64_t)FLAG_RF;
+        c->gpr[GPR_CX] = i->next;
+        c->gpr[GPR_R11] = c->rflags & ~(uint64_t)FLAG_RF;
         i->next = i->mode == 8 ? c->lstar : c->cstar;
         c->rflags &= ~(c->fmask | FLAG_RF);
         c->rflags |= 2;
     } else {
-        c->gpr[REG_CX] = (uint32_t)i->next;
+        c->gpr[GPR_CX] = (uint32_t)i->next;
         i->next = (uint32_t)c->star;
         c->rflags &= ~(uint64_t)(FLAG_VM | FLAG_IF | FLAG_RF);
     }
@@ -56,16 +56,16 @@ void op_sysret(struct cpu *c, struct insn *i)
     if (i->mode != 8 && !is_amd(c)) throw_ud(c);
     require_cpl0(c);
     if (i->mode == 8 && i->osize == 8) {
-        if (!is_canonical(c->gpr[REG_CX])) throw_gp(c, 0);
-        i->next = c->gpr[REG_CX];
+        if (!is_canonical(c->gpr[GPR_CX])) throw_gp(c, 0);
+        i->next = c->gpr[GPR_CX];
         set_flat(c, SEG_CS, sel + 16, ATTR_CODE64, 3);
     } else {
-        i->next = (uint32_t)c->gpr[REG_CX];
+        i->next = (uint32_t)c->gpr[GPR_CX];
         set_flat(c, SEG_CS, sel, ATTR_CODE32, 3);
     }
     set_flat(c, SEG_SS, sel + 8, ATTR_DATA, 3);
     if (i->mode == 8) {
-        c->rflags = (c->gpr[REG_R11] & 0x3c7fd7) | 2;
+        c->rflags = (c->gpr[GPR_R11] & 0x3c7fd7) | 2;
     } else {
         c->rflags |= FLAG_IF;
     }
@@ -80,7 +80,7 @@ void op_sysenter(struct cpu *c, struct insn *i)
     set_flat(c, SEG_CS, sel, cpu_is_long(c) ? ATTR_CODE64 : ATTR_CODE32, 0);
     set_flat(c, SEG_SS, sel + 8, ATTR_DATA, 0);
     unsigned width = cpu_is_long(c) ? 8 : 4;
-    c->gpr[REG_SP] = c->sysenter_esp & size_mask(width);
+    c->gpr[GPR_SP] = c->sysenter_esp & size_mask(width);
     i->next = c->sysenter_eip & size_mask(width);
     mode_changed(c);
 }
@@ -90,7 +90,7 @@ void op_sysexit(struct cpu *c, struct insn *i)
     unsigned sel = (unsigned)c->sysenter_cs & 0xfffc;
     if (!is_protected(c) || !sel) throw_gp(c, 0);
     require_cpl0(c);
-    uint64_t rip = c->gpr[REG_DX], sp = c->gpr[REG_CX];
+    uint64_t rip = c->gpr[GPR_DX], sp = c->gpr[GPR_CX];
     if (i->osize == 8) {
         if (!is_canonical(rip) || !is_canonical(sp)) throw_gp(c, 0);
         set_flat(c, SEG_CS, sel + 32, ATTR_CODE64, 3);
@@ -101,7 +101,7 @@ void op_sysexit(struct cpu *c, struct insn *i)
         set_flat(c, SEG_CS, sel + 16, ATTR_CODE32, 3);
         set_flat(c, SEG_SS, sel + 24, ATTR_DATA, 3);
     }
-    c->gpr[REG_SP] = sp;
+    c->gpr[GPR_SP] = sp;
     i->next = rip;
     mode_changed(c);
 }
@@ -202,9 +202,9 @@ void op_rdtsc(struct cpu *c, bool is_rdtscp)
 {
     if ((c->cr4 & CR4_TSD) && cpu_cpl(c)) throw_gp(c, 0);
     uint64_t v = guest_tsc(c);
-    c->gpr[REG_AX] = (uint32_t)v;
-    c->gpr[REG_DX] = v >> 32;
-    if (is_rdtscp) c->gpr[REG_CX] = (uint32_t)c->tsc_aux;
+    c->gpr[GPR_AX] = (uint32_t)v;
+    c->gpr[GPR_DX] = v >> 32;
+    if (is_rdtscp) c->gpr[GPR_CX] = (uint32_t)c->tsc_aux;
 }
 
 /* ---- reset: SDM volume 3A table 9-1 */
@@ -224,7 +224,7 @@ static void reset_common(struct cpu *c)
         c->gpr[n] = 0;
     }
     cpu_cpuid(c, 1, 0, id);
-    c->gpr[REG_DX] = id[0];
+    c->gpr[GPR_DX] = id[0];
     for (unsigned n = 0; n < SEG_COUNT; n++) {
         reset_segment(&c->seg[n], 0x93);
     }

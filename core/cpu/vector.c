@@ -367,9 +367,9 @@ static void check_alignment(struct cpu *c, const struct insn *i, char kind,
 static void load_gprs(const struct cpu *c, const struct insn *i,
                       struct native_regs *r)
 {
-    r->ax = c->gpr[REG_AX];
-    r->cx = c->gpr[REG_CX];
-    r->dx = c->gpr[REG_DX];
+    r->ax = c->gpr[GPR_AX];
+    r->cx = c->gpr[GPR_CX];
+    r->dx = c->gpr[GPR_DX];
     r->r8 = c->gpr[i->reg];
     r->r9 = c->gpr[i->rm];
     r->r10 = c->gpr[i->vvvv];
@@ -393,7 +393,7 @@ static void store_gprs(struct cpu *c, const struct insn *i, char kind,
         reg_set(c, i->rm, 8, r->r9);
     }
     bool is_string = i->map == MAP_0F3A && (i->op & 0xfc) == 0x60;
-    if (is_string && (i->op & 1)) c->gpr[REG_CX] = r->cx; /* PCMPxSTRI */
+    if (is_string && (i->op & 1)) c->gpr[GPR_CX] = r->cx; /* PCMPxSTRI */
     flags_set(c, FLAGS_ARITH, r->flags);
 }
 

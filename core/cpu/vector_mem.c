@@ -103,7 +103,7 @@ static void mask_move_bytes(struct cpu *c, struct insn *i, bool is_mmx)
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned n = 0; n < bytes; n++) {
             if (!(mask[n] & 0x80)) continue;
-            uint64_t off = (c->gpr[REG_DI] + n) & size_mask(i->asize);
+            uint64_t off = (c->gpr[GPR_DI] + n) & size_mask(i->asize);
             if (pass) {
                 mem_write(c, i->seg, off, 1, buf[n]);
             } else {

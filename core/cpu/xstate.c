@@ -102,7 +102,7 @@ static void check_xsave(struct cpu *c)
 
 static uint64_t requested(const struct cpu *c)
 {
-    uint64_t v = (uint32_t)c->gpr[REG_AX] | c->gpr[REG_DX] << 32;
+    uint64_t v = (uint32_t)c->gpr[GPR_AX] | c->gpr[GPR_DX] << 32;
     return v & c->xcr0;
 }
 
@@ -199,22 +199,22 @@ static void op_xrstor(struct cpu *c, const struct insn *i)
 void op_xgetbv(struct cpu *c)
 {
     if (!(c->cr4 & CR4_OSXSAVE)) throw_ud(c);
-    uint32_t n = (uint32_t)c->gpr[REG_CX];
+    uint32_t n = (uint32_t)c->gpr[GPR_CX];
     /* XCR1: components in use; all enabled ones count as such. */
     bool has_xcr1 = model_bit_sub(c, 0xd, 1, 0, 2);
     if (n != 0 && !(n == 1 && has_xcr1)) throw_gp(c, 0);
-    c->gpr[REG_AX] = (uint32_t)c->xcr0;
-    c->gpr[REG_DX] = c->xcr0 >> 32;
+    c->gpr[GPR_AX] = (uint32_t)c->xcr0;
+    c->gpr[GPR_DX] = c->xcr0 >> 32;
 }
 
 void op_xsetbv(struct cpu *c)
 {
     if (!(c->cr4 & CR4_OSXSAVE)) throw_ud(c);
     require_cpl0(c);
-    uint64_t v = (uint32_t)c->gpr[REG_AX] | c->gpr[REG_DX] << 32;
+    uint64_t v = (uint32_t)c->gpr[GPR_AX] | c->gpr[GPR_DX] << 32;
     uint64_t allowed = c->model ? c->model->xcr0_mask : 7;
     bool is_bad =
-        (uint32_t)c->gpr[REG_CX] || !(v & 1) || (v & ~allowed) || (v & 6) == 4;
+        (uint32_t)c->gpr[GPR_CX] || !(v & 1) || (v & ~allowed) || (v & 6) == 4;
     if (is_bad) throw_gp(c, 0);
     c->xcr0 = v;
     mode_changed(c);

@@ -19,8 +19,8 @@ static bool leave_translated(struct engine *eng, struct host_fault *f)
     if (!b) return false;
     for (int i = 0; i < 12; i++)
         eng->cpu.gpr[i] = f->gpr[i];
-    eng->cpu.gpr[REG_SP] = f->gpr[H_GUEST_SP];
-    eng->cpu.gpr[REG_R12] = f->gpr[H_GUEST_R12];
+    eng->cpu.gpr[GPR_SP] = f->gpr[H_GUEST_SP];
+    eng->cpu.gpr[GPR_R12] = f->gpr[H_GUEST_R12];
     if (b->has_loop && pc >= b->pad + b->loop_from) {
         soft_unswap(&eng->cpu, b->swaps);
     }

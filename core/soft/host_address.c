@@ -376,7 +376,7 @@ static bool is_linear(const struct translator *t, const struct access *a)
 void emit_checked(struct translator *t, const struct access *a)
 {
     emit_segment(t, a);
-    if (a->base == REG_SP && a->index < 0 && a->asize > 2 &&
+    if (a->base == GPR_SP && a->index < 0 && a->asize > 2 &&
         !(t->mode.bits & BM_UNGROUPED) && !t->loop.is_setup &&
         !(t->has_stack_group && !t->checked_group)) {
         emit_stack_probe(t, a);

@@ -35,11 +35,11 @@ bool adds_constant(const struct guest_insn *n, int g, int64_t *by)
     *by = 0;
     if (!(n->writes >> g & 1)) return true;
     switch (n->kind) {
-    case INSN_PUSH: *by = -(int64_t)stack_slot_bytes(n); return g == REG_SP;
+    case INSN_PUSH: *by = -(int64_t)stack_slot_bytes(n); return g == GPR_SP;
     case INSN_POP:
         *by = stack_slot_bytes(n);
-        return g == REG_SP && !(n->o[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                                guest_gpr(n->o[0].reg.value) == REG_SP);
+        return g == GPR_SP && !(n->o[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                                guest_gpr(n->o[0].reg.value) == GPR_SP);
     case INSN_LEA:
         *by = n->o[1].mem.disp.value;
         return is_full_gpr(&n->o[0], g) && n->d.address_width == 64 &&
@@ -136,7 +136,7 @@ static void add_member(struct plan *p, struct guest_insn *n,
 
 static void add_accesses(struct plan *p, struct guest_insn *n)
 {
-    struct access a = { .base = REG_SP, .index = -1, .asize = 8 };
+    struct access a = { .base = GPR_SP, .index = -1, .asize = 8 };
     unsigned bytes;
 
     if (n->mem >= 0 && n->kind == INSN_GENERIC &&
@@ -149,7 +149,7 @@ static void add_accesses(struct plan *p, struct guest_insn *n)
     bytes = stack_slot_bytes(n);
     if (bytes != 8) return;
     a = (struct access){
-        .base = REG_SP, .index = -1, .asize = 8, .seg = SEG_SS, .bytes = bytes
+        .base = GPR_SP, .index = -1, .asize = 8, .seg = SEG_SS, .bytes = bytes
     };
     switch (n->kind) {
     case INSN_PUSH:
@@ -245,7 +245,7 @@ void plan_groups(struct translator *t)
     }
     for (unsigned k = 0; k < t->group_count; k++) {
         struct group *g = &t->group[k];
-        bool is_stack = g->a.base == REG_SP && g->a.index < 0;
+        bool is_stack = g->a.base == GPR_SP && g->a.index < 0;
         bool is_live = t->insn[g->first].in != 0;
 
         if (t->loop.is_body && loop_hoists(t, g)) continue;

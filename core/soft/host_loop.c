@@ -173,7 +173,7 @@ static unsigned uses_of(const struct translator *t, int g)
 /* Registers no instruction uses without naming it. */
 static bool is_plain_register(int g)
 {
-    return g >= REG_R8 && g <= REG_R12;
+    return g >= GPR_R8 && g <= GPR_R12;
 }
 
 static void choose_swaps(struct translator *t)
@@ -183,10 +183,10 @@ static void choose_swaps(struct translator *t)
     for (int g = 0; g < 16; g++)
         uses[g] = uses_of(t, g);
     for (int i = 0; i < 3; i++) {
-        int slot = REG_R13 + i, best = -1;
+        int slot = GPR_R13 + i, best = -1;
 
         if (uses[slot] < USES_MIN) continue;
-        for (int g = 0; g <= REG_R12; g++) {
+        for (int g = 0; g <= GPR_R12; g++) {
             if (t->regs.home[g] != g) continue; /* taken */
             if (uses[g] &&
                 (!is_plain_register(g) || uses[g] + USES_MIN > uses[slot])) {
@@ -215,7 +215,7 @@ uint16_t loop_swaps(const struct translator *t)
 void emit_swaps(struct translator *t, struct emitter *e)
 {
     for (int i = 0; i < 3; i++) {
-        int32_t slot = slot_of_gpr(REG_R13 + i);
+        int32_t slot = slot_of_gpr(GPR_R13 + i);
         int h;
 
         if (t->loop.victim[i] < 0) continue;

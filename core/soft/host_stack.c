@@ -16,7 +16,7 @@ struct mem_form emit_stack_access(struct translator *t, int offset,
                                   unsigned bytes, bool is_write)
 {
     struct access a = {
-        .base = REG_SP,
+        .base = GPR_SP,
         .index = -1,
         .disp = offset,
         .asize = (uint8_t)stack_asize(t),
@@ -176,7 +176,7 @@ static bool pop_memory(struct translator *t, struct guest_insn *n,
     if (!access_of(t, n, &n->o[0], &a) || a.bytes != bytes) return false;
     a.is_write = true;
     /* The address is computed with SP behind the popped slot. */
-    if (a.base == REG_SP) a.disp += (int)bytes;
+    if (a.base == GPR_SP) a.disp += (int)bytes;
     m = emit_stack_access(t, 0, bytes, false);
     emit_load_sized(e, bytes, S2, m);
     emit_store(e, S2, (int32_t)temp0);
@@ -199,10 +199,10 @@ bool emit_pop(struct translator *t, struct guest_insn *n)
     if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) return pop_memory(t, n, bytes);
     g = o->type == ZYDIS_OPERAND_TYPE_REGISTER ? guest_gpr(o->reg.value) : -1;
     if (g < 0) return false;
-    if (g == REG_SP && bytes == 2) return false;
+    if (g == GPR_SP && bytes == 2) return false;
     m = emit_stack_access(t, 0, bytes, false);
     h = host_in(t, g);
-    if (g != REG_SP) {
+    if (g != GPR_SP) {
         if (h == H_NONE) {
             emit_load_sized(e, bytes, S2, m);
             emit_store_sized(e, bytes, S2, mem_gs(home_of(t, g)));
@@ -223,7 +223,7 @@ bool emit_leave(struct translator *t, struct guest_insn *n)
     struct emitter *e = &t->hot;
     unsigned bytes = stack_slot_bytes(n), asize = stack_asize(t);
     struct access a = {
-        .base = REG_BP,
+        .base = GPR_BP,
         .index = -1,
         .asize = (uint8_t)asize,
         .seg = SEG_SS,

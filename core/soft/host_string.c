@@ -44,7 +44,7 @@ static bool memory_operand(struct translator *t, struct guest_insn *n,
     if (n->o[i].type != ZYDIS_OPERAND_TYPE_MEMORY) return false;
     if (!access_of(t, n, &n->o[i], a)) return false;
     a->is_write = is_write;
-    return a->base == REG_SI || a->base == REG_DI;
+    return a->base == GPR_SI || a->base == GPR_DI;
 }
 
 static unsigned log2_bytes(unsigned bytes)

@@ -97,12 +97,12 @@ static void step(struct engine *eng, bool is_movs, uint64_t to, uint64_t from,
 
     if (is_movs) {
         (is_down ? copy_down : copy)(to, from, n, shift);
-        gpr[REG_SI] += bytes;
+        gpr[GPR_SI] += bytes;
     } else {
-        (is_down ? fill_down : fill)(to, gpr[REG_AX], n, shift);
+        (is_down ? fill_down : fill)(to, gpr[GPR_AX], n, shift);
     }
-    gpr[REG_DI] += bytes;
-    gpr[REG_CX] -= n;
+    gpr[GPR_DI] += bytes;
+    gpr[GPR_CX] -= n;
 }
 
 bool soft_rep(bool is_movs, uint32_t param)
@@ -113,18 +113,18 @@ bool soft_rep(bool is_movs, uint32_t param)
     __asm__("rdgsbase %0" : "=r"(eng));
     gpr = eng->cpu.gpr;
     if (eng->watch_count) return false;
-    while (gpr[REG_CX]) {
-        n = elements_left(gpr[REG_DI], param);
-        if (is_movs && elements_left(gpr[REG_SI], param) < n) {
-            n = elements_left(gpr[REG_SI], param);
+    while (gpr[GPR_CX]) {
+        n = elements_left(gpr[GPR_DI], param);
+        if (is_movs && elements_left(gpr[GPR_SI], param) < n) {
+            n = elements_left(gpr[GPR_SI], param);
         }
-        if (n > gpr[REG_CX]) n = gpr[REG_CX];
+        if (n > gpr[GPR_CX]) n = gpr[GPR_CX];
         if (n == 0) return false; /* an element across pages */
         if (atomic_load_explicit(&eng->attn, memory_order_relaxed)) {
             return false;
         }
-        if (is_movs) from = reach(eng, gpr[REG_SI], ACC_READ);
-        to = reach(eng, gpr[REG_DI], ACC_READ | ACC_WRITE);
+        if (is_movs) from = reach(eng, gpr[GPR_SI], ACC_READ);
+        to = reach(eng, gpr[GPR_DI], ACC_READ | ACC_WRITE);
         if (!to || (is_movs && !from)) return false;
         step(eng, is_movs, to, from, n, param);
     }

@@ -136,7 +136,7 @@ static bool find_stack(struct engine *eng, bool is_inner, uint64_t *sp)
     const struct cpu *c = &eng->cpu;
     const uint8_t *p;
 
-    *sp = c->gpr[REG_SP];
+    *sp = c->gpr[GPR_SP];
     if (is_inner) {
         if (c->tr.limit < TSS_RSP0 + 7) return false;
         p = reach(eng, c->tr.base + TSS_RSP0, 8, ACC_READ | ACC_SYSTEM);
@@ -173,7 +173,7 @@ bool ring_deliver(struct engine *eng, unsigned vector, bool is_fault,
     frame[words - 5] = c->rip;
     frame[words - 4] = c->seg[SEG_CS].sel;
     frame[words - 3] = c->rflags | (is_fault ? FLAG_RF : 0);
-    frame[words - 2] = c->gpr[REG_SP];
+    frame[words - 2] = c->gpr[GPR_SP];
     frame[words - 1] = c->seg[SEG_SS].sel;
     for (unsigned i = 0; i < words; i++)
         to[i] = frame[i];
@@ -182,7 +182,7 @@ bool ring_deliver(struct engine *eng, unsigned vector, bool is_fault,
         c->seg[SEG_SS] = (struct cpu_segment){ .limit = UINT32_MAX };
     }
     c->seg[SEG_CS] = desc_segment(&d, sel & ~3u);
-    c->gpr[REG_SP] = sp;
+    c->gpr[GPR_SP] = sp;
     c->rip = rip;
     c->has_intr_shadow = false;
     eng->is_mode_stale = true;
@@ -242,7 +242,7 @@ bool ring_iret(struct engine *eng)
         eng->watch_count) {
         return false;
     }
-    from = (const void *)reach(eng, c->gpr[REG_SP], sizeof(frame), ACC_READ);
+    from = (const void *)reach(eng, c->gpr[GPR_SP], sizeof(frame), ACC_READ);
     if (!from) return false;
     for (unsigned i = 0; i < 5; i++)
         frame[i] = from[i];
@@ -257,7 +257,7 @@ bool ring_iret(struct engine *eng)
     }
     c->seg[SEG_SS] = ss;
     c->seg[SEG_CS] = desc_segment(&d, (unsigned)frame[1]);
-    c->gpr[REG_SP] = frame[3];
+    c->gpr[GPR_SP] = frame[3];
     if (rpl) drop_inner_segments(c, rpl);
     c->rflags = (c->rflags & ~mask) | (frame[2] & mask);
     c->rip = frame[0];

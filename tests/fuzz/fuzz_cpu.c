@@ -89,14 +89,14 @@ static void set_mode(unsigned mode, unsigned broken)
         c->gpr[n] = rnd() & 1 ? rnd() : rnd() & 0xfffff;
         if (mode != LONG) c->gpr[n] = (uint32_t)c->gpr[n];
     }
-    c->gpr[REG_SP] = RIG_STACK - 8 * (rnd() & 0xff);
+    c->gpr[GPR_SP] = RIG_STACK - 8 * (rnd() & 0xff);
     c->rflags = (rnd() & 0x244ed5) | 2 | (broken & TRAPS ? FLAG_TF : 0);
     c->cr4 |= rnd() & (CR4_VME | CR4_DE | CR4_PGE);
     c->gdt.limit = 0xff;
     c->tr = (struct cpu_segment){ 0x28, 0x8b, 0x400, LOW };
     if (mode == REAL || mode == VM86) {
         c->rip = 0;
-        c->gpr[REG_SP] &= 0xffff;
+        c->gpr[GPR_SP] &= 0xffff;
     }
     for (unsigned n = 0; n < SEG_COUNT; n++) {
         struct cpu_segment *s = &c->seg[n];

@@ -36,8 +36,8 @@ static void arithmetic_and_port_io_agree(void **state)
 
         run(r);
         assert_int_equal(r->done, 7);
-        assert_int_equal(c->gpr[REG_BX], 5050);
-        assert_int_equal(c->gpr[REG_DX] & 0xff, 0x5a);
+        assert_int_equal(c->gpr[GPR_BX], 5050);
+        assert_int_equal(c->gpr[GPR_DX] & 0xff, 0x5a);
         accel_rig_free(r);
     }
 }
@@ -61,9 +61,9 @@ static void rom_drops_writes_and_mmio_reaches_the_device(void **state)
         memset(r->rom.host, 0x77, 16);
         run(r);
         assert_int_equal(r->done, 1);
-        assert_int_equal(c->gpr[REG_BX], 0x77777777);
+        assert_int_equal(c->gpr[GPR_BX], 0x77777777);
         assert_int_equal(r->reg[8], 0xdd);
-        assert_int_equal(c->gpr[REG_CX], 0xbb);
+        assert_int_equal(c->gpr[GPR_CX], 0xbb);
         accel_rig_free(r);
     }
 }
@@ -85,8 +85,8 @@ static void every_cpu_tells_its_brand(void **state)
         struct cpu *c = set_up(r, code, sizeof(code));
 
         run(r);
-        assert_true(c->gpr[REG_SI] >= 0x80000004);
-        assert_int_not_equal(c->gpr[REG_DI], 0);
+        assert_true(c->gpr[GPR_SI] >= 0x80000004);
+        assert_int_not_equal(c->gpr[GPR_DI], 0);
         accel_rig_free(r);
     }
 }
@@ -130,9 +130,9 @@ static void a_busy_guest_stops_at_once_and_goes_on(void **state)
             }
             vm_stop_locked(r->vm, RUN_PAUSED);
             if (a->vcpu_get != NULL) a->vcpu_get(vm_vcpu(r->vm, 0));
-            assert_true(c->gpr[REG_AX] > seen);
+            assert_true(c->gpr[GPR_AX] > seen);
             assert_in_range(c->rip, CODE, CODE + 2);
-            seen = c->gpr[REG_AX];
+            seen = c->gpr[GPR_AX];
             if (seen > UINT32_MAX / 4) break;   /* would wrap */
         }
         accel_rig_free(r);
@@ -149,8 +149,8 @@ static void state_survives_the_way_in_and_out(void **state)
     {
         struct cpu *c = set_up(r, code, sizeof(code));
 
-        for (unsigned i = REG_CX; i <= REG_DI; i++) {
-            if (i != REG_SP) c->gpr[i] = 0x01010101u * i;
+        for (unsigned i = GPR_CX; i <= GPR_DI; i++) {
+            if (i != GPR_SP) c->gpr[i] = 0x01010101u * i;
         }
         c->dr[0] = 0x1234;
         c->star = 0x0023001000000000;
@@ -162,8 +162,8 @@ static void state_survives_the_way_in_and_out(void **state)
         vm_accel(r->vm, NULL)->vcpu_put(vm_vcpu(r->vm, 0));
         run(r);
         assert_int_equal(r->done, 1);
-        for (unsigned i = REG_CX; i <= REG_DI; i++) {
-            if (i == REG_SP) continue;
+        for (unsigned i = GPR_CX; i <= GPR_DI; i++) {
+            if (i == GPR_SP) continue;
             assert_int_equal(c->gpr[i], 0x01010101u * i);
         }
         assert_int_equal(c->dr[0], 0x1234);

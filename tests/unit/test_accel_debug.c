@@ -102,7 +102,7 @@ static void check_break(enum vm_point_kind kind, enum vm_stop_why why)
             assert_int_equal(s.why, why);
             assert_int_equal(s.lin, AT_ADD);
             assert_int_equal(c->rip, AT_ADD);
-            assert_int_equal(c->gpr[REG_AX], pass);
+            assert_int_equal(c->gpr[GPR_AX], pass);
             assert_int_equal(ram[AT_ADD], 0xff); /* no INT3 to be seen */
             del(r, kind, AT_ADD, 1);
             step(r);
@@ -206,7 +206,7 @@ static void breakpoints_may_come_after_the_code_has_run(void **state)
         run(r);
         assert_int_equal(stop_of(r).why, VM_STOP_BREAK);
         assert_int_equal(c->rip, AT_LOOP);
-        assert_int_equal(c->gpr[REG_CX], 3);
+        assert_int_equal(c->gpr[GPR_CX], 3);
         vm_point_clear_locked(r->vm);
         run(r);
         assert_int_equal(r->done, 1);
@@ -230,8 +230,8 @@ static void single_steps_are_one_instruction_each(void **state)
             assert_int_equal(c->rip, rip[i]);
             assert_false(c->rflags & FLAG_TF);
         }
-        assert_int_equal(c->gpr[REG_AX], 1);
-        assert_int_equal(c->gpr[REG_CX], 2);
+        assert_int_equal(c->gpr[GPR_AX], 1);
+        assert_int_equal(c->gpr[GPR_CX], 2);
         run(r);
         assert_int_equal(r->done, 1);
         accel_rig_free(r);
@@ -345,8 +345,8 @@ static void the_guests_own_int3_is_the_guests(void **state)
         run(r);
         assert_int_equal(stop_of(r).why, VM_STOP_BREAK);
         assert_int_equal(c->rip, 0x1004);
-        assert_int_equal(c->gpr[REG_CX], 0x77);
-        assert_int_equal(c->gpr[REG_AX], 1);
+        assert_int_equal(c->gpr[GPR_CX], 0x77);
+        assert_int_equal(c->gpr[GPR_AX], 1);
         accel_rig_free(r);
     }
 }
@@ -375,7 +375,7 @@ static void a_held_cpu_does_not_run(void **state)
         memcpy(vm_ram(r->vm)->host + CODE, code, sizeof(code));
         memset(vm_ram(r->vm)->host + DATA, 0, 8);
         for (unsigned i = 0; i < 2; i++) {
-            set_up_cpu(r, i)->gpr[REG_BX] = i;
+            set_up_cpu(r, i)->gpr[GPR_BX] = i;
             vm_accel(r->vm, NULL)->vcpu_put(vm_vcpu(r->vm, i));
         }
         vm_debug_hold_locked(r->vm, 0, true);

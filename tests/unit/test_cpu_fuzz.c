@@ -111,7 +111,7 @@ static void random_state(struct cpu_rig *r, enum fuzz_mode mode)
         c->cr0 |= CR0_PG;
         c->idt.base = 0x5000;
         c->idt.limit = 0xfff;
-        c->gpr[REG_SP] &= 0x7fff8;
+        c->gpr[GPR_SP] &= 0x7fff8;
         c->cr3 = TABLES;
         c->cr4 |= CR4_PAE | CR4_FSGSBASE;
         c->efer = EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE;

@@ -35,7 +35,7 @@ static struct cpu_rig *open_real(void)
     r->c.seg[SEG_CS].sel = 0;
     r->c.seg[SEG_CS].base = 0;
     r->c.rip = CODE;
-    r->c.gpr[REG_SP] = 0x7000;
+    r->c.gpr[GPR_SP] = 0x7000;
     return r;
 }
 
@@ -74,10 +74,10 @@ static void decimal_arithmetic(void **unused)
     (void)unused;
     for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
         struct cpu_rig *r = open_real();
-        r->c.gpr[REG_AX] = t[n].ax;
+        r->c.gpr[GPR_AX] = t[n].ax;
         r->c.rflags = 2 | t[n].flags;
         assert_int_equal(run(r, t[n].code, 2), STEP_OK);
-        uint16_t ax = (uint16_t)r->c.gpr[REG_AX];
+        uint16_t ax = (uint16_t)r->c.gpr[GPR_AX];
         if (ax != t[n].result || ((r->c.rflags ^ t[n].out) & t[n].mask)) {
             fail_msg("case %u: AX %04x, flags %llx", n, ax,
                      (unsigned long long)r->c.rflags);
@@ -105,14 +105,14 @@ static void string_moves_wrap_at_64_kib(void **unused)
     r->ram[0x10000] = 0xbb;
     r->c.seg[SEG_DS].base = 0x10000;
     r->c.seg[SEG_ES].base = 0x20000;
-    r->c.gpr[REG_SI] = 0xffff;
-    r->c.gpr[REG_DI] = 0x10;
-    r->c.gpr[REG_CX] = 2;
+    r->c.gpr[GPR_SI] = 0xffff;
+    r->c.gpr[GPR_DI] = 0x10;
+    r->c.gpr[GPR_CX] = 2;
     assert_int_equal(RUN(r, "\xf3\xa4"), STEP_OK);
     assert_int_equal(r->ram[0x20010], 0xaa);
     assert_int_equal(r->ram[0x20011], 0xbb);
-    assert_int_equal(r->c.gpr[REG_SI], 1);
-    assert_int_equal(r->c.gpr[REG_CX], 0);
+    assert_int_equal(r->c.gpr[GPR_SI], 1);
+    assert_int_equal(r->c.gpr[GPR_CX], 0);
     rig_close(r);
 }
 
@@ -121,20 +121,20 @@ static void overlapping_moves_replicate(void **unused)
     struct cpu_rig *r = open_real();
     (void)unused;
     memcpy(r->ram + 0x5000, "abcd", 4);
-    r->c.gpr[REG_SI] = 0x5000;
-    r->c.gpr[REG_DI] = 0x5002;
-    r->c.gpr[REG_CX] = 6;
+    r->c.gpr[GPR_SI] = 0x5000;
+    r->c.gpr[GPR_DI] = 0x5002;
+    r->c.gpr[GPR_CX] = 6;
     assert_int_equal(RUN(r, "\xf3\xa4"), STEP_OK);
     assert_memory_equal(r->ram + 0x5000, "abababab", 8);
     /* backwards */
     memcpy(r->ram + 0x5000, "abcdef", 6);
     r->c.rflags |= FLAG_DF;
-    r->c.gpr[REG_SI] = 0x5003;
-    r->c.gpr[REG_DI] = 0x5005;
-    r->c.gpr[REG_CX] = 4;
+    r->c.gpr[GPR_SI] = 0x5003;
+    r->c.gpr[GPR_DI] = 0x5005;
+    r->c.gpr[GPR_CX] = 4;
     assert_int_equal(RUN(r, "\xf3\xa4"), STEP_OK);
     assert_memory_equal(r->ram + 0x5000, "ababcd", 6);
-    assert_int_equal(r->c.gpr[REG_SI], 0x4fff);
+    assert_int_equal(r->c.gpr[GPR_SI], 0x4fff);
     rig_close(r);
 }
 
@@ -144,13 +144,13 @@ static void rep_stops_at_a_fault_with_exact_registers(void **unused)
     struct cpu_rig *r = rig_open(true, "max");
     struct cpu *c = &r->c;
     (void)unused;
-    c->gpr[REG_DI] = RIG_BASE + RIG_BYTES - 5000;
-    c->gpr[REG_CX] = 6000;
-    c->gpr[REG_AX] = 0x5a;
+    c->gpr[GPR_DI] = RIG_BASE + RIG_BYTES - 5000;
+    c->gpr[GPR_CX] = 6000;
+    c->gpr[GPR_AX] = 0x5a;
     assert_int_equal(RUN(r, "\xf3\xaa"), STEP_FAULT);
     assert_int_equal(c->rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_PF);
-    assert_int_equal(c->gpr[REG_DI], RIG_BASE + RIG_BYTES);
-    assert_int_equal(c->gpr[REG_CX], 1000);
+    assert_int_equal(c->gpr[GPR_DI], RIG_BASE + RIG_BYTES);
+    assert_int_equal(c->gpr[GPR_CX], 1000);
     assert_int_equal(c->cr2, RIG_BASE + RIG_BYTES);
     assert_int_equal(r->ram[RIG_BYTES - 1], 0x5a);
     rig_close(r);
@@ -165,16 +165,16 @@ static void rep_stops_for_an_event_between_pages(void **unused)
     memset(&v, 0, sizeof(v));
     v.events = VCPU_INTR;
     c->vcpu = &v;
-    c->gpr[REG_DI] = RIG_BASE + RIG_DATA;
-    c->gpr[REG_CX] = 0x3000;
+    c->gpr[GPR_DI] = RIG_BASE + RIG_DATA;
+    c->gpr[GPR_CX] = 0x3000;
     assert_int_equal(RUN(r, "\xf3\xaa"), STEP_OK);
     assert_int_equal(c->rip, RIG_BASE + RIG_CODE); /* not done */
-    assert_int_equal(c->gpr[REG_CX], 0x2000);
+    assert_int_equal(c->gpr[GPR_CX], 0x2000);
     v.events = 0;
     assert_int_equal(cpu_emulate(c), STEP_OK);
     assert_int_equal(c->rip, RIG_BASE + RIG_CODE + 2);
-    assert_int_equal(c->gpr[REG_CX], 0);
-    assert_int_equal(c->gpr[REG_DI], RIG_BASE + RIG_DATA + 0x3000);
+    assert_int_equal(c->gpr[GPR_CX], 0);
+    assert_int_equal(c->gpr[GPR_DI], RIG_BASE + RIG_DATA + 0x3000);
     rig_close(r);
 }
 
@@ -184,12 +184,12 @@ static void repe_cmps_stops_after_the_difference(void **unused)
     (void)unused;
     memcpy(r->ram + 0x5000, "abcXef", 6);
     memcpy(r->ram + 0x6000, "abcYef", 6);
-    r->c.gpr[REG_SI] = 0x5000;
-    r->c.gpr[REG_DI] = 0x6000;
-    r->c.gpr[REG_CX] = 6;
+    r->c.gpr[GPR_SI] = 0x5000;
+    r->c.gpr[GPR_DI] = 0x6000;
+    r->c.gpr[GPR_CX] = 6;
     assert_int_equal(RUN(r, "\xf3\xa6"), STEP_OK);
-    assert_int_equal(r->c.gpr[REG_CX], 2);
-    assert_int_equal(r->c.gpr[REG_SI], 0x5004);
+    assert_int_equal(r->c.gpr[GPR_CX], 2);
+    assert_int_equal(r->c.gpr[GPR_SI], 0x5004);
     assert_false(r->c.rflags & FLAG_ZF);
     assert_true(r->c.rflags & FLAG_CF); /* X < Y */
     rig_close(r);
@@ -218,13 +218,13 @@ static void faulting_instructions_change_nothing(void **unused)
             r->c.gpr[k] = RIG_BASE + RIG_DATA + 64 * k;
         }
         /* The last byte lies past the RAM. */
-        r->c.gpr[REG_BX] = r->c.gpr[REG_DI] = RIG_BASE + RIG_BYTES - 1;
+        r->c.gpr[GPR_BX] = r->c.gpr[GPR_DI] = RIG_BASE + RIG_BYTES - 1;
         r->ram[RIG_BYTES - 1] = 0x77;
         memcpy(before, r->c.gpr, sizeof(before));
         r->c.rflags = 2;
         assert_int_equal(run(r, t[n].bytes, t[n].count), STEP_FAULT);
         assert_int_equal(r->c.rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_PF);
-        before[REG_SP] = r->c.gpr[REG_SP]; /* the handler's stack */
+        before[GPR_SP] = r->c.gpr[GPR_SP]; /* the handler's stack */
         assert_memory_equal(before, r->c.gpr, sizeof(before));
         assert_int_equal(r->ram[RIG_BYTES - 1], 0x77);
         assert_int_equal(r->c.rflags & FLAGS_ARITH, 0);
@@ -256,8 +256,8 @@ static void save_areas_are_the_hosts(void **unused)
     image[512] = 7;
     uint8_t wanted[VECTOR_BYTES];
     memcpy(wanted, image, sizeof(wanted));
-    c->gpr[REG_BX] = RIG_BASE + RIG_DATA;
-    c->gpr[REG_AX] = 7;
+    c->gpr[GPR_BX] = RIG_BASE + RIG_DATA;
+    c->gpr[GPR_AX] = 7;
     memcpy(r->ram + RIG_CODE, xsave, 4);
     memset(area, 0, 1024);
     assert_int_equal(emulate_vector_state(r, image), STEP_OK);
@@ -281,7 +281,7 @@ static void save_areas_are_the_hosts(void **unused)
     assert_int_equal(c->rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_GP);
     /* FXSAVE wants 16-byte alignment. */
     rig_flat_state(r);
-    c->gpr[REG_BX] = RIG_BASE + RIG_DATA + 8;
+    c->gpr[GPR_BX] = RIG_BASE + RIG_DATA + 8;
     memcpy(r->ram + RIG_CODE, fxsave, 4);
     assert_int_equal(emulate_vector_state(r, image), STEP_FAULT);
     assert_int_equal(c->rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_GP);

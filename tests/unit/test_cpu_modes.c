@@ -95,7 +95,7 @@ static void set_ring(struct cpu_rig *r, unsigned ring)
         if (n == SEG_CS) continue;
         c->seg[n] = flat(ring ? DATA3 : DATA0, 0xc093 | ring << 5);
     }
-    c->gpr[REG_SP] = ring ? STACK3 : STACK0 - 0x100;
+    c->gpr[GPR_SP] = ring ? STACK3 : STACK0 - 0x100;
 }
 
 /* 32-bit protected mode without paging, all tables set up. */
@@ -156,7 +156,7 @@ static int entered(const struct cpu_rig *r)
 
 static uint64_t stacked(struct cpu_rig *r, unsigned n)
 {
-    unsigned at = (unsigned)(r->c.gpr[REG_SP] + r->c.seg[SEG_SS].base);
+    unsigned at = (unsigned)(r->c.gpr[GPR_SP] + r->c.seg[SEG_SS].base);
     return get(r, at + 4 * n, 4);
 }
 
@@ -172,7 +172,7 @@ static struct cpu_rig *open_real(void)
     r->c.seg[SEG_CS].base = 0x1000;
     r->c.idt.limit = 0x3ff;
     r->c.rip = CODE - 0x1000;
-    r->c.gpr[REG_SP] = 0x7000;
+    r->c.gpr[GPR_SP] = 0x7000;
     return r;
 }
 
@@ -216,7 +216,7 @@ static void real_mode_int_and_iret(void **unused)
     assert_int_equal(RUN(r, "\xcd\x21"), STEP_OK);
     assert_int_equal(real_vector(r), 0x21);
     assert_int_equal(r->c.rflags & (FLAG_IF | FLAG_TF | FLAG_CF), FLAG_CF);
-    assert_int_equal(r->c.gpr[REG_SP], 0x7000 - 6);
+    assert_int_equal(r->c.gpr[GPR_SP], 0x7000 - 6);
     assert_int_equal(get(r, 0x7000 - 6, 2), CODE - 0x1000 + 2);
     assert_int_equal(get(r, 0x7000 - 4, 2), 0x100);
     assert_int_equal(get(r, 0x7000 - 2, 2) & 0x301, 0x301);
@@ -240,7 +240,7 @@ static void real_mode_faults_come_back_to_the_instruction(void **unused)
     assert_int_equal(real_vector(r), 13);
     /* push with SP = 1: over the limit of SS */
     r->c.rip = CODE - 0x1000;
-    r->c.gpr[REG_SP] = 1;
+    r->c.gpr[GPR_SP] = 1;
     assert_int_equal(RUN(r, "\x50"), STEP_SHUTDOWN);
     rig_close(r);
 }
@@ -297,7 +297,7 @@ static void switch_to_protected_mode(void **unused)
     c->rip = 0;
     put(r, 0x500, 2, 0xff);
     put(r, 0x502, 4, GDT);
-    c->gpr[REG_AX] = 1;
+    c->gpr[GPR_AX] = 1;
     assert_int_equal(RUN(r, "\x0f\x01\x16\x00\x05"), STEP_OK); /* lgdt */
     assert_int_equal(c->gdt.base, GDT);
     assert_int_equal(RUN(r, "\x0f\x22\xc0"), STEP_OK); /* mov cr0, eax */
@@ -308,16 +308,16 @@ static void switch_to_protected_mode(void **unused)
     assert_int_equal(c->seg[SEG_CS].base, 0);
     assert_int_equal(c->seg[SEG_CS].limit, UINT32_MAX);
     assert_true(c->seg[SEG_CS].attr & SEG_ATTR_DB);
-    c->gpr[REG_AX] = DATA16;
+    c->gpr[GPR_AX] = DATA16;
     assert_int_equal(RUN(r, "\x8e\xd8"), STEP_OK); /* mov ds, ax */
     assert_int_equal(c->seg[SEG_DS].base, 0x10000);
     assert_int_equal(c->seg[SEG_DS].limit, 0xfff);
     assert_int_equal(RUN(r, "\xa1\xfc\x0f\x00\x00"), STEP_OK);
     c->idt.base = IDT;
     c->idt.limit = 0x17f;
-    c->gpr[REG_AX] = DATA0;
+    c->gpr[GPR_AX] = DATA0;
     assert_int_equal(RUN(r, "\x8e\xd0"), STEP_OK); /* mov ss, ax */
-    c->gpr[REG_SP] = STACK0;
+    c->gpr[GPR_SP] = STACK0;
     assert_int_equal(RUN(r, "\xa1\xfd\x0f\x00\x00"), STEP_FAULT);
     assert_int_equal(entered(r), 13);
     assert_int_equal(stacked(r, 0), 0);
@@ -335,7 +335,7 @@ static void interrupt_from_ring_3_switches_stacks(void **unused)
     cpu_deliver_interrupt(c, 0x20);
     assert_int_equal(entered(r), 0x20);
     assert_int_equal(cpu_cpl(c), 0);
-    assert_int_equal(c->gpr[REG_SP], STACK0 - 20);
+    assert_int_equal(c->gpr[GPR_SP], STACK0 - 20);
     assert_int_equal(c->seg[SEG_SS].sel, DATA0);
     assert_int_equal(stacked(r, 0), CODE);
     assert_int_equal(stacked(r, 1), CODE3);
@@ -348,7 +348,7 @@ static void interrupt_from_ring_3_switches_stacks(void **unused)
     assert_int_equal(RUN(r, "\xcf"), STEP_OK);
     assert_int_equal(cpu_cpl(c), 3);
     assert_int_equal(c->rip, CODE);
-    assert_int_equal(c->gpr[REG_SP], STACK3);
+    assert_int_equal(c->gpr[GPR_SP], STACK3);
     assert_int_equal(c->seg[SEG_FS].sel, 0);
     assert_int_equal(c->seg[SEG_DS].sel, DATA3);
     rig_close(r);
@@ -411,7 +411,7 @@ static void segment_loads_are_checked(void **unused)
     for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
         struct cpu_rig *r = open_protected(t[n].ring);
         char code[2] = { '\x8e', (char)(0xc0 | t[n].seg << 3) };
-        r->c.gpr[REG_AX] = t[n].sel;
+        r->c.gpr[GPR_AX] = t[n].sel;
         enum cpu_step step = run(r, code, 2);
         int vector = step == STEP_FAULT ? entered(r) : -1;
         if (vector != t[n].vector) {
@@ -453,11 +453,11 @@ static void call_gate_to_ring_0_copies_parameters(void **unused)
     assert_int_equal(stacked(r, 3), 0x22222222);
     assert_int_equal(stacked(r, 4), STACK3);
     assert_int_equal(stacked(r, 5), DATA3);
-    assert_int_equal(c->gpr[REG_SP], STACK0 - 24);
+    assert_int_equal(c->gpr[GPR_SP], STACK0 - 24);
     assert_int_equal(RUN(r, "\xca\x08\x00"), STEP_OK); /* retf 8 */
     assert_int_equal(c->rip, CODE + 7);
     assert_int_equal(cpu_cpl(c), 3);
-    assert_int_equal(c->gpr[REG_SP], STACK3 + 8);
+    assert_int_equal(c->gpr[GPR_SP], STACK3 + 8);
     rig_close(r);
 }
 
@@ -512,7 +512,7 @@ static void io_bitmap_opens_single_ports(void **unused)
     r->ram[TSS + 0x88 + 0x60 / 8] = 0xfc; /* ports 60 and 61 */
     r->in_value = 0x5a;
     assert_int_equal(RUN(r, "\xe4\x60"), STEP_OK);
-    assert_int_equal(r->c.gpr[REG_AX] & 0xff, 0x5a);
+    assert_int_equal(r->c.gpr[GPR_AX] & 0xff, 0x5a);
     assert_int_equal(RUN(r, "\x66\xe5\x60"), STEP_OK);
     assert_int_equal(RUN(r, "\x66\xe5\x61"), STEP_FAULT); /* 62 is closed */
     assert_int_equal(entered(r), 13);
@@ -542,7 +542,7 @@ static void a_fault_on_a_fault_is_double_then_shutdown(void **unused)
     (void)unused;
     put(r, IDT + 13 * 8, 8, 0); /* #GP has no gate: #GP again, #DF */
     assert_int_equal(RUN(r, "\x0f\x22\xe0"), STEP_OK); /* mov cr4, eax */
-    r->c.gpr[REG_AX] = 0x80000000;
+    r->c.gpr[GPR_AX] = 0x80000000;
     assert_int_equal(RUN(r, "\x0f\x22\xe0"), STEP_FAULT);
     assert_int_equal(entered(r), 8);
     assert_int_equal(stacked(r, 0), 0);
@@ -550,7 +550,7 @@ static void a_fault_on_a_fault_is_double_then_shutdown(void **unused)
     r = open_protected(0);
     put(r, IDT + 13 * 8, 8, 0);
     put(r, IDT + 8 * 8, 8, 0);
-    r->c.gpr[REG_AX] = 0x80000000;
+    r->c.gpr[GPR_AX] = 0x80000000;
     assert_int_equal(RUN(r, "\x0f\x22\xe0"), STEP_SHUTDOWN);
     assert_int_equal(r->c.activity, CPU_SHUTDOWN);
     rig_close(r);
@@ -578,18 +578,18 @@ static void lar_lsl_and_verr_tell_by_zf(void **unused)
 {
     struct cpu_rig *r = open_protected(3);
     (void)unused;
-    r->c.gpr[REG_AX] = DATA3;
+    r->c.gpr[GPR_AX] = DATA3;
     assert_int_equal(RUN(r, "\x0f\x02\xc8"), STEP_OK); /* lar ecx, eax */
     assert_true(r->c.rflags & FLAG_ZF);
-    assert_int_equal(r->c.gpr[REG_CX], 0x00c0f300);
+    assert_int_equal(r->c.gpr[GPR_CX], 0x00c0f300);
     assert_int_equal(RUN(r, "\x0f\x03\xc8"), STEP_OK); /* lsl */
-    assert_int_equal(r->c.gpr[REG_CX], UINT32_MAX);
+    assert_int_equal(r->c.gpr[GPR_CX], UINT32_MAX);
     assert_int_equal(RUN(r, "\x0f\x00\xe8"), STEP_OK); /* verw ax */
     assert_true(r->c.rflags & FLAG_ZF);
-    r->c.gpr[REG_AX] = DATA0;
+    r->c.gpr[GPR_AX] = DATA0;
     assert_int_equal(RUN(r, "\x0f\x02\xc8"), STEP_OK);
     assert_false(r->c.rflags & FLAG_ZF);
-    assert_int_equal(r->c.gpr[REG_CX], UINT32_MAX);    /* kept */
+    assert_int_equal(r->c.gpr[GPR_CX], UINT32_MAX);    /* kept */
     assert_int_equal(RUN(r, "\x0f\x00\xe0"), STEP_OK); /* verr ax */
     assert_false(r->c.rflags & FLAG_ZF);
     rig_close(r);
@@ -620,11 +620,11 @@ static void call_to_a_tss_nests_and_iret_returns(void **unused)
     struct cpu *c = &r->c;
     (void)unused;
     make_task(r);
-    c->gpr[REG_BX] = 0x12345678;
+    c->gpr[GPR_BX] = 0x12345678;
     assert_int_equal(RUN(r, "\x9a\x00\x00\x00\x00\x38\x00"), STEP_OK);
     assert_int_equal(c->rip, HANDLER);
-    assert_int_equal(c->gpr[REG_AX], 0xaaaa0001);
-    assert_int_equal(c->gpr[REG_SP], STACK0 - 0x800);
+    assert_int_equal(c->gpr[GPR_AX], 0xaaaa0001);
+    assert_int_equal(c->gpr[GPR_SP], STACK0 - 0x800);
     assert_int_equal(c->tr.sel, TSS2_SEL);
     assert_int_equal(c->rflags, 2 | FLAG_CF | FLAG_NT);
     assert_true(c->cr0 & CR0_TS);
@@ -638,7 +638,7 @@ static void call_to_a_tss_nests_and_iret_returns(void **unused)
     assert_int_equal(RUN(r, "\xcf"), STEP_OK);
     assert_int_equal(c->rip, CODE + 7);
     assert_int_equal(c->tr.sel, TSS_SEL);
-    assert_int_equal(c->gpr[REG_BX], 0x12345678);
+    assert_int_equal(c->gpr[GPR_BX], 0x12345678);
     assert_false(c->rflags & FLAG_NT);
     assert_int_equal(type_of(r, TSS2_SEL), 9); /* available again */
     assert_int_equal(get(r, TSS2 + 0x24, 4) & FLAG_NT, 0);
@@ -673,7 +673,7 @@ static void task_gate_in_the_idt_gets_the_error_code(void **unused)
     assert_int_equal(RUN(r, "\xf4"), STEP_FAULT);
     assert_int_equal(r->c.tr.sel, TSS2_SEL);
     assert_int_equal(r->c.rip, HANDLER);
-    assert_int_equal(r->c.gpr[REG_SP], STACK0 - 0x804);
+    assert_int_equal(r->c.gpr[GPR_SP], STACK0 - 0x804);
     assert_int_equal(stacked(r, 0), 0);
     assert_true(r->c.rflags & FLAG_NT);
     assert_int_equal(get(r, TSS + 0x20, 4), CODE); /* on the HLT */
@@ -704,7 +704,7 @@ static struct cpu_rig *open_vm86(unsigned iopl)
     assert_int_equal(c->seg[SEG_ES].base, 0x30000);
     assert_int_equal(c->seg[SEG_GS].base, 0x60000);
     assert_int_equal(c->rip, 0x100);
-    assert_int_equal(c->gpr[REG_SP], 0x800);
+    assert_int_equal(c->gpr[GPR_SP], 0x800);
     return r;
 }
 
@@ -717,7 +717,7 @@ static void vm86_int_enters_ring_0_with_nine_words(void **unused)
     assert_int_equal(entered(r), 0x21);
     assert_false(c->rflags & FLAG_VM);
     assert_int_equal(cpu_cpl(c), 0);
-    assert_int_equal(c->gpr[REG_SP], STACK0 - 36);
+    assert_int_equal(c->gpr[GPR_SP], STACK0 - 36);
     assert_int_equal(stacked(r, 0), 0x102);
     assert_int_equal(stacked(r, 1), 0x1000);
     assert_true(stacked(r, 2) & FLAG_VM);
@@ -756,7 +756,7 @@ static void vme_redirects_int_n_to_the_8086_handler(void **unused)
     assert_int_equal(RUN(r, "\xcd\x21"), STEP_OK);
     assert_true(c->rflags & FLAG_VM);
     assert_int_equal(c->rip, 0x555);
-    assert_int_equal(c->gpr[REG_SP], 0x800 - 6);
+    assert_int_equal(c->gpr[GPR_SP], 0x800 - 6);
     assert_int_equal(get(r, 0x20000 + 0x800 - 6, 2), 0x102);
     /* The pushed image shows VIF as IF, and IOPL 3. */
     assert_int_equal(get(r, 0x20000 + 0x800 - 2, 2) & 0x3200, 0x3200);
@@ -794,7 +794,7 @@ static struct cpu_rig *open_long(unsigned ring)
 
 static uint64_t stacked64(struct cpu_rig *r, unsigned n)
 {
-    return get(r, (unsigned)r->c.gpr[REG_SP] + 8 * n, 8);
+    return get(r, (unsigned)r->c.gpr[GPR_SP] + 8 * n, 8);
 }
 
 static void switch_to_long_mode(void **unused)
@@ -805,12 +805,12 @@ static void switch_to_long_mode(void **unused)
     c->cr0 = CR0_PE | CR0_ET;
     c->efer = 0;
     set_ring(r, 0);
-    c->gpr[REG_CX] = 0xc0000080;
-    c->gpr[REG_AX] = EFER_LME;
-    c->gpr[REG_DX] = 0; /* CPU signature after reset */
+    c->gpr[GPR_CX] = 0xc0000080;
+    c->gpr[GPR_AX] = EFER_LME;
+    c->gpr[GPR_DX] = 0; /* CPU signature after reset */
     assert_int_equal(RUN(r, "\x0f\x30"), STEP_OK); /* wrmsr */
     assert_false(c->efer & EFER_LMA);
-    c->gpr[REG_AX] = CR0_PE | CR0_PG;
+    c->gpr[GPR_AX] = CR0_PE | CR0_PG;
     c->tr.attr = 0x8b;
     assert_int_equal(RUN(r, "\x0f\x22\xc0"), STEP_OK); /* mov cr0, eax */
     assert_true(c->efer & EFER_LMA);
@@ -819,7 +819,7 @@ static void switch_to_long_mode(void **unused)
     assert_true(cpu_is_code64(c));
     assert_int_equal(c->rip, 0x9000);
     /* Paging cannot be left from 64-bit code. */
-    c->gpr[REG_AX] = CR0_PE;
+    c->gpr[GPR_AX] = CR0_PE;
     assert_int_equal(RUN(r, "\x0f\x22\xc0"), STEP_FAULT);
     assert_int_equal(entered(r), 13);
     rig_close(r);
@@ -830,7 +830,7 @@ static void long_mode_needs_pae(void **unused)
     struct cpu_rig *r = open_protected(0);
     (void)unused;
     r->c.efer = EFER_LME;
-    r->c.gpr[REG_AX] = CR0_PE | CR0_PG;
+    r->c.gpr[GPR_AX] = CR0_PE | CR0_PG;
     assert_int_equal(RUN(r, "\x0f\x22\xc0"), STEP_FAULT);
     assert_int_equal(entered(r), 13);
     rig_close(r);
@@ -841,11 +841,11 @@ static void page_fault_in_long_mode_has_code_and_cr2(void **unused)
     struct cpu_rig *r = open_long(3);
     struct cpu *c = &r->c;
     (void)unused;
-    c->gpr[REG_BX] = 0x345678;
+    c->gpr[GPR_BX] = 0x345678;
     assert_int_equal(RUN(r, "\x88\x03"), STEP_FAULT); /* mov [rbx], al */
     assert_int_equal(entered(r), 14);
     assert_int_equal(c->cr2, 0x345678);
-    assert_int_equal(c->gpr[REG_SP], STACK0 - 48);
+    assert_int_equal(c->gpr[GPR_SP], STACK0 - 48);
     assert_int_equal(stacked64(r, 0), 6); /* write, user */
     assert_int_equal(stacked64(r, 1), CODE);
     assert_int_equal(stacked64(r, 2), CODE64_3);
@@ -853,10 +853,10 @@ static void page_fault_in_long_mode_has_code_and_cr2(void **unused)
     assert_int_equal(c->seg[SEG_SS].sel, 0); /* null */
     assert_int_equal(cpu_cpl(c), 0);
     /* iretq after dropping the error code */
-    c->gpr[REG_SP] += 8;
+    c->gpr[GPR_SP] += 8;
     assert_int_equal(RUN(r, "\x48\xcf"), STEP_OK);
     assert_int_equal(cpu_cpl(c), 3);
-    assert_int_equal(c->gpr[REG_SP], STACK3);
+    assert_int_equal(c->gpr[GPR_SP], STACK3);
     assert_int_equal(c->rip, CODE);
     rig_close(r);
 }
@@ -867,10 +867,10 @@ static void ist_gives_a_known_stack_and_it_is_aligned(void **unused)
     struct cpu *c = &r->c;
     (void)unused;
     r->ram[IDT + 16 * 6 + 4] = 1;
-    c->gpr[REG_SP] = 0x12345;
+    c->gpr[GPR_SP] = 0x12345;
     assert_int_equal(RUN(r, "\x0f\x0b"), STEP_FAULT);
     assert_int_equal(entered(r), 6);
-    assert_int_equal(c->gpr[REG_SP], STACK0 - 0x4010 - 40);
+    assert_int_equal(c->gpr[GPR_SP], STACK0 - 0x4010 - 40);
     assert_int_equal(stacked64(r, 3), 0x12345);
     assert_int_equal(c->seg[SEG_SS].sel, DATA0); /* ring did not change */
     rig_close(r);
@@ -880,12 +880,12 @@ static void non_canonical_addresses_fault(void **unused)
 {
     struct cpu_rig *r = open_long(0);
     (void)unused;
-    r->c.gpr[REG_BX] = (uint64_t)1 << 47;
+    r->c.gpr[GPR_BX] = (uint64_t)1 << 47;
     assert_int_equal(RUN(r, "\x8a\x03"), STEP_FAULT); /* mov al, [rbx] */
     assert_int_equal(entered(r), 13);
     rig_close(r);
     r = open_long(0);
-    r->c.gpr[REG_BP] = (uint64_t)1 << 47;
+    r->c.gpr[GPR_BP] = (uint64_t)1 << 47;
     idt_gate(r, 0, 0, 0, 0);
     assert_int_equal(RUN(r, "\x8a\x45\x00"), STEP_FAULT); /* [rbp] */
     assert_int_equal(entered(r), 12);
@@ -901,16 +901,16 @@ static void syscall_and_sysret(void **unused)
     c->lstar = 0xa000;
     c->fmask = FLAG_IF | FLAG_TF;
     c->rflags = 2 | FLAG_IF | FLAG_CF;
-    c->gpr[REG_SP] = 0x777;
+    c->gpr[GPR_SP] = 0x777;
     assert_int_equal(RUN(r, "\x0f\x05"), STEP_OK);
     assert_int_equal(c->rip, 0xa000);
     assert_int_equal(cpu_cpl(c), 0);
-    assert_int_equal(c->gpr[REG_CX], CODE + 2);
-    assert_int_equal(c->gpr[REG_R11], 2 | FLAG_IF | FLAG_CF);
+    assert_int_equal(c->gpr[GPR_CX], CODE + 2);
+    assert_int_equal(c->gpr[GPR_R11], 2 | FLAG_IF | FLAG_CF);
     assert_int_equal(c->rflags, 2 | FLAG_CF);
     assert_int_equal(c->seg[SEG_CS].sel, CODE64);
     assert_int_equal(c->seg[SEG_SS].sel, CODE64 + 8);
-    assert_int_equal(c->gpr[REG_SP], 0x777);
+    assert_int_equal(c->gpr[GPR_SP], 0x777);
     assert_int_equal(RUN(r, "\x48\x0f\x07"), STEP_OK); /* sysretq */
     assert_int_equal(c->rip, CODE + 2);
     assert_int_equal(cpu_cpl(c), 3);
@@ -934,7 +934,7 @@ static void swapgs_and_gs_base(void **unused)
     put(r, 0x8110, 8, 0x1122334455667788);
     /* mov rax, gs:[0x10] */
     assert_int_equal(RUN(r, "\x65\x48\x8b\x04\x25\x10\x00\x00\x00"), STEP_OK);
-    assert_int_equal(c->gpr[REG_AX], 0x1122334455667788);
+    assert_int_equal(c->gpr[GPR_AX], 0x1122334455667788);
     rig_close(r);
 }
 
@@ -942,13 +942,13 @@ static void unknown_msrs_fault(void **unused)
 {
     struct cpu_rig *r = open_long(0);
     (void)unused;
-    r->c.gpr[REG_CX] = 0x12345;
+    r->c.gpr[GPR_CX] = 0x12345;
     assert_int_equal(RUN(r, "\x0f\x32"), STEP_FAULT);
     assert_int_equal(entered(r), 13);
     rig_close(r);
     r = open_long(0);
-    r->c.gpr[REG_CX] = 0xc0000102; /* KERNEL_GS_BASE: canonical only */
-    r->c.gpr[REG_DX] = 0x80000000;
+    r->c.gpr[GPR_CX] = 0xc0000102; /* KERNEL_GS_BASE: canonical only */
+    r->c.gpr[GPR_DX] = 0x80000000;
     assert_int_equal(RUN(r, "\x0f\x30"), STEP_FAULT);
     assert_int_equal(entered(r), 13);
     rig_close(r);

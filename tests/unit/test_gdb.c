@@ -215,7 +215,7 @@ static void registers_are_read_and_written(void **state)
     ASK(p, "p8", "00100000"); /* eip = CODE */
     ASK(p, "pa", "08000000"); /* cs */
     ASK(p, "P0=78563412", "OK");
-    assert_int_equal(c->gpr[REG_AX], 0x12345678);
+    assert_int_equal(c->gpr[GPR_AX], 0x12345678);
     ASK(p, "p0", "78563412");
     /* xmm3 and st1, as the vector state has them. */
     ASK(p, "P23=000102030405060708090a0b0c0d0e0f", "OK");

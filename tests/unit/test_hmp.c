@@ -228,7 +228,7 @@ static void expressions_compute(void **state)
     };
     struct monitor_rig *r = *state;
 
-    r->cpu->gpr[REG_BX] = 0x123456789;
+    r->cpu->gpr[GPR_BX] = 0x123456789;
     r->cpu->rip = 34474;
     r->cpu->seg[SEG_CS] =
         (struct cpu_segment){ .sel = 0x1000, .base = 0x10000 };

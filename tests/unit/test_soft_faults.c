@@ -72,7 +72,7 @@ static void expect_fault(const uint8_t *code, size_t bytes,
         rig_mode(r, 64, CODE);
         assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
         assert_int_equal(r->exit_value, f->vector);
-        sp = r->c->gpr[REG_SP];
+        sp = r->c->gpr[GPR_SP];
         if (f->has_error) {
             assert_int_equal(get64(r, sp), f->error);
             sp += 8;
@@ -87,8 +87,8 @@ static void expect_fault(const uint8_t *code, size_t bytes,
 static void check_page_fault(struct soft_rig *r)
 {
     assert_int_equal(r->c->cr2, 0x100001000);
-    assert_int_equal(r->c->gpr[REG_BX], 7); /* nothing half done */
-    assert_int_equal(r->c->gpr[REG_DX], 5);
+    assert_int_equal(r->c->gpr[GPR_BX], 7); /* nothing half done */
+    assert_int_equal(r->c->gpr[GPR_DX], 5);
 }
 
 static void a_page_fault_names_its_instruction(void **state)
@@ -110,8 +110,8 @@ static void a_page_fault_names_its_instruction(void **state)
 static void check_group(struct soft_rig *r)
 {
     assert_int_equal(r->c->cr2, 0x100000000);
-    assert_int_equal(r->c->gpr[REG_BX], 9); /* all before it is done */
-    assert_int_equal(r->c->gpr[REG_DX], 5);
+    assert_int_equal(r->c->gpr[GPR_BX], 9); /* all before it is done */
+    assert_int_equal(r->c->gpr[GPR_DX], 5);
 }
 
 /* The two loads share a check, which fails for the second's sake. */
@@ -171,10 +171,10 @@ static void check_round(struct soft_rig *r)
         b += a;
         c += b;
     }
-    assert_int_equal(r->c->gpr[REG_R13], a);
-    assert_int_equal(r->c->gpr[REG_R14], b);
-    assert_int_equal(r->c->gpr[REG_R15], c);
-    assert_int_equal(r->c->gpr[REG_DI], 0x300000 + 8 * 50);
+    assert_int_equal(r->c->gpr[GPR_R13], a);
+    assert_int_equal(r->c->gpr[GPR_R14], b);
+    assert_int_equal(r->c->gpr[GPR_R15], c);
+    assert_int_equal(r->c->gpr[GPR_DI], 0x300000 + 8 * 50);
 }
 
 static void a_division_by_zero_in_a_loop_is_precise(void **state)
@@ -449,8 +449,8 @@ static void interrupts_at_any_block_leave_no_trace(void **state)
         atomic_store(&s.is_done, true);
         pthread_join(thread, NULL);
         assert_true(get64(r, COUNTER) > 0);
-        assert_int_equal(r->c->gpr[REG_AX], low);
-        assert_int_equal(r->c->gpr[REG_DX], high);
+        assert_int_equal(r->c->gpr[GPR_AX], low);
+        assert_int_equal(r->c->gpr[GPR_DX], high);
         rig_free(r);
     }
 }

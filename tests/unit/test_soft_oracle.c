@@ -101,7 +101,7 @@ static void make_start(struct gen *g, struct start *s)
         s->gpr[i] = gen_random(g) >> (gen_random(g) & 63);
         if (g->bits != 64) s->gpr[i] &= UINT32_MAX;
     }
-    s->gpr[REG_SP] = g->bits == 16 ? 0x7800 : GEN_STACK - 64;
+    s->gpr[GPR_SP] = g->bits == 16 ? 0x7800 : GEN_STACK - 64;
     s->flags = (gen_random(g) & FLAGS_ARITH) | 2;
     for (unsigned i = 0; i < sizeof(s->data); i += 8) {
         uint64_t v = gen_random(g);

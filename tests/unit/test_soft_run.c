@@ -45,7 +45,7 @@ static void run_each_way(unsigned bits, const uint8_t *code, size_t bytes,
 
 static void check_sum(struct soft_rig *r)
 {
-    assert_int_equal(r->c->gpr[REG_BX], 500500);
+    assert_int_equal(r->c->gpr[GPR_BX], 500500);
 }
 
 static void a_64_bit_loop_computes_a_sum(void **state)
@@ -99,10 +99,10 @@ static void check_memory(struct soft_rig *r)
 
     memcpy(&v, r->ram.host + 0x2ffffe, sizeof(v));
     assert_int_equal(v, 0x12345678 + 100);
-    assert_int_equal(r->c->gpr[REG_DX], 0x12345678 + 100);
-    assert_int_equal(r->c->gpr[REG_R13], 0x55);
+    assert_int_equal(r->c->gpr[GPR_DX], 0x12345678 + 100);
+    assert_int_equal(r->c->gpr[GPR_R13], 0x55);
     assert_int_equal(r->mmio_value, 0xcafe);
-    assert_int_equal((uint32_t)r->c->gpr[REG_SI], ~0xcafeu);
+    assert_int_equal((uint32_t)r->c->gpr[GPR_SI], ~0xcafeu);
 }
 
 static void memory_across_pages_and_devices_is_reached(void **state)
@@ -127,7 +127,7 @@ static void memory_across_pages_and_devices_is_reached(void **state)
 
 static void check_calls(struct soft_rig *r)
 {
-    assert_int_equal(r->c->gpr[REG_AX], 832040); /* fib(30) */
+    assert_int_equal(r->c->gpr[GPR_AX], 832040); /* fib(30) */
 }
 
 static void recursive_calls_return(void **state)
@@ -193,7 +193,7 @@ static void recursive_calls_return(void **state)
 
 static void check_modified(struct soft_rig *r)
 {
-    assert_int_equal(r->c->gpr[REG_AX], 10 + 20);
+    assert_int_equal(r->c->gpr[GPR_AX], 10 + 20);
 }
 
 static void code_that_changes_itself_is_seen(void **state)
@@ -212,8 +212,8 @@ static void code_that_changes_itself_is_seen(void **state)
 
 static void check_straddle(struct soft_rig *r)
 {
-    assert_int_equal(r->c->gpr[REG_BX], 100000ull * 100001);
-    assert_int_equal(r->c->gpr[REG_SP], 0x301020);
+    assert_int_equal(r->c->gpr[GPR_BX], 100000ull * 100001);
+    assert_int_equal(r->c->gpr[GPR_SP], 0x301020);
 }
 
 static const uint8_t straddle[] = {
@@ -261,7 +261,7 @@ static void a_frame_across_pages_does_not_leave_translated_code(void **state)
 
 static void check_written_code(struct soft_rig *r)
 {
-    assert_int_equal(r->c->gpr[REG_BX], 3 + 2 + 1);
+    assert_int_equal(r->c->gpr[GPR_BX], 3 + 2 + 1);
 }
 
 static void code_written_by_the_same_stores_again_is_seen(void **state)
@@ -337,12 +337,12 @@ static void a_load_sees_a_page_remapped(void **state)
         put32(r, OTHER_PAGE, 2);
         for (unsigned k = 0; k < 3; k++) {
             assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
-            assert_int_equal(r->c->gpr[REG_BX], 1);
+            assert_int_equal(r->c->gpr[GPR_BX], 1);
         }
         map_page(r, OTHER_PAGE);
         tlb_flush(r->eng, flushes[i], PAGE);
         assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
-        assert_int_equal(r->c->gpr[REG_BX], 2);
+        assert_int_equal(r->c->gpr[GPR_BX], 2);
         rig_free(r);
     }
 }

@@ -129,7 +129,7 @@ struct cpu *set_up_cpu(struct rig *r, unsigned index)
     }
     c->cr0 |= CR0_PE;
     c->rip = CODE;
-    c->gpr[REG_SP] = 0x8000;
+    c->gpr[GPR_SP] = 0x8000;
     c->activity = CPU_ACTIVE;
     vm_accel(r->vm, NULL)->vcpu_put(v);
     return c;

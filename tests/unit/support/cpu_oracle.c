@@ -325,14 +325,14 @@ static void make_state(struct oracle *o)
     for (unsigned n = 0; n < 16; n++) {
         o->start.gpr[n] = interesting(o);
     }
-    o->start.gpr[REG_SP] = data + (rnd(o) & 0x3f8);
-    o->start.gpr[REG_DI] = data + (rnd(o) & 0x3ff);
-    o->start.gpr[REG_SI] = data + (rnd(o) & 0x3ff);
-    if (rnd(o) & 1) o->start.gpr[REG_BX] = data;
-    if (rnd(o) & 1) o->start.gpr[REG_BP] = data;
+    o->start.gpr[GPR_SP] = data + (rnd(o) & 0x3f8);
+    o->start.gpr[GPR_DI] = data + (rnd(o) & 0x3ff);
+    o->start.gpr[GPR_SI] = data + (rnd(o) & 0x3ff);
+    if (rnd(o) & 1) o->start.gpr[GPR_BX] = data;
+    if (rnd(o) & 1) o->start.gpr[GPR_BP] = data;
     if (o->zi.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
                             ZYDIS_ATTRIB_HAS_REPNE)) {
-        o->start.gpr[REG_CX] = rnd(o) % 64;
+        o->start.gpr[GPR_CX] = rnd(o) % 64;
     }
     if (o->class == ORACLE_32) {
         for (unsigned n = 0; n < 16; n++) {

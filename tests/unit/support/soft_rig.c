@@ -195,7 +195,7 @@ void rig_mode(struct soft_rig *r, unsigned bits, uint64_t rip)
         c->cr0 |= CR0_PG | CR0_WP;
     }
     c->rip = rip;
-    c->gpr[REG_SP] = bits == 16 ? 0x7c00 : RIG_STACK;
+    c->gpr[GPR_SP] = bits == 16 ? 0x7c00 : RIG_STACK;
     soft_state_changed(r->eng);
 }
 
