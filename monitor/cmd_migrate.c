@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config.h"
 #include "core/base/size.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
@@ -183,14 +184,13 @@ int info_migrate(struct cmd *c, struct err *e)
         return 0;
     }
     fprintf(c->out, "total time: %llu ms\n", (unsigned long long)s.total_ms);
-    if (s.state == MIGRATE_ACTIVE || s.state == MIGRATE_DEVICE)
+    if (s.state == MIGRATE_ACTIVE)
         fprintf(c->out, "expected downtime: %llu ms\n",
                 (unsigned long long)s.expected_downtime_ms);
     if (s.state == MIGRATE_COMPLETED)
         fprintf(c->out, "downtime: %llu ms\n",
                 (unsigned long long)s.downtime_ms);
-    if (s.state == MIGRATE_ACTIVE || s.state == MIGRATE_DEVICE ||
-        s.state == MIGRATE_COMPLETED) {
+    if (s.state == MIGRATE_ACTIVE || s.state == MIGRATE_COMPLETED) {
         fprintf(c->out, "setup: %llu ms\n", (unsigned long long)s.setup_ms);
         print_ram(&s, c->out);
     }
@@ -239,8 +239,7 @@ int query_migrate(struct cmd *c, struct err *e)
     (void)e;
     migrate_status_locked(c->vm, &s);
     has_ram = !s.is_incoming &&
-              (s.state == MIGRATE_ACTIVE || s.state == MIGRATE_DEVICE ||
-               s.state == MIGRATE_COMPLETED);
+              (s.state == MIGRATE_ACTIVE || s.state == MIGRATE_COMPLETED);
     json_open(o, NULL, '{');
     if (s.state != MIGRATE_NONE)
         json_str(o, "status", migrate_state_name(s.state));

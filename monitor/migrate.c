@@ -32,7 +32,6 @@ const char *migrate_state_name(enum migrate_state s)
         [MIGRATE_CANCELLING] = "cancelling",
         [MIGRATE_CANCELLED] = "cancelled",
         [MIGRATE_ACTIVE] = "active",
-        [MIGRATE_DEVICE] = "device",
         [MIGRATE_COMPLETED] = "completed",
         [MIGRATE_FAILED] = "failed",
     };

@@ -23,7 +23,6 @@ enum migrate_state {
     MIGRATE_CANCELLING,
     MIGRATE_CANCELLED,
     MIGRATE_ACTIVE,
-    MIGRATE_DEVICE, /* the guest stands still, the rest goes */
     MIGRATE_COMPLETED,
     MIGRATE_FAILED,
 };

@@ -393,6 +393,15 @@ bool migrate_channel_is_listener(const struct migrate_channel *c)
     return c->listen_fd >= 0;
 }
 
+void migrate_channel_stop_listening(struct migrate_channel *c)
+{
+    if (c->listen_fd >= 0) close(c->listen_fd);
+    if (c->listen_path != NULL) unlink(c->listen_path);
+    free(c->listen_path);
+    c->listen_path = NULL;
+    c->listen_fd = -1;
+}
+
 int migrate_channel_accept(struct migrate_channel *c, struct err *e)
 {
     if (c->listen_fd < 0) return 0;
@@ -415,8 +424,7 @@ void migrate_channel_close(struct migrate_channel *c)
 {
     if (c == NULL) return;
     if (c->fd >= 0) close(c->fd);
-    if (c->listen_fd >= 0) close(c->listen_fd);
-    if (c->listen_path != NULL) unlink(c->listen_path);
+    migrate_channel_stop_listening(c);
     if (c->part_path != NULL) unlink(c->part_path);
     if (c->child > 0) {
         kill(-c->child, SIGTERM);
@@ -425,6 +433,5 @@ void migrate_channel_close(struct migrate_channel *c)
     }
     free(c->final_path);
     free(c->part_path);
-    free(c->listen_path);
     free(c);
 }

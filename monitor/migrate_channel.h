@@ -35,6 +35,8 @@ int migrate_channel_listen(const char *uri, int cancel_fd,
 int migrate_channel_accept(struct migrate_channel *c, struct err *e);
 /* Another peer may come. */
 bool migrate_channel_is_listener(const struct migrate_channel *c);
+/* This one is the right one: nobody else can connect. */
+void migrate_channel_stop_listening(struct migrate_channel *c);
 
 /* Both ways: what comes back can be read. */
 bool migrate_channel_answers(const struct migrate_channel *c);

@@ -196,6 +196,30 @@ static struct drive *drive_line(const struct compare *c, unsigned n, char *id,
     return t == NULL ? NULL : drive_find(t, id);
 }
 
+/* A drive here holds an image that is not among those that arrive. */
+static int has_no_other(const struct compare *c)
+{
+    struct drive_table *t = vm_service(c->vm, "drives");
+    struct drive *d = t == NULL ? NULL : drive_next(t, NULL), *there = NULL;
+    uint64_t bytes;
+    char id[64] = "-";
+
+    for (; d != NULL; d = drive_next(t, d)) {
+        if (drive_blk(d) == NULL) continue;
+        there = NULL;
+        for (unsigned i = 0; there != d && *id != '\0'; i++) {
+            *id = '\0';
+            there = drive_line(c, i, id, &bytes);
+        }
+        if (there != d)
+            return err_set(c->e, -EINVAL,
+                           "this machine has an image in drive %s, the one "
+                           "that arrives has none",
+                           drive_id(d));
+    }
+    return 0;
+}
+
 static int same_drives(const struct compare *c)
 {
     char id[64] = "";
@@ -206,7 +230,7 @@ static int same_drives(const struct compare *c)
 
         *id = '\0';
         d = drive_line(c, i, id, &there);
-        if (*id == '\0') return 0;
+        if (*id == '\0') return has_no_other(c);
         if (d == NULL || drive_blk(d) == NULL)
             return err_set(c->e, -EINVAL,
                            "the machine that arrives has an image in drive "

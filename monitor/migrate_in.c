@@ -248,6 +248,7 @@ static int receive(struct receiving *r, struct err *e)
     }
     if (kind < 0) return kind;
     r->has_begun = true;
+    migrate_channel_stop_listening(m->channel);
     return kind == 1 ? take_machine(r, e) : take_snapshot(r, e);
 }
 

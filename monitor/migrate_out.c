@@ -253,7 +253,6 @@ static int step_stop(struct migrate *m, void *arg, struct err *e)
     s->stop_ns = loop_now_ns();
     s->has_stopped = true;
     vm_stop_locked(m->vm, RUN_FINISH_MIGRATE);
-    migrate_set_state_locked(m, MIGRATE_DEVICE);
     if (t != NULL) drives_drain(t);
     return 0;
 }
