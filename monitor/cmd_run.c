@@ -60,7 +60,8 @@ int cmd_quit(struct cmd *c, struct err *e)
 
 int cmd_reset(struct cmd *c, struct err *e)
 {
-    (void)e;
+    if (vm_run_state(c->vm) == RUN_FINISH_MIGRATE)
+        return err_set(e, -EBUSY, "the machine is being handed over");
     hub_caused_locked(c->vm, HUB_RESET);
     vm_request(c->vm, VM_REQ_RESET);
     return 0;

@@ -9,6 +9,7 @@
 #include "core/base/size.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
+#include "monitor/migrate.h"
 #include "monitor/savevm.h"
 
 /* Columns as QEMU has them. */
@@ -31,9 +32,11 @@ int cmd_savevm(struct cmd *c, struct err *e)
     const char *name =
         c->arg[1].is_given ? c->arg[1].text : default_name(buf, sizeof(buf));
     uint64_t paused_ns = 0;
-    int rc =
-        savevm_begin_locked(c->vm, name, c->arg[0].is_given, &paused_ns, e);
+    int rc = migrate_check_idle_locked(c->vm, e);
 
+    if (rc == 0)
+        rc =
+            savevm_begin_locked(c->vm, name, c->arg[0].is_given, &paused_ns, e);
     if (rc < 0) return rc;
     fprintf(c->out,
             "Snapshot '%s' taken, the machine stood still for %.1f ms; it is "
@@ -54,7 +57,9 @@ int cmd_savevm_cancel(struct cmd *c, struct err *e)
 
 int cmd_loadvm(struct cmd *c, struct err *e)
 {
-    int rc = loadvm_locked(c->vm, c->arg[0].text, e);
+    int rc = migrate_check_idle_locked(c->vm, e);
+
+    if (rc == 0) rc = loadvm_locked(c->vm, c->arg[0].text, e);
 
     if (rc == 0) fprintf(c->out, "Back at snapshot '%s'\n", c->arg[0].text);
     return rc;

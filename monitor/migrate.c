@@ -91,6 +91,10 @@ int migrate_check_idle_locked(struct vm *vm, struct err *e)
 
     if (vm_run_state(vm) == RUN_INMIGRATE)
         return err_set(e, -EBUSY, "Guest is waiting for an incoming migration");
+    if (vm_run_state(vm) == RUN_POSTMIGRATE)
+        return err_set(e, -EPERM,
+                       "the machine has gone elsewhere; cont takes it back, if "
+                       "nobody else has it");
     if (m == NULL || !m->has_thread) return 0;
     return err_set(e, -EBUSY, "There's a migration process in progress");
 }

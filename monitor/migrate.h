@@ -53,8 +53,8 @@ struct migrate_status {
 };
 void migrate_status_locked(struct vm *vm, struct migrate_status *out);
 
-/* It is going on: what changes the machine as a whole has to wait.  0, or
- * -EBUSY and why. */
+/* What changes the machine as a whole has to wait while it moves, and needs
+ * one that is here.  0, or -EBUSY, -EPERM and why. */
 int migrate_check_idle_locked(struct vm *vm, struct err *e);
 
 /* Begin.  session: is told (its wake) when it is over, or NULL. */

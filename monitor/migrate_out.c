@@ -27,6 +27,7 @@
 #include "monitor/migrate_int.h"
 #include "monitor/migrate_stream.h"
 #include "monitor/monitor.h"
+#include "monitor/savevm.h"
 #include "monitor/vmstate.h"
 
 enum {
@@ -516,6 +517,19 @@ void *migrate_out_main(void *arg)
 
 /* --------------------------------------------------------------- begin */
 
+/* A snapshot that is being written goes into an image of ours. */
+static int check_saving_locked(struct vm *vm, struct err *e)
+{
+    char text[200];
+    FILE *f = fmemopen(text, sizeof(text), "w");
+    bool is_saving = f != NULL && savevm_progress_locked(vm, f);
+
+    if (f != NULL) fclose(f);
+    if (!is_saving) return 0;
+    return err_set(e, -EBUSY,
+                   "a snapshot is being written; savevm_wait waits for it");
+}
+
 int migrate_begin_locked(struct vm *vm, const char *uri,
                          struct monitor_session *session, struct err *e)
 {
@@ -524,11 +538,12 @@ int migrate_begin_locked(struct vm *vm, const char *uri,
     int rc;
 
     if (m == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (vm_run_state(vm) == RUN_POSTMIGRATE)
+        return err_set(e, -EPERM,
+                       "Can't migrate the vm that was paused due to previous "
+                       "migration");
     rc = migrate_check_idle_locked(vm, e);
-    if (rc == 0 && vm_run_state(vm) == RUN_POSTMIGRATE)
-        rc = err_set(e, -EPERM,
-                     "Can't migrate the vm that was paused due to previous "
-                     "migration");
+    if (rc == 0) rc = check_saving_locked(vm, e);
     if (rc == 0) rc = migrate_uri_check(uri, e);
     if (rc == 0) rc = migrate_check_accel(vm, e);
     if (rc == 0 && t != NULL) rc = drives_check_handover(t, e);

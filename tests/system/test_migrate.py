@@ -26,8 +26,9 @@ import zlib
 import common                                           # noqa: F401
 from qmp import QMP, QMPError
 from tap import Skip, each, main, need_accel
-from test_snapshots import (Disk, VERIFY, boot, interrupt, last_round, leave,
-                            rounds, run, says, status, ticks, wait_rounds)
+from test_snapshots import (Disk, VERIFY, boot, filled, interrupt, last_round,
+                            leave, rounds, run, save, says, status, ticks,
+                            wait_rounds)
 from vmlab import VM, Fail, ORRERY, SLOW
 
 ARRIVES = r'paused \(inmigrate\)'
@@ -226,6 +227,27 @@ def test_the_image_changes_hands_at_the_end_and_not_before():
         disk.check()
 
 
+def test_a_snapshot_that_is_being_written_comes_first():
+    with Disk() as disk, Folder() as at, boot(disk) as vm:
+        uri = f'file:{at("f")}'
+        filled(vm)
+        save(vm, 'a')
+        out = vm.hmp(f'migrate {uri}').strip()
+        if out:
+            if out != ('Error: a snapshot is being written; savevm_wait waits '
+                       'for it'):
+                raise Fail(out)
+            says(vm, 'savevm_wait', '')
+            moves(vm, uri)
+        for line in ('savevm b', 'loadvm a'):
+            says(vm, line, 'Error: the machine has gone elsewhere; [^\n]*')
+        says(vm, 'cont', '')
+        says(vm, 'loadvm a', "Back at snapshot 'a'")
+        status(vm, 'running')
+        leave(vm)
+        disk.check()
+
+
 # ------------------------------------------------------------ files, commands
 
 def test_a_file_appears_when_it_is_whole():
@@ -234,7 +256,8 @@ def test_a_file_appears_when_it_is_whole():
         vm.hmp('migrate_set_parameter max-bandwidth 1k')
         says(vm, f'migrate -d {uri}', '')
         wait_state(vm, 'active')
-        for line in (f'migrate {uri}', f'migrate -d unix:{at("x")}'):
+        for line in (f'migrate {uri}', f'migrate -d unix:{at("x")}', 'savevm a',
+                     'loadvm a'):
             says(vm, line, "Error: There's a migration process in progress")
         if os.path.exists(at('f')):
             raise Fail('the file is there before it is whole')
