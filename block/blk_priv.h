@@ -77,6 +77,7 @@ struct blk {
     struct blk_queue todo, done, held;
     unsigned in_flight; /* submitted, callback not yet called; not the held */
     unsigned held_count;
+    int held_rc; /* why the first of them failed */
     unsigned quiesced; /* > 0: requests wait in todo */
     unsigned refs;
     bool is_signalled, is_closing, has_warned;

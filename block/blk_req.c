@@ -243,27 +243,44 @@ static void tell_stop(void *arg)
     blk_unref(b);
 }
 
-/* Keep the request until blk_retry, and have the machine stopped. */
-static bool hold_locked(struct blk *b, struct blk_req *r, int rc)
+/* Tell the machine of an error.  false: there is nobody to tell. */
+static bool tell_locked(struct blk *b, const struct blk_req *r, int rc,
+                        enum blk_on_error action)
 {
-    struct stop_note *s = malloc(sizeof(*s));
+    struct stop_note *s = b->stop == NULL ? NULL : malloc(sizeof(*s));
 
-    if (s == NULL || b->stop == NULL) {
-        free(s);
-        return false;
-    }
-    blk_queue_put(&b->held, r);
-    b->held_count++;
-    b->in_flight--;
+    if (s == NULL) return false;
     *s = (struct stop_note){ b,
                              { .is_read = r->op == BLK_READ,
+                               .action = action,
                                .rc = rc,
                                .offset = r->offset,
                                .bytes = r->bytes } };
     b->refs++;
     loop_post(b->loop, tell_stop, s);
+    return true;
+}
+
+/* Keep the request until blk_retry, and have the machine stopped. */
+static bool hold_locked(struct blk *b, struct blk_req *r, int rc)
+{
+    if (!tell_locked(b, r, rc, BLK_STOP)) return false;
+    if (b->held_count++ == 0) b->held_rc = rc;
+    blk_queue_put(&b->held, r);
+    b->in_flight--;
     blk_signal_locked(b); /* a drain may wait for this one */
     return true;
+}
+
+const char *blk_io_status(struct blk *b)
+{
+    const char *status = "ok";
+
+    pthread_mutex_lock(&b->lock);
+    if (b->held_count > 0)
+        status = b->held_rc == -ENOSPC ? "nospace" : "failed";
+    pthread_mutex_unlock(&b->lock);
+    return status;
 }
 
 void blk_retry(struct blk *b)
@@ -330,6 +347,8 @@ void blk_finish_locked(struct blk *b, struct blk_req *r, int rc)
 
         warn_locked(b, r, rc);
         if (on == BLK_STOP && !b->is_closing && hold_locked(b, r, rc)) return;
+        if (rc != -ECANCELED)
+            tell_locked(b, r, rc, on == BLK_IGNORE ? on : BLK_REPORT);
         if (on == BLK_IGNORE) rc = 0;
     }
     r->rc = rc;

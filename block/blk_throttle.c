@@ -11,6 +11,8 @@
 #include "block/throttle.h"
 #include "core/loop/loop.h"
 
+enum { LOOK_AGAIN_NS = 250000000 };
+
 struct blk_throttle {
     struct throttle_group *group;
     struct blk_queue waiting[2]; /* reads, writes */

@@ -63,6 +63,14 @@ int blk_options_parse(struct blk_options *o, const char *text, struct err *e);
 int blk_open(struct loop *l, const char *file, const struct blk_options *o,
              struct blk **out, struct err *e);
 void blk_close(struct blk *b); /* drains, flushes */
+/* The same with options of the graph, "file.driver=nbd,file.server.type=unix",
+ * which may name nodes of the table.  file may be NULL. */
+struct drive_table;
+int blk_open_tree(struct drive_table *t, const char *tree, const char *file,
+                  const struct blk_options *o, struct blk **out, struct err *e);
+/* Option that names the secret of an encrypted image; NULL: needs none.  To
+ * open one without is -ENOKEY. */
+const char *blk_secret_key(const char *file, const struct blk_options *o);
 /* The user's name for an image means a server, not a file ("nbd:..."). */
 bool blk_is_remote_name(const char *file);
 
@@ -72,6 +80,13 @@ const char *blk_file(const struct blk *b);
 const char *blk_format(const struct blk *b);
 /* When writes reach the disk, in the words of `info block`. */
 const char *blk_cache_text(const struct blk *b);
+struct blk_look { /* what `info block` shows besides */
+    bool is_encrypted;
+    enum blk_detect detect;
+    const char *backing_file; /* as the image names it; NULL: none */
+    unsigned depth;           /* backing files below each other */
+};
+void blk_look(const struct blk *b, struct blk_look *out);
 /* One line for the user about the image, NULL if there is nothing to say. */
 const char *blk_warning(const struct blk *b);
 
@@ -105,14 +120,15 @@ void blk_cancel(struct blk *b, int64_t id);
 void blk_drain(struct blk *b);
 
 /*
- * Errors that stop the machine (werror=stop, enospc): the request is held and
- * its done not called; stop runs on the loop thread, without locks.  blk_retry
- * starts all held requests again.  Without a stop function such errors are
- * reported to the device.  Any thread.
+ * Errors: the stop function is told of each, on the loop thread, without locks.
+ * Those that stop the machine (action BLK_STOP; werror=stop, enospc) hold the
+ * request, its done is not called; blk_retry starts all held requests again.
+ * Without a stop function such errors are reported to the device.  Any thread.
  */
 struct blk_error {
     bool is_read;
-    int rc; /* -errno */
+    enum blk_on_error action; /* BLK_REPORT, BLK_IGNORE or BLK_STOP */
+    int rc;                   /* -errno */
     uint64_t offset, bytes;
 };
 typedef void (*blk_stop_fn)(void *arg, struct blk *b,
@@ -120,6 +136,8 @@ typedef void (*blk_stop_fn)(void *arg, struct blk *b,
 void blk_set_stop(struct blk *b, blk_stop_fn stop, void *arg);
 void blk_retry(struct blk *b);
 unsigned blk_held(struct blk *b);
+/* Since the last retry: "ok", "nospace" or "failed". */
+const char *blk_io_status(struct blk *b);
 
 /* New requests wait, begun ones are over when quiesce returns (their callbacks
  * come as ever); nests.  Any thread but a worker's. */

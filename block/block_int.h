@@ -205,6 +205,9 @@ void node_unref(struct node *n); /* the last one closes; NULL: nothing */
 int node_open_image(const char *file, const char *format, bool is_user_name,
                     bool is_snapshot, const struct node_options *o,
                     struct node **out, struct err *e);
+/* The format of what is in a protocol node. */
+int node_probe(struct node *file, const struct block_driver **out,
+               struct err *e);
 /* Full name of what n->backing_file means; caller frees. */
 char *node_backing_path(const struct node *n);
 /* For drivers: value of an open option, marked as taken; NULL: not given. */

@@ -275,6 +275,31 @@ void nodes_each(struct drive_table *t,
     }
 }
 
+void nodes_print(const struct node *n, const char *name, FILE *out)
+{
+    fprintf(out, "\n%s: %s (%s%s%s)\n    Cache mode:       writeback\n", name,
+            n->name, n->drv->name, n->is_readonly ? ", read-only" : "",
+            n->is_encrypted ? ", encrypted" : "");
+    if (n->backing != NULL)
+        fprintf(out, "    Backing file:     %s (chain depth: %u)\n",
+                n->backing_file != NULL ? n->backing_file : n->backing->name,
+                chain_depth(n, false));
+}
+
+void blk_look(const struct blk *b, struct blk_look *out)
+{
+    struct node_behaviour how;
+    bool is_writeback;
+    const struct node *n = shown(blk_root((struct blk *)(uintptr_t)b));
+
+    blk_get_behaviour(b, &how, &is_writeback);
+    *out = (struct blk_look){ .is_encrypted = n->is_encrypted,
+                              .detect = how.detect,
+                              .backing_file =
+                                  n->backing != NULL ? n->backing_file : NULL,
+                              .depth = chain_depth(n, false) };
+}
+
 struct put_all {
     struct json_out *o;
     struct drive_table *t;

@@ -253,5 +253,6 @@ int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
     if (b != NULL) blk_set_throttle(b, d->group);
     if (ops->medium_changed != NULL) ops->medium_changed(ops->arg);
     blk_close(old);
+    nodes_sweep(d->table);
     return 0;
 }

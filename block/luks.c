@@ -314,7 +314,7 @@ int luks_open(struct node *file, uint64_t offset, uint64_t bytes,
 
     if (rc < 0) return rc;
     if (secret_id == NULL)
-        return err_set(e, -EACCES,
+        return err_set(e, -ENOKEY,
                        "image is encrypted; give the id of the secret that "
                        "opens it by %s=ID",
                        option);

@@ -5,6 +5,7 @@
 #include "block/block_int.h"
 #include "block/drive_priv.h"
 #include "block/nbd_export.h"
+#include "block/nodes.h"
 
 /* What messages call it: the device, if there is one. */
 static const char *name_of(const struct drive *d)
@@ -93,6 +94,7 @@ int drive_take_medium_locked(struct drive *d, struct err *e)
     blk_drain(old);
     exchange(d, NULL);
     blk_close(old);
+    nodes_sweep(d->table);
     return 0;
 }
 

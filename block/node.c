@@ -167,8 +167,8 @@ static int refuse_untaken(const struct node_options *o, const char *format,
 
 /* ------------------------------------------------------------- opening */
 
-static int probe(struct node *file, const struct block_driver **out,
-                 struct err *e)
+int node_probe(struct node *file, const struct block_driver **out,
+               struct err *e)
 {
     uint8_t head[BLOCK_PROBE_BYTES] = { 0 };
     size_t bytes = sizeof(head);
@@ -238,7 +238,7 @@ static int open_layer(const char *file, const char *format, bool is_user_name,
     rc = open_file(file, is_user_name, o, &n, e);
     if (rc < 0) return rc;
     if (drv == NULL) {
-        rc = probe(n, &drv, e);
+        rc = node_probe(n, &drv, e);
         if (rc < 0) {
             node_unref(n);
             return rc;

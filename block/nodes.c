@@ -117,6 +117,33 @@ int nodes_build(struct drive_table *t, const struct json *options, bool is_text,
     return rc;
 }
 
+/* A name inside -drive's options lasts as long as its graph. */
+static bool is_left_over(const struct named_node *x)
+{
+    return x->options == NULL && x->owner == NULL && x->n->refs == 1;
+}
+
+void nodes_sweep(struct drive_table *t)
+{
+    struct named_node **at = &t->nodes, *x;
+
+    while ((x = *at) != NULL) {
+        if (!is_left_over(x)) {
+            at = &x->next;
+            continue;
+        }
+        *at = x->next;
+        named_free(x);
+        at = &t->nodes; /* what it stood on may be left over now */
+    }
+}
+
+void nodes_forget(struct drive_table *t, struct node *n)
+{
+    node_unref(n);
+    nodes_sweep(t);
+}
+
 /* -------------------------------------------------------------- deleting */
 
 static struct drive *drive_of(struct drive_table *t, const char *name)

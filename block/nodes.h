@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "core/base/err.h"
 
@@ -41,6 +42,10 @@ void nodes_destroy(struct drive_table *t);
 /* A graph without a name of its own, for -drive with such options. */
 int nodes_build(struct drive_table *t, const struct json *options, bool is_text,
                 struct node **out, struct err *e);
+/* Give it back, with its names. */
+void nodes_forget(struct drive_table *t, struct node *n);
+/* Names inside graphs that are gone are free again. */
+void nodes_sweep(struct drive_table *t);
 
 /*
  * Put the node into a removable drive that has no medium, and take it out
@@ -56,7 +61,9 @@ void nodes_put_all(struct json_out *o, struct drive_table *t, bool is_flat);
 /* Name of the node a drive's medium is, "#" and the drive's id if the user
  * gave none; returns buf. */
 const char *nodes_name_of(struct drive *d, char *buf, size_t cap);
-/* One line for each node: name, file, "format, read-only"; cache. */
+/* As `info block -n` shows it. */
+void nodes_print(const struct node *n, const char *name, FILE *out);
+/* Named ones first; those without a name are called "#drive.file". */
 void nodes_each(struct drive_table *t,
                 void (*fn)(void *arg, const char *name, const struct node *n),
                 void *arg);

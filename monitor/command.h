@@ -161,6 +161,13 @@ enum { ANSWER_MAX_BYTES = 8 << 20 };
 /* cmd_block.c: -ENODEV with QMP's class and "Device 'id' not found". */
 struct drive;
 struct drive *cmd_drive(struct cmd *c, const char *id, struct err *e);
+/* By either of two names: the drive's, or the device's that shows it (id). */
+struct drive *cmd_drive_by(struct cmd *c, const char *device, const char *id,
+                           struct err *e);
+/* Move the tray and tell of it; nothing happens where there is none. */
+int cmd_open_tray(struct cmd *c, struct drive *d, bool is_forced,
+                  struct err *e);
+int cmd_close_tray(struct cmd *c, struct drive *d, struct err *e);
 int cmd_no_device(struct cmd *c, const char *id, struct err *e);
 
 /* Value of one item for x, xp, p, i (format, size b h w g). */

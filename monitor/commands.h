@@ -27,6 +27,11 @@ command_fn cmd_sendkey, cmd_mouse_move, cmd_mouse_button, json_send_events;
 command_fn cmd_set_password, cmd_screendump;
 /* cmd_block.c */
 command_fn cmd_eject, cmd_change, info_block;
+/* cmd_blockdev.c */
+command_fn cmd_object_add, cmd_object_del, cmd_block_resize, cmd_set_throttle,
+    json_blockdev_add, json_blockdev_del, json_blockdev_reopen, query_nodes,
+    json_object_add, json_open_tray, json_close_tray, json_insert_medium,
+    json_remove_medium, json_block_resize, json_set_throttle;
 /* cmd_snapshot.c */
 command_fn cmd_savevm, cmd_savevm_wait, cmd_savevm_cancel, cmd_loadvm,
     cmd_delvm, info_snapshots;

@@ -1,57 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* query-block, in QEMU 7.2's shape. */
+/* query-block and query-blockstats, in QEMU 7.2's shape. */
 #include <string.h>
-#include <sys/stat.h>
 
 #include "block/block.h"
+#include "block/nodes.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
 
-static void put_cache(struct json_out *o, const struct blk *b)
+/* A node that no device shows is no drive to others. */
+static bool is_hidden(const struct drive *d)
 {
-    const char *text = blk_cache_text(b);
-
-    json_open(o, "cache", '{');
-    json_bool(o, "no-flush", strstr(text, "ignore flushes") != NULL);
-    json_bool(o, "direct", strstr(text, "direct") != NULL);
-    json_bool(o, "writeback", strstr(text, "writeback") != NULL);
-    json_close(o, '}');
+    return drive_is_node(d) && drive_device(d) == NULL;
 }
 
-static void put_image(struct json_out *o, const struct blk *b)
+static const char *json_id(const struct drive *d)
 {
-    struct stat st;
-
-    json_open(o, "image", '{');
-    json_uint(o, "virtual-size", blk_size_bytes(b));
-    json_str(o, "filename", blk_file(b));
-    json_str(o, "format", blk_format(b));
-    if (stat(blk_file(b), &st) == 0)
-        json_uint(o, "actual-size", (uint64_t)st.st_blocks * 512);
-    json_bool(o, "dirty-flag", false);
-    json_close(o, '}');
-}
-
-static void put_medium(struct json_out *o, struct drive *d)
-{
-    static const char *const limits[] = { "iops", "iops_rd", "iops_wr",
-                                          "bps",  "bps_rd",  "bps_wr" };
-    const struct blk *b = drive_blk(d);
-
-    json_open(o, "inserted", '{');
-    for (unsigned i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
-        json_int(o, limits[i], 0);
-    json_str(o, "detect_zeroes", "off");
-    put_image(o, b);
-    json_bool(o, "ro", blk_is_readonly(b));
-    json_strf(o, "node-name", "#%s", drive_id(d));
-    json_int(o, "backing_file_depth", 0);
-    json_str(o, "drv", blk_format(b));
-    json_int(o, "write_threshold", 0);
-    json_bool(o, "encrypted", false);
-    put_cache(o, b);
-    json_str(o, "file", blk_file(b));
-    json_close(o, '}');
+    return drive_is_node(d) ? "" : drive_id(d);
 }
 
 int query_block(struct cmd *c, struct err *e)
@@ -65,20 +29,19 @@ int query_block(struct cmd *c, struct err *e)
          d = drive_next(t, d)) {
         const struct drive_ops *ops = drive_get_ops(d);
 
+        if (is_hidden(d)) continue;
         json_open(o, NULL, '{');
         if (!drive_is_removable(d) || drive_is_cdrom(d))
-            json_str(o, "io-status", "ok");
-        json_str(o, "device", drive_id(d));
+            json_str(o, "io-status",
+                     drive_blk(d) != NULL ? blk_io_status(drive_blk(d)) : "ok");
+        json_str(o, "device", json_id(d));
         json_bool(o, "locked",
                   ops != NULL && ops->is_locked != NULL &&
                       ops->is_locked(ops->arg));
         json_bool(o, "removable", drive_is_removable(d));
-        if (drive_blk(d) != NULL) put_medium(o, d);
+        if (drive_blk(d) != NULL) nodes_put_inserted(o, d);
         if (drive_device(d) != NULL) json_str(o, "qdev", drive_device(d));
-        if (drive_is_cdrom(d))
-            json_bool(o, "tray_open",
-                      ops != NULL && ops->is_tray_open != NULL &&
-                          ops->is_tray_open(ops->arg));
+        if (drive_is_cdrom(d)) json_bool(o, "tray_open", drive_is_tray_open(d));
         json_str(o, "type", "unknown");
         json_close(o, '}');
     }
@@ -95,6 +58,7 @@ int info_block_stats(struct cmd *c, struct err *e)
          d = drive_next(t, d)) {
         struct blk_stats s = { .read = { 0 } };
 
+        if (is_hidden(d)) continue;
         if (drive_blk(d) != NULL) blk_get_stats(drive_blk(d), &s);
         fprintf(c->out,
                 "%s: rd_bytes=%llu wr_bytes=%llu rd_operations=%llu "
@@ -145,11 +109,14 @@ int query_block_stats(struct cmd *c, struct err *e)
     for (struct drive *d = t != NULL ? drive_next(t, NULL) : NULL; d != NULL;
          d = drive_next(t, d)) {
         struct blk_stats s = { .read = { 0 } };
+        char node[64];
 
+        if (is_hidden(d)) continue;
         if (drive_blk(d) != NULL) blk_get_stats(drive_blk(d), &s);
         json_open(o, NULL, '{');
-        json_str(o, "device", drive_id(d));
-        if (drive_blk(d) != NULL) json_strf(o, "node-name", "#%s", drive_id(d));
+        json_str(o, "device", json_id(d));
+        if (drive_blk(d) != NULL)
+            json_str(o, "node-name", nodes_name_of(d, node, sizeof(node)));
         if (drive_device(d) != NULL) json_str(o, "qdev", drive_device(d));
         json_open(o, "stats", '{');
         put_op(o, "rd", true, &s.read);

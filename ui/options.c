@@ -36,6 +36,7 @@ static void free_config(struct vm_config *c)
         free(d->file);
         free(d->format);
         free(d->block_options);
+        free(d->tree);
     }
 }
 
@@ -50,6 +51,12 @@ void options_free(struct options *o)
         free(o->monitor[i]);
     for (unsigned i = 0; i < o->accel_count; i++)
         free(o->accel[i]);
+    for (unsigned i = 0; i < o->object_count; i++) {
+        explicit_bzero(o->object[i], strlen(o->object[i])); /* a secret */
+        free(o->object[i]);
+    }
+    for (unsigned i = 0; i < o->blockdev_count; i++)
+        free(o->blockdev[i]);
     free(o->help_arg);
     free(o->display);
     free(o->display_opts);

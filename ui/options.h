@@ -19,6 +19,8 @@ enum {
     OPTIONS_MAX_CHARDEVS = 16,
     OPTIONS_MAX_MONITORS = 8,
     OPTIONS_MAX_ACCELS = 4,
+    OPTIONS_MAX_OBJECTS = 32,
+    OPTIONS_MAX_BLOCKDEVS = 32,
 };
 
 struct chardev_option {
@@ -54,6 +56,10 @@ struct options {
     struct chardev_option chardev[OPTIONS_MAX_CHARDEVS];
     unsigned chardev_count;
     unsigned serial_count;
+    char *object[OPTIONS_MAX_OBJECTS];     /* -object texts */
+    unsigned object_count;
+    char *blockdev[OPTIONS_MAX_BLOCKDEVS]; /* -blockdev texts */
+    unsigned blockdev_count;
     char *monitor[OPTIONS_MAX_MONITORS]; /* chardev names */
     enum monitor_mode monitor_mode[OPTIONS_MAX_MONITORS];
     unsigned monitor_count;

@@ -114,31 +114,55 @@ static int drive_iface(struct drive_config *d, const char *v, struct err *e)
     return err_set(e, -EINVAL, "if=%s: ide, floppy, virtio or none", v);
 }
 
+/* "key=value" behind what is in *list. */
+static int keep(char **list, const struct keyval *kv, struct err *e)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+
+    if (f == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (*list != NULL) fprintf(f, "%s,", *list);
+    fprintf(f, "%s=", kv->key);
+    for (const char *v = kv->value; *v != '\0'; v++)
+        fprintf(f, *v == ',' ? ",," : "%c", *v);
+    if (fclose(f) != 0) return err_set(e, -ENOMEM, "out of memory");
+    free(*list);
+    *list = text;
+    return 1;
+}
+
+/* Options of the graph, as -blockdev has them. */
+static bool is_tree_key(const char *key)
+{
+    static const char *const keys[] = { "file.",       "backing.",
+                                        "backing",     "node-name",
+                                        "force-share", "throttle-group",
+                                        "faults" };
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        size_t n = strlen(keys[i]);
+
+        if (keys[i][n - 1] == '.' ? strncmp(keys[i], key, n) == 0
+                                  : strcmp(keys[i], key) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* What the block layer knows is checked now and kept as it was given. */
 static int block_option(struct drive_config *d, const struct keyval *kv,
                         struct err *e)
 {
     static const char *const ignored[] = { "copy-on-read" };
     struct blk_options scratch;
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f;
     int rc;
 
     if (strcmp(kv->key, ignored[0]) == 0) return 1;
+    if (is_tree_key(kv->key)) return keep(&d->tree, kv, e);
     blk_options_init(&scratch);
     rc = blk_option_set(&scratch, kv->key, kv->value, e);
-    if (rc <= 0) return rc;
-    f = open_memstream(&text, &size);
-    if (f == NULL) return err_set(e, -ENOMEM, "out of memory");
-    if (d->block_options != NULL) fprintf(f, "%s,", d->block_options);
-    fprintf(f, "%s=", kv->key);
-    for (const char *v = kv->value; *v != '\0'; v++)
-        fprintf(f, *v == ',' ? ",," : "%c", *v);
-    if (fclose(f) != 0) return err_set(e, -ENOMEM, "out of memory");
-    free(d->block_options);
-    d->block_options = text;
-    return 1;
+    return rc <= 0 ? rc : keep(&d->block_options, kv, e);
 }
 
 static int drive_number(struct drive_words *w, const struct keyval *kv,
@@ -169,7 +193,7 @@ static int drive_item(struct options *o, struct drive_config *d,
         strcmp(k, "unit") == 0)
         return drive_number(w, kv, e);
     if (strcmp(k, "media") == 0) return drive_media(d, kv->value, e);
-    if (strcmp(k, "format") == 0) {
+    if (strcmp(k, "format") == 0 || strcmp(k, "driver") == 0) {
         if (value_is_help(kv->value)) o->help = HELP_DRIVE_FORMAT;
         return value_text(&d->format, kv->value, e);
     }
@@ -186,7 +210,8 @@ static int drive_item(struct options *o, struct drive_config *d,
     return keyval_unknown(kv,
                           "file, if, index, bus, unit, media, format, "
                           "readonly, snapshot, id, cache, aio, discard, "
-                          "detect-zeroes, werror, rerror",
+                          "detect-zeroes, werror, rerror, node-name, "
+                          "throttling.*, encrypt.*, file.*",
                           e);
 }
 
@@ -206,7 +231,8 @@ int option_drive(struct options *o, const char *v, struct err *e)
     if (d->is_cdrom) d->is_readonly = true;
     if (d->iface == DRIVE_FLOPPY && d->is_cdrom)
         return err_set(e, -EINVAL, "media=cdrom cannot be if=floppy");
-    if (d->file == NULL && !d->is_cdrom && d->iface != DRIVE_FLOPPY)
+    if (d->file == NULL && d->tree == NULL && !d->is_cdrom &&
+        d->iface != DRIVE_FLOPPY)
         return err_set(e, -EINVAL, "no file=");
     if (w.has_index && (w.has_bus || w.has_unit))
         return err_set(e, -EINVAL,
@@ -216,6 +242,28 @@ int option_drive(struct options *o, const char *v, struct err *e)
     if (w.has_bus || w.has_unit)
         d->index = (int)(w.bus * (d->iface == DRIVE_IDE ? 2 : 8) + w.unit);
     return 0;
+}
+
+static int keep_text(char **list, unsigned *count, unsigned max,
+                     const char *text, struct err *e)
+{
+    if (*count == max)
+        return err_set(e, -E2BIG, "given more than %u times", max);
+    list[*count] = NULL;
+    if (value_text(&list[*count], text, e) < 0) return -ENOMEM;
+    ++*count;
+    return 0;
+}
+
+int option_blockdev(struct options *o, const char *v, struct err *e)
+{
+    return keep_text(o->blockdev, &o->blockdev_count, OPTIONS_MAX_BLOCKDEVS, v,
+                     e);
+}
+
+int option_object(struct options *o, const char *v, struct err *e)
+{
+    return keep_text(o->object, &o->object_count, OPTIONS_MAX_OBJECTS, v, e);
 }
 
 /* Has one of the drives before end the place d would like? */

@@ -55,6 +55,8 @@ int option_man(struct options *o, const char *v, struct err *e);
 int option_version(struct options *o, const char *v, struct err *e);
 
 int option_drive(struct options *o, const char *v, struct err *e);
+int option_blockdev(struct options *o, const char *v, struct err *e);
+int option_object(struct options *o, const char *v, struct err *e);
 int option_hda(struct options *o, const char *v, struct err *e);
 int option_hdb(struct options *o, const char *v, struct err *e);
 int option_hdc(struct options *o, const char *v, struct err *e);

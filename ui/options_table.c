@@ -66,8 +66,23 @@ const struct option_row option_table[] = {
          "[,media=disk|cdrom][,format=F][,cache=C][,readonly=on|off]"
          "[,snapshot=on|off][,id=ID][,discard=ignore|unmap]"
          "[,detect-zeroes=on|off|unmap][,aio=threads|io_uring]"
-         "[,werror=report|ignore|stop|enospc][,rerror=report|ignore|stop]", option_drive,
+         "[,werror=report|ignore|stop|enospc][,rerror=report|ignore|stop]"
+         "[,encrypt.key-secret=ID][,throttling.bps-total=N]"
+         "[,throttling.iops-total=N][,throttling.group=NAME]"
+         "[,node-name=NAME][,file.driver=...]", option_drive,
          "a drive in detail; a comma in a file name is written twice"),
+    CALL("blockdev", NULL,
+         "[driver=]DRIVER,node-name=NAME[,file=NODE|,file.driver=...]"
+         "[,read-only=on|off][,cache.direct=on|off][,cache.no-flush=on|off]"
+         "[,discard=ignore|unmap][,detect-zeroes=on|off|unmap]",
+         option_blockdev,
+         "a named node for -device drive=NAME, with dots or as JSON; DRIVER: "
+         "file, host_device, nbd, null-co, raw, qcow2, luks, vmdk, vdi, vhdx, "
+         "vpc, qcow, throttle"),
+    CALL("object", NULL,
+         "secret,id=ID,data=TEXT|file=PATH[,format=raw|base64] "
+         "throttle-group,id=ID[,limits.bps-total=N]...", option_object,
+         "a passphrase for encrypted images, or limits that drives share"),
     FLAG("snapshot", is_snapshot_all,
          "write to temporary files; the images stay as they are"),
 

@@ -40,7 +40,7 @@ struct run {
     struct options *o;
     struct loop *loop;
     struct vm *vm;
-    struct drive_table *drives;
+    struct run_drives drives;
     struct chardev *chardev[OPTIONS_MAX_CHARDEVS];
     struct display *display;
     struct run_views views;
@@ -74,70 +74,9 @@ const char *run_choose_display(const struct options *o)
 
 /* ---- steps ---- */
 
-static int open_drive(struct run *r, const struct drive_config *d,
-                      struct err *e)
-{
-    struct blk_options bo;
-    bool is_removable = d->is_cdrom || d->iface == DRIVE_FLOPPY;
-    struct drive *drive = NULL;
-    struct blk *b = NULL;
-    int rc = 0;
-
-    blk_options_init(&bo);
-    bo.format = d->format;
-    bo.is_readonly = d->is_readonly;
-    bo.is_snapshot = d->is_snapshot;
-    bo.is_auto_readonly = d->iface == DRIVE_FLOPPY;
-    bo.is_inactive = r->o->incoming != NULL;
-    rc = blk_options_parse(&bo, d->block_options, e);
-    if (rc == 0 && d->file != NULL) {
-        rc = blk_open(r->loop, d->file, &bo, &b, e);
-        if (rc < 0) { /* the text names the file */
-            err_prefix(e, "%s", run_drive_option(d));
-            return rc;
-        }
-    }
-    if (rc < 0) return rc;
-    rc = drive_add(r->drives, d->id, is_removable, d->is_cdrom, b, &drive, e);
-    if (rc < 0 && b != NULL) blk_close(b);
-    return rc;
-}
-
-/* werror=, rerror=: the machine waits until the user has seen to it. */
-static void on_disk_error(void *arg, struct blk *b,
-                          const struct blk_error *error)
-{
-    struct run *r = arg;
-    struct drive *d = drive_of_blk(r->drives, b);
-
-    vm_lock(r->vm);
-    vm_stop_locked(r->vm, RUN_IO_ERROR);
-    vm_unlock(r->vm);
-    log_warn("%s (%s): %s failed: %s; the machine is paused, `cont' tries "
-             "again",
-             d != NULL ? drive_id(d) : "disk", blk_file(b),
-             error->is_read ? "read" : "write", strerror(-error->rc));
-}
-
-static void on_run_event(void *arg, enum vm_event ev)
-{
-    struct run *r = arg;
-
-    if (ev == VM_EVENT_RESUME) drive_table_retry(r->drives);
-}
-
 static int open_drives(struct run *r, struct err *e)
 {
-    const struct vm_config *c = &r->o->cfg;
-    int rc = drive_table_create(r->loop, &r->drives);
-
-    if (rc < 0) return err_set(e, rc, "out of memory");
-    drive_table_set_stop(r->drives, on_disk_error, r);
-    vm_add_listener(r->vm, on_run_event, r);
-    vm_set_service(r->vm, "drives", r->drives);
-    for (unsigned i = 0; i < c->drive_count && rc == 0; i++)
-        rc = open_drive(r, &c->drive[i], e);
-    return rc;
+    return run_drives_open(&r->drives, r->vm, r->loop, r->o, e);
 }
 
 /* Keys of a shared terminal the character device leaves to us. */
@@ -413,7 +352,7 @@ static void tear_down(struct run *r)
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS; i++)
         chardev_close(r->chardev[i]);
     if (r->display != NULL) display_destroy(r->display);
-    if (r->drives != NULL) drive_table_destroy(r->drives);
+    run_drives_close(&r->drives);
     if (r->signal_fd >= 0) {
         loop_del_fd(r->loop, r->signal_fd);
         close(r->signal_fd);

@@ -16,6 +16,22 @@ struct sdl_display;
 struct vnc_display;
 struct control_server;
 
+struct drive_table;
+struct loop;
+struct options;
+
+/* run_drives.c: objects, named nodes and drives of the machine. */
+struct run_drives {
+    struct vm *vm;
+    struct loop *loop;
+    const struct options *o;
+    struct drive_table *table;
+};
+/* What was opened before a failure is closed by run_drives_close. */
+int run_drives_open(struct run_drives *d, struct vm *vm, struct loop *l,
+                    const struct options *o, struct err *e);
+void run_drives_close(struct run_drives *d);
+
 struct run_view_options {
     const char *display;      /* "curses", "sdl", "none" */
     const char *display_opts; /* "full-screen=on,window-close=off" or NULL */

@@ -28,6 +28,7 @@ struct drive_config {
     char *file;       /* NULL: empty removable drive */
     char *format;     /* "raw", ...; NULL = probe */
     char *block_options; /* what the block layer checked, "k=v,k=v" */
+    char *tree; /* options with dots, "file.driver=nbd,...", or NULL */
 };
 
 struct vm_config {

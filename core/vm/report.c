@@ -51,13 +51,14 @@ void vm_report_tray_locked(struct vm *vm, const char *drive, bool is_open)
 }
 
 void vm_report_io_error_locked(struct vm *vm, const char *drive,
-                               const char *operation, const char *action,
+                               const char *node, const char *operation, const char *action,
                                int error)
 {
     struct text t;
 
     if (!begin(vm, &t)) return;
     json_str(&t.o, "device", drive);
+    json_str(&t.o, "node-name", node);
     json_str(&t.o, "operation", operation);
     json_str(&t.o, "action", action);
     json_bool(&t.o, "nospace", abs(error) == ENOSPC);

@@ -31,10 +31,10 @@ void vm_report_locked(struct vm *vm, const char *event, const char *data);
 /* A drive's tray was opened or closed, by the guest or by the user. */
 void vm_report_tray_locked(struct vm *vm, const char *drive, bool is_open);
 
-/* A request failed.  operation: "read", "write"; action: what was done about
- * it, "report", "ignore" or "stop". */
+/* A request failed.  node: of the image; operation: "read", "write"; action:
+ * what was done about it, "report", "ignore" or "stop". */
 void vm_report_io_error_locked(struct vm *vm, const char *drive,
-                               const char *operation, const char *action,
+                               const char *node, const char *operation, const char *action,
                                int error);
 
 /* event: BLOCK_JOB_COMPLETED, _CANCELLED, _READY, _ERROR ...; type: "backup",

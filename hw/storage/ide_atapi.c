@@ -357,6 +357,21 @@ static bool is_tray_open(void *arg)
     return u->is_tray_open;
 }
 
+static void set_tray(void *arg, bool is_open)
+{
+    struct ide_unit *u = arg;
+
+    if (u->is_tray_open == is_open) return;
+    u->is_tray_open = is_open;
+    if (is_open) {
+        u->is_tray_locked = false;
+        u->media_event = 3; /* media removal */
+    } else if (drive_blk(u->drive) != NULL) {
+        u->ua_asc = 0x28;
+        u->media_event = 2; /* new media */
+    }
+}
+
 void atapi_attach(struct ide_unit *u)
 {
     const struct drive_ops ops = {
@@ -364,6 +379,7 @@ void atapi_attach(struct ide_unit *u)
         .is_locked = is_locked,
         .eject_request = eject_request,
         .is_tray_open = is_tray_open,
+        .set_tray = set_tray,
         .arg = u,
     };
 

@@ -358,7 +358,7 @@ static void wrong_and_missing_secrets_are_refused(void **state)
                      -EACCES);
     assert_non_null(strstr(e.text, "opens none of the key slots"));
     assert_int_equal(open_image(r, "luks", "key-secret", NULL, &n, &e),
-                     -EACCES);
+                     -ENOKEY);
     assert_non_null(strstr(e.text, "key-secret=ID"));
     assert_int_equal(
         node_open_image(r->image, NULL, true, false, &look, &n, &e), 0);
