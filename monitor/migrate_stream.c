@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "config.h"
 
@@ -30,9 +29,36 @@ struct state_head {
     uint32_t how, is_running;
 };
 
-static uint32_t crc_of(const void *data, size_t bytes)
+/* The processor has an instruction for this one: several times as fast as the
+ * CRC-32 of zlib, which would be half of what a local migration costs. */
+__attribute__((target("sse4.2"))) static uint32_t
+crc_fast(uint32_t crc, const uint8_t *p, size_t bytes)
 {
-    return (uint32_t)crc32_z(0, data, bytes);
+    uint64_t c = crc, v;
+
+    for (; bytes >= sizeof(v); p += sizeof(v), bytes -= sizeof(v)) {
+        memcpy(&v, p, sizeof(v));
+        c = __builtin_ia32_crc32di(c, v);
+    }
+    for (crc = (uint32_t)c; bytes > 0; bytes--)
+        crc = __builtin_ia32_crc32qi(crc, *p++);
+    return crc;
+}
+
+static uint32_t crc_slow(uint32_t crc, const uint8_t *p, size_t bytes)
+{
+    for (; bytes > 0; bytes--) {
+        crc ^= *p++;
+        for (unsigned i = 0; i < 8; i++)
+            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+    }
+    return crc;
+}
+
+uint32_t migrate_crc(const void *data, size_t bytes)
+{
+    return ~(__builtin_cpu_supports("sse4.2") ? crc_fast(~0u, data, bytes)
+                                              : crc_slow(~0u, data, bytes));
 }
 
 static bool has_bit(const uint64_t *bits, unsigned i)
@@ -107,7 +133,8 @@ int migrate_put_magic(struct migrate_out *o)
 int migrate_put_frame(struct migrate_out *o, const char *type, const void *body,
                       size_t bytes)
 {
-    struct migrate_frame f = { .crc = crc_of(body, bytes), .bytes = bytes };
+    struct migrate_frame f = { .crc = migrate_crc(body, bytes),
+                               .bytes = bytes };
     int rc;
 
     memcpy(f.type, type, sizeof(f.type));
@@ -119,7 +146,8 @@ int migrate_put_frame(struct migrate_out *o, const char *type, const void *body,
 static int put_packed(struct migrate_out *o, const char *type, size_t bytes)
 {
     const uint8_t *body = o->packed + sizeof(struct migrate_frame);
-    struct migrate_frame f = { .crc = crc_of(body, bytes), .bytes = bytes };
+    struct migrate_frame f = { .crc = migrate_crc(body, bytes),
+                               .bytes = bytes };
 
     memcpy(f.type, type, sizeof(f.type));
     memcpy(o->packed, &f, sizeof(f));
@@ -288,7 +316,7 @@ int migrate_get_frame(struct migrate_in *i, struct err *e)
     if (i->frame.bytes > 0) rc = i->read(i->arg, i->body, i->frame.bytes);
     if (rc < 0) return cut_short(e, rc);
     i->body[i->frame.bytes] = 0;
-    if (crc_of(i->body, i->frame.bytes) != i->frame.crc)
+    if (migrate_crc(i->body, i->frame.bytes) != i->frame.crc)
         return damaged(e, "wrong checksum");
     return 0;
 }

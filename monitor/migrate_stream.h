@@ -12,13 +12,13 @@
  * A machine on its way from one program to another.
  *
  *     "ORRERYMG", version
- *     frames: type (4 letters), CRC-32, length, octets
+ *     frames: type (4 letters), CRC-32C, length, octets
  *         HEAD  what the machine is: "key=value" lines
  *         PAGE  up to 256 pages of main memory, any number of times
  *         STAT  CPUs and devices, once: a vmstate stream without memory
  *         END   the sender has let go of the disks
  *     and back, where the sender wants answers:
- *         LOAD  STAT is in the machine
+ *         LOAD  HEAD fits; STAT is in the machine
  *         DONE  the machine has its disks, and runs if it shall
  *         FAIL  why not
  *
@@ -92,5 +92,8 @@ int migrate_take_state(struct migrate_in *i, uint8_t **state, size_t *bytes,
                        bool *is_running, struct err *e);
 
 extern const char migrate_magic[8];
+
+/* CRC-32C (RFC 3720, appendix B.4); for frames made elsewhere, in tests. */
+uint32_t migrate_crc(const void *data, size_t bytes);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <zlib.h>
 
 #include "monitor/migrate_int.h"
 #include "monitor/migrate_stream.h"
@@ -54,7 +53,7 @@ static void sign(struct source *s)
 
         memcpy(&f, s->data + at, sizeof(f));
         if (f.bytes > s->bytes - at - sizeof(f)) return;
-        f.crc = (uint32_t)crc32_z(0, s->data + at + sizeof(f), f.bytes);
+        f.crc = migrate_crc(s->data + at + sizeof(f), f.bytes);
         memcpy(s->data + at, &f, sizeof(f));
         at += sizeof(f) + f.bytes;
     }

@@ -21,7 +21,6 @@ import struct
 import subprocess
 import tempfile
 import time
-import zlib
 
 import common                                           # noqa: F401
 from qmp import QMP, QMPError
@@ -396,6 +395,15 @@ def frames(data):
         at += 16 + size
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for octet in data:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
 def edited(data, old, new):
     """The stream with other words in its description, signed again."""
     at, kind, size = next(frames(data))
@@ -403,7 +411,7 @@ def edited(data, old, new):
     if kind != b'HEAD' or old not in body:
         raise Fail(f'{kind} {body}')
     body = body.replace(old, new)
-    return (data[:at] + struct.pack('<4sIQ', kind, zlib.crc32(body), len(body))
+    return (data[:at] + struct.pack('<4sIQ', kind, crc32c(body), len(body))
             + body + data[at + 16 + size:])
 
 

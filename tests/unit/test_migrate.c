@@ -17,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "block/block.h"
 #include "block/image.h"
@@ -213,7 +212,7 @@ static void sign(struct rig *r)
 
         memcpy(&f, r->data + at, sizeof(f));
         if (f.bytes > r->bytes - at - sizeof(f)) return;
-        f.crc = (uint32_t)crc32_z(0, r->data + at + sizeof(f), f.bytes);
+        f.crc = migrate_crc(r->data + at + sizeof(f), f.bytes);
         memcpy(r->data + at, &f, sizeof(f));
         at += sizeof(f) + f.bytes;
     }
@@ -312,6 +311,23 @@ static void the_longest_lengths_are_refused(void **state)
         put(r, &f, sizeof(f));
         assert_int_equal(swallow(r), -EINVAL);
     }
+}
+
+/* The check value of CRC-32C, and the examples of RFC 3720, B.4. */
+static void checksums_are_crc_32c(void **state)
+{
+    uint8_t octets[32];
+
+    (void)state;
+    assert_int_equal(migrate_crc("", 0), 0);
+    assert_int_equal(migrate_crc("123456789", 9), 0xe3069283);
+    memset(octets, 0, sizeof(octets));
+    assert_int_equal(migrate_crc(octets, 32), 0x8a9136aa);
+    memset(octets, 0xff, sizeof(octets));
+    assert_int_equal(migrate_crc(octets, 32), 0x62a8ab43);
+    for (unsigned i = 0; i < 32; i++)
+        octets[i] = (uint8_t)i;
+    assert_int_equal(migrate_crc(octets, 32), 0x46dd794e);
 }
 
 static void a_place_is_one_of_five_kinds(void **state)
@@ -487,6 +503,7 @@ int main(void)
         T(a_state_arrives_as_it_was),
         T(mutated_frames_are_refused_or_harmless),
         T(the_longest_lengths_are_refused),
+        T(checksums_are_crc_32c),
         T(a_place_is_one_of_five_kinds),
         I(one_of_two_has_a_raw_image),
         I(one_of_two_has_a_qcow2_image),
