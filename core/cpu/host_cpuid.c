@@ -183,6 +183,30 @@ const char *cpu_feature_list(unsigned n)
     return n < FEATURES ? features[n].name : NULL;
 }
 
+const char *cpu_feature_name(uint32_t leaf, uint32_t subleaf, unsigned reg,
+                             unsigned bit)
+{
+    static const struct {
+        uint32_t leaf, subleaf;
+        unsigned reg;
+    } at[WORDS] = {
+        [W1D] = { 1, 0, 3 },           [W1C] = { 1, 0, 2 },
+        [W7B] = { 7, 0, 1 },           [W7C] = { 7, 0, 2 },
+        [W7D] = { 7, 0, 3 },           [W8D] = { 0x80000001, 0, 3 },
+        [W8C] = { 0x80000001, 0, 2 },  [WXSAVE] = { 0xd, 1, 0 },
+        [W87D] = { 0x80000007, 0, 3 },
+    };
+
+    for (unsigned n = 0; n < FEATURES; n++) {
+        const struct feature *f = &features[n];
+
+        if (f->bit == bit && at[f->word].leaf == leaf &&
+            at[f->word].subleaf == subleaf && at[f->word].reg == reg)
+            return f->name;
+    }
+    return NULL;
+}
+
 static void host_leaf(uint32_t leaf, uint32_t sub, uint32_t v[4])
 {
     v[0] = v[1] = v[2] = v[3] = 0;

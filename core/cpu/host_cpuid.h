@@ -9,4 +9,8 @@
 const char *cpu_model_list(unsigned n, const char **title);
 const char *cpu_feature_list(unsigned n);
 
+/* Name of a feature bit of CPUID: reg 0 EAX ... 3 EDX; NULL: it has none. */
+const char *cpu_feature_name(uint32_t leaf, uint32_t subleaf, unsigned reg,
+                             unsigned bit);
+
 #endif
