@@ -85,15 +85,26 @@ void set_cr0(struct cpu *c, uint64_t v)
 
 static void set_cr3(struct cpu *c, uint64_t v)
 {
+    uint64_t from = c->cr3;
+    bool is_kept = false;
     if (cpu_is_long(c)) {
-        if (c->cr4 & CR4_PCIDE) v &= ~((uint64_t)1 << 63);
+        if (c->cr4 & CR4_PCIDE) {
+            is_kept = v >> 63;
+            v &= ~((uint64_t)1 << 63);
+        }
         if (v & phys_reserved(c)) throw_gp(c, 0);
     } else {
         v = (uint32_t)v;
         if ((c->cr4 & CR4_PAE) && (c->cr0 & CR0_PG)) load_pdptes(c, v);
     }
-    c->cr3 = v;
-    c->ops->flush(c, CPU_FLUSH_NONGLOBAL, 0);
+    if (c->cr4 & CR4_PCIDE) {
+        if (!is_kept) c->ops->flush(c, CPU_FLUSH_PCID, v & CR3_PCID);
+        c->cr3 = v;
+        c->ops->flush(c, CPU_FLUSH_SWITCH, from);
+    } else {
+        c->cr3 = v;
+        c->ops->flush(c, CPU_FLUSH_NONGLOBAL, 0);
+    }
     mode_changed(c);
 }
 
@@ -348,20 +359,28 @@ void op_group7(struct cpu *c, struct insn *i)
     }
 }
 
-/* SDM volume 2, INVPCID: no TLB entry is tagged, so each type flushes at
- * least what it names. */
+/* SDM volume 2, INVPCID. */
 void op_invpcid(struct cpu *c, const struct insn *i)
 {
-    if (i->mod == 3 || (c->model && !c->model->has_pcid)) throw_ud(c);
+    if (i->mod == 3 || (c->model && !c->model->has_invpcid)) throw_ud(c);
     require_cpl0(c);
     uint64_t type = reg_get(c, i->reg, i->mode == 8 ? 8 : 4), d[2];
     mem_load(c, i->seg, insn_ea(c, i), d, 16);
     if (type > 3 || (type < 2 && (d[0] >> 12))) throw_gp(c, 0);
     if (type < 2 && d[0] && !(c->cr4 & CR4_PCIDE)) throw_gp(c, 0);
-    if (type == 0) {
+    uint64_t pcid = d[0], present = c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0;
+    switch (type) {
+    case 0:
         if (!is_canonical(d[1])) throw_gp(c, 0);
-        c->ops->flush(c, CPU_FLUSH_PAGE, d[1]);
-    } else {
-        c->ops->flush(c, type == 2 ? CPU_FLUSH_ALL : CPU_FLUSH_NONGLOBAL, 0);
+        /* Of another PCID all go. */
+        if (pcid == present) {
+            c->ops->flush(c, CPU_FLUSH_PAGE, d[1]);
+        } else {
+            c->ops->flush(c, CPU_FLUSH_PCID, pcid);
+        }
+        break;
+    case 1: c->ops->flush(c, CPU_FLUSH_PCID, pcid); break;
+    case 2: c->ops->flush(c, CPU_FLUSH_ALL, 0); break;
+    default: c->ops->flush(c, CPU_FLUSH_NONGLOBAL, 0);
     }
 }

@@ -117,6 +117,8 @@ struct cpu_table { /* GDTR, IDTR */
 #define CR0_CD (1u << 30)
 #define CR0_PG (1u << 31)
 
+#define CR3_PCID 0xfffu /* with CR4.PCIDE */
+
 #define CR4_VME        (1u << 0)
 #define CR4_PVI        (1u << 1)
 #define CR4_TSD        (1u << 2)
@@ -157,10 +159,14 @@ enum cpu_access {
 struct cpu;
 struct vcpu;
 
+/* SDM volume 3A 4.10.4.1.  An entry belongs to a PCID, CR3 11:0 (0 with
+ * CR4.PCIDE clear), or is global. */
 enum cpu_flush {
     CPU_FLUSH_ALL,       /* all entries, global ones too */
-    CPU_FLUSH_NONGLOBAL, /* CR3 load */
-    CPU_FLUSH_PAGE,      /* INVLPG: the page of lin, global too */
+    CPU_FLUSH_NONGLOBAL, /* those of all PCIDs, none that is global */
+    CPU_FLUSH_PAGE,      /* the page of lin: of the present PCID, and global */
+    CPU_FLUSH_PCID,      /* those of one PCID; it is in lin */
+    CPU_FLUSH_SWITCH,    /* none: CR3 was lin; those of both are good */
 };
 
 /*
@@ -211,6 +217,9 @@ struct cpu_ops {
     void (*set_tpr)(struct cpu *c, uint8_t tpr);
     void (*apic_base_changed)(struct cpu *c);
     uint64_t (*tsc_deadline)(struct cpu *c, bool set, uint64_t v);
+    /* An exception or interrupt is about to be delivered; may be NULL. */
+    void (*event)(struct cpu *c, unsigned vector, const char *kind,
+                  bool has_error, uint32_t error);
 };
 
 struct cpu {

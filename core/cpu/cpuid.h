@@ -19,9 +19,9 @@ struct cpu_model {
     unsigned phys_bits;
     uint64_t arch_capabilities; /* MSR 0x10a where CPUID announces it */
     bool is_amd;
-    bool has_nx, has_1g_pages, has_pcid, has_smep, has_smap, has_fsgsbase,
-        has_umip, has_xsave, has_rdtscp, has_x2apic, has_tsc_deadline, has_mtrr,
-        has_pat, has_long, has_spec_ctrl;
+    bool has_nx, has_1g_pages, has_pcid, has_invpcid, has_smep, has_smap,
+        has_fsgsbase, has_umip, has_xsave, has_rdtscp, has_x2apic,
+        has_tsc_deadline, has_mtrr, has_pat, has_long, has_spec_ctrl;
 };
 
 /*

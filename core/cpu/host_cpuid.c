@@ -479,6 +479,7 @@ static void set_facts(struct cpu_model *m, const uint32_t w[WORDS])
     m->has_nx = w[W8D] >> 20 & 1;
     m->has_1g_pages = w[W8D] >> 26 & 1;
     m->has_pcid = w[W1C] >> 17 & 1;
+    m->has_invpcid = w[W7B] >> 10 & 1;
     m->has_smep = w[W7B] >> 7 & 1;
     m->has_smap = w[W7B] >> 20 & 1;
     m->has_fsgsbase = w[W7B] & 1;

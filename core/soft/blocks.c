@@ -358,6 +358,7 @@ void code_reset(struct soft_vm *s)
     c->stat.flushes++;
     code_unlock(c);
     for (unsigned i = 0; i < s->engine_count; i++) {
+        context_drop_targets(s->engines[i]);
         for (unsigned k = 0; k < SPACE_COUNT; k++) {
             ibt_clear(s->engines[i], k);
         }

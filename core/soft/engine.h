@@ -9,6 +9,7 @@
 
 #include "core/cpu/cpu.h"
 #include "core/cpu/emulate.h"
+#include "core/soft/context.h"
 #include "core/soft/ring_state.h"
 #include "core/soft/soft.h"
 #include "core/soft/watch.h"
@@ -42,7 +43,7 @@ enum {
     IBT_USED_MAX = 4096,
     FIELDS_AT = 0x198000,
     FETCH_ENTRIES = 256,
-    NONGLOBAL_MAX = 256,
+    LOCAL_WORDS = TLB_ENTRIES / 64,
     PHYS_ENTRIES = 64,
     FILTER_BITS = 1 << 15,
     GROUP_MAX = 16,
@@ -117,7 +118,8 @@ enum block_mode {
     BM_SPACE_SHIFT = 14, /* 2 bits */
     BM_SMAP = 1 << 16,
     BM_VM86 = 1 << 17,
-    BM_UNGROUPED = 1 << 18, /* asked for: each access checked alone */
+    BM_UNGROUPED = 1 << 18, /* asked for: each access checked alone, */
+    BM_SPLIT_STACK = 1 << 19, /* or only those off RSP */
 };
 
 struct mode_key {
@@ -138,7 +140,8 @@ struct block;
 /* Low bits of the address of a patchable jump. */
 enum {
     LINK_POLLED = 1,    /* it skips the look at engine.attn */
-    LINK_UNGROUPED = 2, /* it leads to a block without groups */
+    LINK_UNGROUPED = 2, /* it leads to a block without groups: of all, or if
+                         * not polled, of the stack */
     LINK_BITS = 3,
 };
 
@@ -189,19 +192,24 @@ struct engine {
     bool is_outside;    /* vector state saved, vcpu_leave done */
     bool is_bus_locked; /* outside, with the VM lock and alone */
     bool is_verifying;  /* verify=on: no store hits the TLB */
+    bool is_single;     /* every instruction goes through the emulator */
+    unsigned log;       /* log_items() since soft_run() */
     bool has_fault;     /* LEAVE_SLOW: it is this page fault */
     uint64_t fault_lin;
     uint32_t fault_error;
     struct mode_key ibt_mode[SPACE_COUNT];
     uint16_t ibt_used[SPACE_COUNT][IBT_USED_MAX]; /* slots filled */
     unsigned ibt_used_count[SPACE_COUNT];
-    bool ibt_has_nonglobal[SPACE_COUNT], fetch_has_nonglobal[SPACE_COUNT];
+    bool ibt_has_nonglobal[SPACE_COUNT], ibt_has_global[SPACE_COUNT];
+    bool fetch_has_nonglobal[SPACE_COUNT];
     uint64_t fetched_pages[SPACE_COUNT][FILTER_BITS / 64]; /* filters */
     uint64_t large_regions[FILTER_BITS / 64];
     struct fetch_entry fetch[SPACE_COUNT][FETCH_ENTRIES];
     uint64_t ibt_miss; /* what an empty ibt slot holds */
-    uint16_t nonglobal[SPACE_COUNT][NONGLOBAL_MAX];
-    unsigned nonglobal_count[SPACE_COUNT];
+    /* Slots of tlb that hold a page that is not global: for loads, stores */
+    uint64_t local[SPACE_COUNT][2][LOCAL_WORDS];
+    struct tlb_context context[CONTEXTS];
+    uint64_t context_stamp;
     struct {
         uint64_t gpa; /* page, or 1 */
         uint8_t *page;
@@ -219,7 +227,7 @@ struct engine {
 
     struct {
         uint64_t fills, emulated, lookups, entries, flushes, page_flushes,
-            interrupts, signals, code_stores;
+            switches, restored, interrupts, signals, code_stores;
     } stat;
     char error[200];
 };
@@ -299,6 +307,8 @@ uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa);
 void tlb_init(struct engine *eng);
 void tlb_clear_sites(struct engine *eng);
 void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
+/* What is of no global page goes; what is kept of other PCIDs stays. */
+void tlb_drop_local(struct engine *eng);
 /* The stack is in the page of lin from now on, if that may be written. */
 void tlb_set_stack(struct engine *eng, uint64_t lin);
 /* Each page's next store is seen by tlb_resolve. */

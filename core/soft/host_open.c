@@ -267,6 +267,7 @@ void soft_print_stats(struct soft_vm *s, char *text, size_t cap)
             text + n, cap - n,
             "CPU %u: %llu entries, %llu lookups, %llu emulated, "
             "%llu TLB fills, %llu flushes, %llu page flushes, "
+            "%llu changes of PCID (%llu to one kept), "
             "%llu interrupts, %llu host signals, %llu stores to code\n",
             g->cpu.index, (unsigned long long)g->stat.entries,
             (unsigned long long)g->stat.lookups,
@@ -274,6 +275,8 @@ void soft_print_stats(struct soft_vm *s, char *text, size_t cap)
             (unsigned long long)g->stat.fills,
             (unsigned long long)g->stat.flushes,
             (unsigned long long)g->stat.page_flushes,
+            (unsigned long long)g->stat.switches,
+            (unsigned long long)g->stat.restored,
             (unsigned long long)g->stat.interrupts,
             (unsigned long long)g->stat.signals,
             (unsigned long long)g->stat.code_stores);

@@ -13,8 +13,8 @@
  * anything odd (MMIO, ROM writes, pages that hold translated code) misses
  * for ever and is seen here each time.
  *
- * A flush without global pages has to find the others: their slots are
- * listed as they are filled, up to a limit; past it everything goes.
+ * A flush without global pages has to find the others: a bit for each half of
+ * a slot says that it holds one.  What is kept of other PCIDs: context.c.
  */
 
 static bool is_canonical(uint64_t lin)
@@ -58,13 +58,14 @@ static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
 {
     eng->tlb[space][slot].rtag = no_tag(slot);
     eng->tlb[space][slot].wtag = no_tag(slot);
+    eng->local[space][0][slot / 64] &= ~(1ull << (slot & 63));
+    eng->local[space][1][slot / 64] &= ~(1ull << (slot & 63));
 }
 
 static void clear_data(struct engine *eng, unsigned space)
 {
     for (unsigned i = 0; i < TLB_ENTRIES; i++)
         clear_slot(eng, space, i);
-    eng->nonglobal_count[space] = 0;
 }
 
 void ibt_clear(struct engine *eng, unsigned space)
@@ -81,7 +82,7 @@ void ibt_clear(struct engine *eng, unsigned space)
         }
     }
     eng->ibt_used_count[space] = 0;
-    eng->ibt_has_nonglobal[space] = false;
+    eng->ibt_has_nonglobal[space] = eng->ibt_has_global[space] = false;
 }
 
 /* A set that may say yes wrongly, of numbers. */
@@ -162,6 +163,7 @@ void ibt_set(struct engine *eng, unsigned space, uint64_t rip, uint8_t *pad)
 static void flush_all(struct engine *eng)
 {
     filter_clear(eng->large_regions);
+    context_drop_all(eng);
     tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
@@ -171,20 +173,30 @@ static void flush_all(struct engine *eng)
     }
 }
 
-static void flush_nonglobal(struct engine *eng)
+/* Slots that hold a page that is not global lose it. */
+static void drop_local_data(struct engine *eng, unsigned space)
+{
+    for (unsigned w = 0; w < LOCAL_WORDS; w++) {
+        uint64_t *reads = &eng->local[space][0][w];
+        uint64_t *writes = &eng->local[space][1][w];
+
+        for (; *reads; *reads &= *reads - 1) {
+            unsigned slot = w * 64 + (unsigned)__builtin_ctzll(*reads);
+            eng->tlb[space][slot].rtag = no_tag(slot);
+        }
+        for (; *writes; *writes &= *writes - 1) {
+            unsigned slot = w * 64 + (unsigned)__builtin_ctzll(*writes);
+            eng->tlb[space][slot].wtag = no_tag(slot);
+        }
+    }
+}
+
+void tlb_drop_local(struct engine *eng)
 {
     tlb_clear_sites(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
-        unsigned n = eng->nonglobal_count[s];
         clear_stack(eng, s);
-        if (n > NONGLOBAL_MAX) {
-            clear_data(eng, s);
-        } else {
-            for (unsigned i = 0; i < n; i++) {
-                clear_slot(eng, s, eng->nonglobal[s][i]);
-            }
-            eng->nonglobal_count[s] = 0;
-        }
+        drop_local_data(eng, s);
         if (eng->ibt_has_nonglobal[s]) ibt_clear(eng, s);
         if (!eng->fetch_has_nonglobal[s]) continue;
         eng->fetch_has_nonglobal[s] = false;
@@ -193,6 +205,15 @@ static void flush_nonglobal(struct engine *eng)
             if (!f->is_global) f->tag = 1;
         }
     }
+}
+
+static void flush_pcid(struct engine *eng, unsigned pcid)
+{
+    const struct cpu *c = &eng->cpu;
+    unsigned present = c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0;
+
+    context_drop(eng, pcid);
+    if (pcid == present) tlb_drop_local(eng);
 }
 
 enum { PAGE_SLOTS = PAGE_BYTES / 2, TAIL_SLOTS = 8 };
@@ -235,10 +256,19 @@ void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin)
 {
     switch (what) {
     case CPU_FLUSH_ALL: flush_all(eng); break;
-    case CPU_FLUSH_NONGLOBAL: flush_nonglobal(eng); break;
+    case CPU_FLUSH_NONGLOBAL:
+        context_drop_all(eng);
+        tlb_drop_local(eng);
+        break;
     case CPU_FLUSH_PAGE:
         flush_page(eng, lin);
         eng->stat.page_flushes++;
+        return;
+    case CPU_FLUSH_PCID: flush_pcid(eng, (unsigned)lin & CR3_PCID); break;
+    case CPU_FLUSH_SWITCH:
+        context_switch(eng, (unsigned)lin & CR3_PCID,
+                       (unsigned)eng->cpu.cr3 & CR3_PCID);
+        eng->stat.switches++;
         return;
     }
     eng->stat.flushes++;
@@ -260,17 +290,21 @@ void tlb_init(struct engine *eng)
 void tlb_drop_writes(struct engine *eng)
 {
     tlb_clear_sites(eng);
+    context_protect(eng, NULL);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
         for (unsigned i = 0; i < TLB_ENTRIES; i++) {
             eng->tlb[s][i].wtag = no_tag(i);
         }
+        for (unsigned w = 0; w < LOCAL_WORDS; w++)
+            eng->local[s][1][w] = 0;
     }
 }
 
 void tlb_protect(struct engine *eng, const uint8_t *page)
 {
     tlb_clear_sites(eng);
+    context_protect(eng, page);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
         for (unsigned i = 0; i < TLB_ENTRIES; i++) {
@@ -278,15 +312,6 @@ void tlb_protect(struct engine *eng, const uint8_t *page)
             if (t->wpage == (uint64_t)page) t->wtag = no_tag(i);
         }
     }
-}
-
-static void note_nonglobal(struct engine *eng, unsigned space, unsigned slot)
-{
-    unsigned n = eng->nonglobal_count[space];
-
-    if (n > NONGLOBAL_MAX) return;
-    if (n < NONGLOBAL_MAX) eng->nonglobal[space][n] = (uint16_t)slot;
-    eng->nonglobal_count[space] = n + 1;
 }
 
 /* Host address of the page at gpa, NULL unless all of it is memory. */
@@ -326,6 +351,15 @@ uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa)
     return eng->phys[i].page;
 }
 
+static void set_local(struct engine *eng, unsigned space, unsigned is_write,
+                      unsigned slot, bool is_local)
+{
+    uint64_t *word = &eng->local[space][is_write][slot / 64];
+    uint64_t bit = 1ull << (slot & 63);
+
+    *word = is_local ? *word | bit : *word & ~bit;
+}
+
 /*
  * The halves of an entry serve different pages when a copy's source and
  * destination share a slot, so an access fills its own half and takes the
@@ -346,15 +380,16 @@ static void enter(struct engine *eng, unsigned space, uint64_t lin,
     } else if (!(access & ACC_WRITE) || t->rtag == none) {
         t->rtag = tag;
         t->rpage = (uint64_t)page;
+        set_local(eng, space, 0, slot, !p->is_global);
     }
     if (can_write && ((access & ACC_WRITE) || t->wtag == none)) {
         t->wtag = tag;
         t->wpage = (uint64_t)page;
+        set_local(eng, space, 1, slot, !p->is_global);
     } else if (t->wtag == tag && !can_write) {
         t->wtag = none;
         tlb_clear_sites(eng);
     }
-    if (!p->is_global) note_nonglobal(eng, space, slot);
     note_large_page(eng, lin, p->page_bytes);
     eng->stat.fills++;
 }
@@ -417,7 +452,9 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
         note_large_page(eng, lin, p.page_bytes);
     }
     filter_add(eng->fetched_pages[space], lin >> PAGE_SHIFT);
-    if (!f->is_global) {
+    if (f->is_global) {
+        eng->ibt_has_global[space] = true;
+    } else {
         eng->ibt_has_nonglobal[space] = true;
         eng->fetch_has_nonglobal[space] = true;
     }

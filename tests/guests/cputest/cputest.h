@@ -175,6 +175,7 @@ extern struct features has;
 
 void test_exceptions(void);
 void test_paging(void);
+void test_pcid(void);
 void test_segments(void);
 void test_interrupts(void);
 void test_debug(void);

@@ -194,6 +194,7 @@ int main(void)
     }
     test_exceptions();
     test_paging();
+    test_pcid();
     test_segments();
     test_interrupts();
     test_debug();

@@ -332,61 +332,6 @@ static void invalidation(void)
     check("a new entry needs no invalidation", *p, 8);
 }
 
-static void invpcid(uint64_t type, uint64_t pcid, uint64_t lin)
-{
-    struct {
-        uint64_t pcid, lin;
-    } d = { pcid, lin };
-    asm volatile("invpcid %0, %1" : : "m"(d), "r"(type) : "memory");
-}
-
-static void process_ids(void)
-{
-    volatile uint32_t *p = (void *)(uint64_t)AT;
-    uint64_t cr3 = READ_CR(3);
-
-    section("PCID");
-    if (!has.pcid) {
-        skip("PCID", "not announced");
-        return;
-    }
-    WRITE_CR(3, cr3 | 8);
-    TRY(WRITE_CR(4, READ_CR(4) | CR4_PCIDE));
-    check_trap("setting PCIDE with CR3[11:0] not 0 is #GP(0)", 13, 0);
-    WRITE_CR(3, cr3);
-    WRITE_CR(4, READ_CR(4) | CR4_PCIDE);
-    TRY(WRITE_CR(3, cr3 | 5));
-    check_trap("a CR3 with a PCID is fine", NO_TRAP, 0);
-    TRY(WRITE_CR(3, cr3 | 5 | 1ull << 63));
-    check_trap("so is bit 63", NO_TRAP, 0);
-    check("which is not kept", READ_CR(3), cr3 | 5);
-    map(AT, PHYS(page(8)) | P | W);
-    check("first mapping", *p, 8);
-    if (has.invpcid) {
-        for (unsigned type = 0; type < 4; type++) {
-            static const char *const names[] = {
-                "INVPCID type 0 shows a new mapping",
-                "INVPCID type 1 shows a new mapping",
-                "INVPCID type 2 shows a new mapping",
-                "INVPCID type 3 shows a new mapping",
-            };
-            *pte(AT) = PHYS(page(8 + !(type & 1))) | P | W;
-            invpcid(type, 5, AT);
-            check(names[type], *p, 8 + !(type & 1));
-        }
-        TRY(invpcid(4, 0, 0));
-        check_trap("INVPCID type 4 is #GP(0)", 13, 0);
-        TRY(invpcid(0, 1 << 12, 0));
-        check_trap("a PCID of 13 bits is #GP(0)", 13, 0);
-        TRY(invpcid(0, 5, 1ull << 63));
-        check_trap("an address that is not canonical is #GP(0)", 13, 0);
-    } else {
-        skip("INVPCID", "not announced");
-    }
-    WRITE_CR(3, cr3);
-    WRITE_CR(4, READ_CR(4) & ~CR4_PCIDE);
-}
-
 void test_paging(void)
 {
     error_codes();
@@ -398,5 +343,4 @@ void test_paging(void)
     implicit();
     crossing();
     invalidation();
-    process_ids();
 }
