@@ -165,11 +165,9 @@ void code_drop_at(struct soft_vm *s, uint64_t lin)
     for (unsigned i = 0; i < c->block_count; i++) {
         struct block *b = &c->blocks[i];
         const struct insn_map *m = &c->maps[b->first_map];
-        uint64_t off = lin - b->lin;
+        int64_t off = (int64_t)(lin - b->lin);
 
-        if (b->is_dead || !b->map_count || off > m[b->map_count - 1].guest) {
-            continue;
-        }
+        if (b->is_dead || off != (int16_t)off) continue;
         for (unsigned n = 0; n < b->map_count; n++) {
             if (m[n].guest != off) continue;
             drop_locked(c, b);
@@ -388,10 +386,11 @@ uint64_t code_guest_rip(const struct code_cache *c, const struct block *b,
                         const uint8_t *pc)
 {
     const struct insn_map *m = &c->maps[b->first_map];
-    uint16_t off = (uint16_t)(pc - b->pad), guest = 0;
+    uint16_t off = (uint16_t)(pc - b->pad);
+    int16_t guest = 0;
 
     for (unsigned i = 0; i < b->map_count && m[i].host <= off; i++) {
         guest = m[i].guest;
     }
-    return b->lin - b->mode.cs_base + guest;
+    return b->lin - b->mode.cs_base + (uint64_t)(int64_t)guest;
 }

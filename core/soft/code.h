@@ -69,7 +69,8 @@ struct block {
 
 /* Host offset of an instruction in its block, guest offset. */
 struct insn_map {
-    uint16_t host, guest;
+    uint16_t host;
+    int16_t guest; /* within the page */
 };
 
 enum code_entry {

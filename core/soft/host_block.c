@@ -59,6 +59,7 @@ static bool emit_insn(struct translator *t, struct guest_insn *n)
 {
     t->now = n;
     t->are_flags_saved = false;
+    if (fold_adjustment(t, n)) return true;
     switch (n->kind) {
     case INSN_GENERIC: return emit_generic(t, n);
     case INSN_NOP: return true;
@@ -95,7 +96,7 @@ static void add_map(struct translator *t, struct block *b,
     }
     m = &c->maps[c->map_count++];
     m->host = (uint16_t)(emit_pc(&t->hot) - b->pad);
-    m->guest = (uint16_t)(n->rip - t->rip);
+    m->guest = (int16_t)(n->rip - t->rip);
     b->map_count++;
 }
 
@@ -109,42 +110,53 @@ static bool is_branch(const struct guest_insn *n)
 static bool keeps_s1(const struct guest_insn *n)
 {
     return n->kind == INSN_GENERIC || n->kind == INSN_NOP ||
-           n->kind == INSN_PUSH || n->kind == INSN_POP;
+           n->kind == INSN_PUSH || n->kind == INSN_POP || n->kind == INSN_JCC ||
+           n->kind == INSN_JMP;
 }
 
 /*
  * Does a jump to rip need no look at engine.attn?  Direct jumps stay in the
- * page, so those forward end soon in one that looks.  After STI the next block
- * must.
+ * page, so those forward of all the block end soon in one that looks.  After
+ * STI the next block must.
  */
 static bool skips_poll(const struct translator *t, uint64_t rip)
 {
     const struct guest_insn *last = &t->insn[t->count - 1];
 
     if (t->count > 1 && last[-1].d.mnemonic == ZYDIS_MNEMONIC_STI) return false;
-    return rip > last->rip;
+    for (unsigned i = 0; i < t->count; i++) {
+        if (rip <= t->insn[i].rip) return false;
+    }
+    return true;
 }
 
 bool emit_block_insn(struct translator *t, struct block *b,
                      struct guest_insn *n)
 {
     struct emitter *e = &t->hot;
-    uint8_t *at = e->at;
-    unsigned fixes = t->fix_count;
+    uint8_t *at;
+    unsigned fixes;
+    int64_t pending;
 
+    begin_folding(t, n);
+    at = e->at;
+    fixes = t->fix_count;
+    pending = t->sp_pending;
     add_map(t, b, n);
     t->are_flags_saved = false;
     emit_group_checks(t, n);
     if (emit_insn(t, n)) {
         if (!keeps_s1(n)) t->in_s1 = -1;
         if (n->kind != INSN_GENERIC && n->kind != INSN_NOP &&
-            n->kind != INSN_LEA) {
+            n->kind != INSN_LEA && n->kind != INSN_JCC) {
             t->in_s2 = -1;
         }
         return true;
     }
     if (e->status == 0) e->at = at;
     t->fix_count = fixes;
+    t->sp_pending = pending;
+    settle_sp(t);
     return false;
 }
 
@@ -166,6 +178,7 @@ static void emit_body(struct translator *t, struct block *b)
         t->cache->stat.guest_bytes += n->d.length;
     }
     t->now = NULL;
+    settle_sp(t);
     if (!is_branch(n)) emit_goto(t, n->next);
 }
 
@@ -219,7 +232,7 @@ static void cold_ungrouped(struct translator *t, const struct fixup *f,
     if (f->fail_to) {
         emit_jmp(e, f->fail_to);
     } else {
-        cold_link(t, f->rip, LINK_POLLED | LINK_UNGROUPED);
+        cold_link(t, f->rip, LINK_UNGROUPED | (f->is_stack ? 0 : LINK_POLLED));
     }
 }
 
@@ -410,6 +423,7 @@ static void begin(struct translator *t, struct soft_vm *s,
     t->hot = (struct emitter){ c->hot, c->hot_end, exec, 0 };
     t->cold = (struct emitter){ c->cold, c->cold_end, exec, 0 };
     t->fix_count = 0;
+    t->sp_pending = 0;
     t->in_s2 = -1;
     t->now = NULL;
 }

@@ -89,6 +89,12 @@ void emit_cold_table_jump(struct translator *t, uint64_t rip)
     emit_table_jump(&t->cold, t->space, rip);
 }
 
+/* If not, the block goes on with where n leads. */
+static bool is_last(const struct translator *t, const struct guest_insn *n)
+{
+    return n == &t->insn[t->count - 1];
+}
+
 static bool emit_jcc_insn(struct translator *t, struct guest_insn *n)
 {
     struct emitter *e = &t->hot;
@@ -100,7 +106,7 @@ static bool emit_jcc_insn(struct translator *t, struct guest_insn *n)
     } else {
         add_link(t, n->target);
     }
-    emit_goto(t, n->next);
+    if (is_last(t, n)) emit_goto(t, n->next);
     return true;
 }
 
@@ -182,6 +188,7 @@ static bool emit_call_insn(struct translator *t, struct guest_insn *n)
 
     if (!is_slot_size(bytes)) return false;
     emit_push_const(t, bytes, n->next);
+    settle_sp(t);
     emit_goto(t, n->target);
     return true;
 }
@@ -196,6 +203,7 @@ static bool emit_ret(struct translator *t, struct guest_insn *n)
     m = emit_stack_access(t, 0, bytes, false);
     emit_load_sized(&t->hot, bytes, S1, m);
     emit_stack_adjust(t, (int)(bytes + extra));
+    settle_sp(t);
     emit_indirect_jump(t);
     return true;
 }
@@ -241,6 +249,7 @@ static bool emit_call_indirect(struct translator *t, struct guest_insn *n)
     emit_store(&t->hot, S2, (int32_t)temp1);
     emit_push_const(t, bytes, n->next);
     emit_load(&t->hot, S1, (int32_t)temp1);
+    settle_sp(t);
     emit_indirect_jump(t);
     return true;
 }
@@ -248,7 +257,9 @@ static bool emit_call_indirect(struct translator *t, struct guest_insn *n)
 bool emit_branch(struct translator *t, struct guest_insn *n)
 {
     switch (n->kind) {
-    case INSN_JMP: emit_goto(t, n->target); return true;
+    case INSN_JMP:
+        if (is_last(t, n)) emit_goto(t, n->target);
+        return true;
     case INSN_JCC: return emit_jcc_insn(t, n);
     case INSN_LOOP:
         return n->d.address_width == 16 ? emit_loop_cx(t, n) : emit_loop(t, n);

@@ -399,19 +399,50 @@ static bool is_break(const struct translator *t, uint64_t rip)
     return soft_is_break(t->eng->soft, lin);
 }
 
+static bool has_insn(const struct translator *t, uint64_t rip)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        if (t->insn[i].rip == rip) return true;
+    }
+    return false;
+}
+
+/*
+ * Hot code goes on behind forward jumps that are not taken and at the target of
+ * unconditional ones: the block ends where it would come back to itself.
+ */
+static bool goes_on(const struct translator *t, const struct guest_insn *n,
+                    uint64_t *rip)
+{
+    if (!t->is_hot || !(t->mode.bits & BM_CODE64) ||
+        (t->mode.bits & BM_UNGROUPED)) {
+        return false;
+    }
+    *rip = n->kind == INSN_JMP ? n->target : n->next;
+    switch (n->kind) {
+    case INSN_JCC: return n->target > n->rip && !has_insn(t, *rip);
+    case INSN_JMP: return is_link_in_page(t, n->target) && !has_insn(t, *rip);
+    default: return false;
+    }
+}
+
 void decode_block(struct translator *t)
 {
-    const uint8_t *p = t->start;
-    unsigned left = PAGE_BYTES - (unsigned)((uint64_t)p & (PAGE_BYTES - 1));
+    unsigned max = t->is_hot ? BLOCK_INSNS : PLAIN_INSNS;
     uint64_t rip = t->rip;
 
     t->count = 0;
     t->lines = 0;
-    while (t->count < BLOCK_INSNS) {
+    while (t->count < max) {
         struct guest_insn *n = &t->insn[t->count];
+        const uint8_t *p = t->start + (int64_t)(rip - t->rip);
+        unsigned left = PAGE_BYTES - (unsigned)((uint64_t)p & (PAGE_BYTES - 1));
         unsigned have = left < INSN_BYTES ? left : INSN_BYTES;
 
-        if (have == 0 || is_break(t, rip)) break;
+        if (((uint64_t)p ^ (uint64_t)t->start) >> PAGE_SHIFT ||
+            is_break(t, rip)) {
+            break;
+        }
         n->rip = rip;
         n->bytes = p;
         if (t->is_crossing) {
@@ -419,9 +450,14 @@ void decode_block(struct translator *t)
             have = INSN_BYTES;
         }
         mark_lines(t, p, have < left ? have : left);
-        if (!decode_one(t, n, have) || t->is_crossing) break;
+        if (!decode_one(t, n, have)) {
+            if (t->is_crossing || t->insn[t->count - 1].rip != rip ||
+                !goes_on(t, n, &rip)) {
+                break;
+            }
+            continue;
+        }
+        if (t->is_crossing) break;
         rip = n->next;
-        p += n->d.length;
-        left -= n->d.length;
     }
 }

@@ -128,6 +128,7 @@ void find_live_flags(struct translator *t)
 
     for (unsigned i = t->count; i-- > 0;) {
         struct guest_insn *n = &t->insn[i];
+        if (n->kind == INSN_JCC && i + 1 < t->count) live |= peek(t, n->target);
         live = (live & ~n->kill) | n->use;
         n->in = live;
     }

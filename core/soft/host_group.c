@@ -8,7 +8,8 @@
  * constants added, share one check of the range from the first byte to the
  * last.  It stands before the first of them, or earlier, where the flags are
  * dead.  When the range does not lie in one page that may be accessed so, a
- * jump leads to a translation of the rest without groups (BM_UNGROUPED).
+ * jump leads to a translation of the rest without groups (BM_UNGROUPED), or, if
+ * it was the stack's, without those off RSP (BM_SPLIT_STACK).
  *
  * A group off RSP is checked against the page cached for the stack; its
  * members add engine.stack[].delta.  For the others the host address is kept
@@ -113,6 +114,7 @@ static void add_member(struct plan *p, struct guest_insn *n,
     int k;
 
     if (from != (int32_t)from && a->base >= 0) return;
+    if (a->base == GPR_SP && p->t->mode.bits & BM_SPLIT_STACK) return;
     k = find_group(p, a, from);
     if (k < 0) return;
     g = &p->t->group[k];
@@ -316,7 +318,8 @@ bool group_access(struct translator *t, bool is_slot, const struct access *a,
         t->in_s1 = k;
     }
     if (g->is_stack) {
-        *m = (struct mem_form){ S1, H_GUEST_SP, 0, false, (int32_t)a->disp };
+        *m = (struct mem_form){ S1, H_GUEST_SP, 0, false,
+                                (int32_t)(a->disp + t->sp_pending) };
     } else {
         *m = mem_at(S1, (int32_t)(t->now->offset[is_slot] - g->from));
     }

@@ -55,7 +55,11 @@ static void set_sp(struct emitter *e, unsigned asize, int base, int delta)
 
 void emit_stack_adjust(struct translator *t, int delta)
 {
-    set_sp(&t->hot, stack_asize(t), H_GUEST_SP, delta);
+    if (t->folds) {
+        t->sp_pending += delta;
+    } else {
+        set_sp(&t->hot, stack_asize(t), H_GUEST_SP, delta);
+    }
 }
 
 /* Bytes the instruction pushes or pops, from the operand for the stack. */

@@ -17,7 +17,7 @@
  * rewrite it; whatever it wrote is then taken back and the block ends with a
  * call to the emulator instead.
  */
-enum { BLOCK_INSNS = 64, BLOCK_FIXUPS = 256 };
+enum { BLOCK_INSNS = 192, PLAIN_INSNS = 64, BLOCK_FIXUPS = 512 };
 /* Stash slots are GROUP_MAX, too (engine.h). */
 
 enum insn_kind {
@@ -168,6 +168,8 @@ struct translator {
     struct fixup fix[BLOCK_FIXUPS];
     unsigned fix_count;
     struct guest_insn *now; /* being emitted */
+    int64_t sp_pending;     /* to be added to RSP: host_fold.c */
+    bool folds;             /* now's change of RSP is added to it */
     bool are_flags_saved;   /* in engine.saved_flags, host's are garbage */
 };
 
@@ -232,6 +234,15 @@ bool group_access(struct translator *t, bool is_slot, const struct access *a,
 
 bool adds_constant(const struct guest_insn *n, int g, int64_t *by);
 int32_t stash_of(int k);
+
+/* ---- host_fold.c */
+
+/* Before n's checks: can what is to be added to RSP wait longer? */
+void begin_folding(struct translator *t, const struct guest_insn *n);
+/* n only adds a constant to RSP: nothing is emitted. */
+bool fold_adjustment(struct translator *t, const struct guest_insn *n);
+/* Add to RSP what is pending; flags and scratch registers survive. */
+void settle_sp(struct translator *t);
 
 /* ---- host_loop.c */
 

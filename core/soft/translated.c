@@ -310,11 +310,12 @@ void soft_enter_block(struct engine *eng, const uint8_t *code)
  * then, and go on there. */
 static struct block *run_ungrouped(struct engine *eng)
 {
+    uint32_t bit = eng->link & LINK_POLLED ? BM_UNGROUPED : BM_SPLIT_STACK;
     struct block *b;
 
-    eng->mode.bits |= BM_UNGROUPED;
+    eng->mode.bits |= bit;
     b = soft_get_block(eng, eng->cpu.rip, (uint8_t *)eng->link);
-    eng->mode.bits &= ~(uint32_t)BM_UNGROUPED;
+    eng->mode.bits &= ~bit;
     if (b) soft_enter_block(eng, b->pad);
     return b;
 }
