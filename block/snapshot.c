@@ -23,19 +23,79 @@ static bool can_snapshot(const struct drive *d)
     return blk_root(d->blk)->drv->snapshot_create != NULL;
 }
 
-/* First drive that can: it holds the machine's state. */
-static struct drive *state_drive(struct drive_table *t)
+static bool is_called(const struct drive *d, const char *name)
+{
+    return strcmp(d->id, name[0] == '#' ? name + 1 : name) == 0;
+}
+
+static struct drive *named(struct drive_table *t, const char *name)
 {
     struct drive *d = t->first;
 
-    while (d != NULL && !(takes_part(d) && can_snapshot(d)))
+    while (d != NULL && !is_called(d, name))
         d = d->next;
     return d;
 }
 
+static bool is_member(const struct snapshot_set *set, const struct drive *d)
+{
+    if (set == NULL || set->drive == NULL) return takes_part(d);
+    for (unsigned i = 0; i < set->count; i++) {
+        if (is_called(d, set->drive[i])) return takes_part(d);
+    }
+    return false;
+}
+
+/* It holds the machine's state: the one that was named, or the first that
+ * can. */
+static struct drive *state_drive(struct drive_table *t,
+                                 const struct snapshot_set *set)
+{
+    struct drive *d = t->first;
+
+    if (set != NULL && set->holder != NULL) {
+        d = named(t, set->holder);
+        return d != NULL && takes_part(d) && can_snapshot(d) ? d : NULL;
+    }
+    while (d != NULL && !(is_member(set, d) && can_snapshot(d)))
+        d = d->next;
+    return d;
+}
+
+static int check_set(struct drive_table *t, const struct snapshot_set *set,
+                     struct err *e)
+{
+    if (set == NULL || set->drive == NULL) return 0;
+    if (set->count == 0)
+        return err_set(e, -EINVAL,
+                       "At least one device is required for snapshot");
+    for (unsigned i = 0; i < set->count; i++) {
+        const struct drive *d = named(t, set->drive[i]);
+
+        if (d == NULL || d->blk == NULL)
+            return err_set(e, -ENODEV, "No block device node '%s'",
+                           set->drive[i]);
+        if (!takes_part(d))
+            return err_set(e, -EROFS, "Device '%s' is not writable",
+                           set->drive[i]);
+    }
+    if (set->holder != NULL && named(t, set->holder) == NULL)
+        return err_set(e, -ENODEV, "vmstate block device '%s' does not exist",
+                       set->holder);
+    if (set->holder != NULL && state_drive(t, set) == NULL)
+        return err_set(e, -ENOTSUP,
+                       "vmstate block device '%s' does not support snapshots",
+                       set->holder);
+    if (set->holder != NULL && !is_member(set, state_drive(t, set)))
+        return err_set(e, -EINVAL,
+                       "vmstate block device '%s' is not among the devices",
+                       set->holder);
+    return 0;
+}
+
 const char *snapshot_drive_id(struct drive_table *t)
 {
-    const struct drive *d = state_drive(t);
+    const struct drive *d = state_drive(t, NULL);
 
     return d == NULL ? NULL : d->id;
 }
@@ -47,10 +107,14 @@ static int no_drive(struct err *e)
                    "disk in qcow2 format");
 }
 
-int snapshot_check(struct drive_table *t, struct err *e)
+int snapshot_check(struct drive_table *t, const struct snapshot_set *set,
+                   struct err *e)
 {
+    int rc = check_set(t, set, e);
+
+    if (rc < 0) return rc;
     for (struct drive *d = t->first; d != NULL; d = d->next) {
-        if (!takes_part(d)) continue;
+        if (!is_member(set, d)) continue;
         if (d->job != NULL)
             return err_set(e, -EBUSY,
                            "Device '%s' is in use by a block job; wait for it "
@@ -68,7 +132,7 @@ int snapshot_check(struct drive_table *t, struct err *e)
                            "without saving)",
                            d->id, blk_format(d->blk));
     }
-    return state_drive(t) == NULL ? no_drive(e) : 0;
+    return state_drive(t, set) == NULL ? no_drive(e) : 0;
 }
 
 void snapshot_flush(struct drive_table *t)
@@ -91,7 +155,7 @@ static void convert(struct snapshot_info *to, const struct image_snapshot *s)
 int snapshot_list(struct drive_table *t, struct snapshot_info **out,
                   unsigned *count, struct err *e)
 {
-    struct drive *d = state_drive(t);
+    struct drive *d = state_drive(t, NULL);
     struct image_snapshot *all = NULL;
     struct node *n;
     int rc;
@@ -124,10 +188,10 @@ static int find_on(struct drive *d, const char *name,
     return rc;
 }
 
-int snapshot_find(struct drive_table *t, const char *name,
-                  struct snapshot_info *out, struct err *e)
+int snapshot_find(struct drive_table *t, const struct snapshot_set *set,
+                  const char *name, struct snapshot_info *out, struct err *e)
 {
-    struct drive *d = state_drive(t);
+    struct drive *d = state_drive(t, set);
     struct image_snapshot s;
     int rc;
 
@@ -138,8 +202,8 @@ int snapshot_find(struct drive_table *t, const char *name,
 }
 
 /* Take it away again from the drives before end. */
-static void undo_create(struct drive_table *t, const struct drive *end,
-                        const char *name)
+static void undo_create(struct drive_table *t, const struct snapshot_set *set,
+                        const struct drive *end, const char *name)
 {
     struct err ignored = ERR_INIT;
 
@@ -147,7 +211,7 @@ static void undo_create(struct drive_table *t, const struct drive *end,
         struct image_snapshot s;
         struct node *n;
 
-        if (!takes_part(d) || find_on(d, name, &s, &ignored) < 0) continue;
+        if (!is_member(set, d) || find_on(d, name, &s, &ignored) < 0) continue;
         n = blk_root(d->blk);
         blk_quiesce(d->blk);
         n->drv->snapshot_delete(n, s.id, &ignored);
@@ -155,10 +219,10 @@ static void undo_create(struct drive_table *t, const struct drive *end,
     }
 }
 
-int snapshot_create(struct drive_table *t, const struct snapshot_info *what,
-                    struct err *e)
+int snapshot_create(struct drive_table *t, const struct snapshot_set *set,
+                    const struct snapshot_info *what, struct err *e)
 {
-    int rc = snapshot_check(t, e);
+    int rc = snapshot_check(t, set, e);
 
     for (struct drive *d = t->first; d != NULL && rc == 0; d = d->next) {
         struct image_snapshot s = { .date_sec = what->date_sec,
@@ -167,7 +231,7 @@ int snapshot_create(struct drive_table *t, const struct snapshot_info *what,
                                     .icount = UINT64_MAX };
         struct node *n;
 
-        if (!takes_part(d)) continue;
+        if (!is_member(set, d)) continue;
         n = blk_root(d->blk);
         s.disk_bytes = n->size_bytes;
         strcpy(s.name, what->name);
@@ -176,46 +240,54 @@ int snapshot_create(struct drive_table *t, const struct snapshot_info *what,
         blk_resume(d->blk);
         if (rc == 0) continue;
         err_prefix(e, "%s", d->id);
-        undo_create(t, d, what->name);
+        undo_create(t, set, d, what->name);
     }
     return rc;
 }
 
-int snapshot_apply(struct drive_table *t, const char *name, struct err *e)
+int snapshot_apply(struct drive_table *t, const struct snapshot_set *set,
+                   const char *name, bool *is_changed, struct err *e)
 {
     struct image_snapshot s;
-    int rc = snapshot_check(t, e);
+    int rc = snapshot_check(t, set, e);
+
+    *is_changed = false;
 
     /* All of them or none. */
     for (struct drive *d = t->first; d != NULL && rc == 0; d = d->next) {
-        if (takes_part(d)) rc = find_on(d, name, &s, e);
+        if (is_member(set, d)) rc = find_on(d, name, &s, e);
     }
     for (struct drive *d = t->first; d != NULL && rc == 0; d = d->next) {
         struct node *n;
 
-        if (!takes_part(d)) continue;
+        if (!is_member(set, d)) continue;
         n = blk_root(d->blk);
         rc = find_on(d, name, &s, e);
         if (rc < 0) break;
         blk_quiesce(d->blk);
         rc = n->drv->snapshot_apply(n, s.id, e);
         blk_resume(d->blk);
+        if (rc == 0) *is_changed = true;
         if (rc < 0) err_prefix(e, "%s", d->id);
     }
     return rc;
 }
 
-int snapshot_delete(struct drive_table *t, const char *name, struct err *e)
+int snapshot_delete(struct drive_table *t, const struct snapshot_set *set,
+                    const char *name, struct err *e)
 {
-    struct drive *holder = state_drive(t);
+    struct drive *holder = state_drive(t, set);
     struct image_snapshot s;
-    int rc = holder == NULL ? no_drive(e) : find_on(holder, name, &s, e);
+    int rc = check_set(t, set, e);
+
+    if (rc < 0) return rc;
+    rc = holder == NULL ? no_drive(e) : find_on(holder, name, &s, e);
 
     for (struct drive *d = t->first; d != NULL && rc == 0; d = d->next) {
         struct err ignored = ERR_INIT;
         struct node *n;
 
-        if (!takes_part(d) || !can_snapshot(d)) continue;
+        if (!is_member(set, d) || !can_snapshot(d)) continue;
         if (find_on(d, name, &s, &ignored) < 0) continue;
         n = blk_root(d->blk);
         blk_quiesce(d->blk);
@@ -227,10 +299,10 @@ int snapshot_delete(struct drive_table *t, const char *name, struct err *e)
 
 /* ----------------------------------------------------- machine's state */
 
-int vmstate_open(struct drive_table *t, const char *name,
-                 struct vmstate_file **out, struct err *e)
+int vmstate_open(struct drive_table *t, const struct snapshot_set *set,
+                 const char *name, struct vmstate_file **out, struct err *e)
 {
-    struct drive *d = state_drive(t);
+    struct drive *d = state_drive(t, set);
     struct image_snapshot s;
     struct vmstate_file *f;
     int rc = d == NULL ? no_drive(e) : find_on(d, name, &s, e);

@@ -77,6 +77,7 @@ int json_events(struct cmd *c, struct err *e)
         "BLOCK_JOB_ERROR",
         "BLOCK_JOB_READY",
         "DEVICE_TRAY_MOVED",
+        "JOB_STATUS_CHANGE",
         "POWERDOWN",
         "RESET",
         "RESUME",

@@ -145,9 +145,10 @@ const struct command command_table[] = {
     { "qom-list", "[path:str]", "list an object's properties and children",
       cmd_qom_list, .json = "qom-list", .answer = json_qom_list },
     { "quit|q", "", "end the machine", cmd_quit, .json = "quit" },
-    { "savevm", "[-f] [name:str]",
+    { "savevm", "[-f] [-n=note:str] [-r=rate:str] [name:str]",
       "take a snapshot of disks and machine, which runs on while it is written "
-      "(-f: replace one of that name)",
+      "(-f: replace one of that name, -n: a note for it, -r: octets a second "
+      "to write, in MiB without a suffix)",
       cmd_savevm, .json = NULL },
     { "savevm_cancel", "", "give up the snapshot that is being written",
       cmd_savevm_cancel, .json = NULL },

@@ -34,7 +34,13 @@ command_fn cmd_object_add, cmd_object_del, cmd_block_resize, cmd_set_throttle,
     json_remove_medium, json_block_resize, json_set_throttle;
 /* cmd_snapshot.c */
 command_fn cmd_savevm, cmd_savevm_wait, cmd_savevm_cancel, cmd_loadvm,
-    cmd_delvm, info_snapshots;
+    cmd_delvm;
+/* info_snapshot.c */
+command_fn info_snapshots;
+/* cmd_snapshot_job.c */
+command_fn json_snapshot_save, json_snapshot_load, json_snapshot_delete,
+    query_jobs, json_job_cancel, json_job_complete, json_job_dismiss,
+    json_job_finalize, json_job_pause, json_job_resume;
 /* cmd_migrate.c */
 command_fn cmd_migrate, cmd_migrate_cancel, cmd_migrate_incoming,
     cmd_migrate_parameter, cmd_migrate_capability, info_migrate,

@@ -1,365 +1,517 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Snapshots: one piece of work at a time, the others in a queue.
+ *
+ * The loop thread never waits for one, unless whoever asked cannot be told
+ * later.  A thread that is done posts a call; what has to be said to sessions
+ * is kept until the VM lock is not held any more, as they may go on with
+ * their next line at once.
+ */
 #include "monitor/savevm.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "block/snapshot.h"
-#include "core/base/log.h"
 #include "core/loop/loop.h"
-#include "core/vm/clock.h"
-#include "core/vm/mem.h"
 #include "core/vm/vm.h"
-#include "monitor/vmstate.h"
+#include "monitor/migrate.h"
+#include "monitor/monitor.h"
+#include "monitor/savevm_int.h"
 
-enum { PIPE_BYTES = 1 << 20, BLOCK_BYTES = 1 << 20 };
+enum { WAKE_BYTES = 800 };
 
-/* A snapshot that is being written; one at a time, service "savevm". */
-struct saving {
-    struct vm *vm;
-    char name[256];
-    struct vmstate_file *file;
-    pid_t child;
-    int from_child;
-    pthread_t thread;
-    bool has_thread;            /* else it was written at once */
-    _Atomic uint64_t *progress; /* shared with the child: octets of memory */
-    uint64_t total, written;
-    _Atomic bool is_over, is_cancelled;
-    int rc;
-    struct err error;
+/* What a session will be told. */
+struct savevm_wake {
+    struct savevm_wake *next;
+    struct monitor_session *session;
+    char text[WAKE_BYTES];
 };
 
-struct savevm {
-    struct saving *now; /* NULL: nothing is being written */
-    char current[256];  /* what the machine goes on from */
-    int last_rc;        /* of the last that was written */
-    struct err last_error;
-};
-
-static struct savevm *state_of(struct vm *vm)
-{
-    struct savevm *s = vm_service(vm, "savevm");
-
-    if (s != NULL) return s;
-    s = calloc(1, sizeof(*s));
-    if (s != NULL) vm_set_service(vm, "savevm", s);
-    return s;
-}
-
-/* ----------------------------------------------------------- the child */
-
-static int write_all(void *arg, const void *data, size_t bytes)
-{
-    int fd = *(const int *)arg;
-
-    while (bytes > 0) {
-        ssize_t n = write(fd, data, bytes);
-
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return -EPIPE;
-        data = (const char *)data + n;
-        bytes -= (size_t)n;
-    }
-    return 0;
-}
-
-/* The frozen copy of the machine; it takes no lock, other threads had them. */
-static void child_main(struct vm *vm, int fd, const char *parent,
-                       _Atomic uint64_t *progress)
-{
-    struct mem_region *ram = vm_ram(vm);
-    struct state_out head = { .data = NULL };
-    struct err e = ERR_INIT;
-    int rc;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    rc = vmstate_capture(vm, &head, parent, &e);
-    if (rc == 0) rc = write_all(&fd, head.data, head.bytes);
-    if (rc == 0)
-        rc = vmstate_write_ram(ram->host, ram->size, write_all, &fd, progress);
-    _exit(rc < 0);
-}
-
-/* ------------------------------------------------------ the background */
-
-static int copy_to_disk(struct saving *s)
-{
-    uint8_t *buf = malloc(BLOCK_BYTES);
-    size_t held = 0;
-    int rc = buf == NULL ? -ENOMEM : 0;
-
-    while (rc == 0) {
-        ssize_t n = read(s->from_child, buf + held, BLOCK_BYTES - held);
-
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) rc = -errno;
-        if (n > 0) held += (size_t)n;
-        if (held == BLOCK_BYTES || (n == 0 && held > 0)) {
-            rc = vmstate_pwrite(s->file, s->written, buf, held);
-            s->written += held;
-            held = 0;
-        }
-        if (n <= 0) break;
-    }
-    free(buf);
-    return rc;
-}
-
-static void *background(void *arg)
-{
-    struct saving *s = arg;
-    siginfo_t end = { .si_code = 0 };
-    int rc = copy_to_disk(s);
-
-    close(s->from_child); /* a child that still writes ends by it */
-    /* It keeps its number until reap_locked(): a cancel may still kill it. */
-    while (waitid(P_PID, (id_t)s->child, &end, WEXITED | WNOWAIT) < 0 &&
-           errno == EINTR)
-        continue;
-    if (atomic_load(&s->is_cancelled)) rc = -ECANCELED;
-    if (rc == 0 && (end.si_code != CLD_EXITED || end.si_status != 0))
-        rc = err_set(&s->error, -EIO, "the copy of the machine was cut short");
-    if (rc == 0) rc = vmstate_finish(s->file, s->written, &s->error);
-    if (rc < 0 && s->error.text[0] == '\0')
-        err_set(&s->error, rc, "%s", strerror(-rc));
-    s->rc = rc;
-    atomic_store(&s->is_over, true);
-    return NULL;
-}
-
-/* The thread is done or will be soon: take what it made. */
-static void reap_locked(struct savevm *sv)
-{
-    struct saving *s = sv->now;
-    struct err ignored = ERR_INIT;
-
-    if (s == NULL) return;
-    if (s->has_thread) pthread_join(s->thread, NULL);
-    while (waitpid(s->child, NULL, 0) < 0 && errno == EINTR)
-        continue;
-    sv->now = NULL;
-    sv->last_rc = s->rc;
-    sv->last_error = s->error;
-    vmstate_close(s->file);
-    if (s->rc < 0) {
-        log_warn("snapshot '%s' was not saved: %s", s->name, s->error.text);
-        snapshot_delete(vm_service(s->vm, "drives"), s->name, &ignored);
-    }
-    munmap((void *)(uintptr_t)s->progress, sizeof(*s->progress));
-    free(s);
-}
-
-/* --------------------------------------------------------------- saving */
-
-static int check_name(const char *name, struct err *e)
-{
-    size_t len = strlen(name);
-
-    if (len == 0 || len > 255)
-        return err_set(e, -EINVAL, "a snapshot's name has 1 to 255 characters");
-    return 0;
-}
-
-/* The accelerator can hand over and take back all of its CPUs' state. */
-static int check_accel(struct vm *vm, struct err *e)
-{
-    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
-
-    if (ops->set_tsc != NULL && !ops->has_kernel_lapic) return 0;
-    return err_set(e, -ENOTSUP,
-                   "snapshots of a running machine are not supported under "
-                   "accelerator %s (its local APIC is inside the kernel); use "
-                   "-accel soft",
-                   vm_accel_name(vm));
-}
-
-/* Nothing of that name, or it may go. */
-static int make_room(struct drive_table *t, const char *name, bool may_replace,
-                     struct err *e)
-{
-    struct snapshot_info old;
-    struct err ignored = ERR_INIT;
-
-    if (snapshot_find(t, name, &old, &ignored) < 0) return 0;
-    if (!may_replace)
-        return err_set(e, -EEXIST,
-                       "there is a snapshot '%s' already; delete it (delvm), "
-                       "or replace it with savevm -f",
-                       name);
-    return snapshot_delete(t, name, e);
-}
-
-static int fork_copy(struct saving *s, const char *parent, struct err *e)
-{
-    int fds[2];
-
-    if (pipe(fds) < 0) return err_set(e, -errno, "pipe: %s", strerror(errno));
-    fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
-    s->child = fork();
-    if (s->child == 0) {
-        close(fds[0]);
-        child_main(s->vm, fds[1], parent, s->progress);
-    }
-    close(fds[1]);
-    s->from_child = fds[0];
-    if (s->child > 0) return 0;
-    close(fds[0]);
-    return err_set(e, -errno, "no second process for the memory: %s",
-                   strerror(errno));
-}
-
-static void drain_all(struct drive_table *t)
-{
-    for (struct drive *d = drive_next(t, NULL); d != NULL;
-         d = drive_next(t, d)) {
-        if (drive_blk(d) != NULL) blk_drain(drive_blk(d));
-    }
-}
-
-/* The machine stands still. */
-static int freeze_locked(struct saving *s, struct drive_table *t,
-                         const char *parent, struct err *e)
-{
-    struct snapshot_info what = { .vm_clock_ns = clock_now_ns(s->vm) };
-    struct timespec now;
-    int rc;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    what.date_sec = (uint64_t)now.tv_sec;
-    what.date_nsec = (uint32_t)now.tv_nsec;
-    strcpy(what.name, s->name);
-    drain_all(t);
-    vmstate_prepare_locked(s->vm);
-    rc = snapshot_create(t, &what, e);
-    if (rc < 0) return rc;
-    rc = vmstate_open(t, s->name, &s->file, e);
-    if (rc == 0) rc = fork_copy(s, parent, e);
-    if (rc < 0) {
-        struct err ignored = ERR_INIT;
-
-        vmstate_close(s->file);
-        snapshot_delete(t, s->name, &ignored);
-    }
-    return rc;
-}
-
-static struct saving *saving_new(struct vm *vm, const char *name)
-{
-    struct saving *s = calloc(1, sizeof(*s));
-    void *shared;
-
-    if (s == NULL) return NULL;
-    shared = mmap(NULL, sizeof(*s->progress), PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) {
-        free(s);
-        return NULL;
-    }
-    s->vm = vm;
-    s->progress = shared;
-    s->total = vm_ram(vm)->size;
-    strcpy(s->name, name);
-    return s;
-}
-
-static void start_background(struct saving *s)
-{
-    sigset_t all, old;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    s->has_thread = pthread_create(&s->thread, NULL, background, s) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!s->has_thread) background(s);
-}
-
-int savevm_begin_locked(struct vm *vm, const char *name, bool may_replace,
-                        uint64_t *paused_ns, struct err *e)
-{
-    struct drive_table *t = vm_service(vm, "drives");
-    struct savevm *sv = state_of(vm);
-    bool was_running = vm_run_state(vm) == RUN_RUNNING;
-    enum run_state before = vm_run_state(vm);
-    struct saving *s;
-    uint64_t start;
-    int rc = savevm_wait_locked(vm, e);
-
-    if (sv == NULL || t == NULL) return err_set(e, -ENOMEM, "out of memory");
-    rc = check_name(name, e);
-    if (rc == 0) rc = check_accel(vm, e);
-    if (rc == 0) rc = snapshot_check(t, e);
-    if (rc == 0) rc = make_room(t, name, may_replace, e);
-    if (rc < 0) return rc;
-    s = saving_new(vm, name);
-    if (s == NULL) return err_set(e, -ENOMEM, "out of memory");
-    snapshot_flush(t); /* what can be written before, is */
-    start = loop_now_ns();
-    if (was_running) vm_stop_locked(vm, RUN_PAUSED);
-    rc = freeze_locked(s, t, sv->current, e);
-    if (was_running)
-        vm_start_locked(vm);
-    else
-        vm_stop_locked(vm, before);
-    *paused_ns = loop_now_ns() - start;
-    if (rc < 0) {
-        munmap((void *)(uintptr_t)s->progress, sizeof(*s->progress));
-        free(s);
-        return rc;
-    }
-    strcpy(sv->current, name);
-    sv->now = s;
-    start_background(s);
-    return 0;
-}
-
-int savevm_wait_locked(struct vm *vm, struct err *e)
+struct savevm *savevm_of(struct vm *vm)
 {
     struct savevm *sv = vm_service(vm, "savevm");
 
-    if (sv == NULL || sv->now == NULL) return 0;
-    reap_locked(sv);
-    if (sv->last_rc < 0) *e = sv->last_error;
-    return sv->last_rc;
+    if (sv != NULL) return sv;
+    sv = calloc(1, sizeof(*sv));
+    if (sv == NULL) return NULL;
+    sv->vm = vm;
+    sv->last = &sv->queue;
+    vm_set_service(vm, "savevm", sv);
+    return sv;
+}
+
+const char *savevm_kind_name(enum savevm_kind k)
+{
+    static const char *const names[] = { [SAVEVM_SAVE] = "snapshot-save",
+                                         [SAVEVM_LOAD] = "snapshot-load",
+                                         [SAVEVM_DELETE] = "snapshot-delete" };
+
+    return names[k];
+}
+
+/* ---------------------------------------------------- telling sessions */
+
+static void deliver(void *arg)
+{
+    struct savevm *sv = arg;
+
+    atomic_fetch_sub(&sv->posts, 1);
+    for (;;) {
+        struct savevm_wake *k;
+
+        vm_lock(sv->vm);
+        k = sv->wakes;
+        if (k != NULL) sv->wakes = k->next;
+        vm_unlock(sv->vm);
+        if (k == NULL) return;
+        if (k->session->wake != NULL) k->session->wake(k->session, k->text);
+        free(k);
+    }
+}
+
+static void tell(struct savevm *sv, struct monitor_session *s, const char *text)
+{
+    struct savevm_wake *k = calloc(1, sizeof(*k)), **at = &sv->wakes;
+
+    if (k == NULL) return;
+    k->session = s;
+    snprintf(k->text, sizeof(k->text), "%s", text);
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = k;
+    atomic_fetch_add(&sv->posts, 1);
+    loop_post(vm_loop(sv->vm), deliver, sv);
+}
+
+void savevm_forget_locked(struct vm *vm, struct monitor_session *s)
+{
+    struct savevm *sv = vm_service(vm, "savevm");
+
+    if (sv == NULL) return;
+    for (struct savevm_wake **at = &sv->wakes; *at != NULL;) {
+        struct savevm_wake *k = *at;
+
+        if (k->session != s) {
+            at = &k->next;
+            continue;
+        }
+        *at = k->next;
+        free(k);
+    }
+    for (unsigned i = 0; i < SAVEVM_MAX_WAITING; i++) {
+        if (sv->waiting[i] == s) sv->waiting[i] = NULL;
+    }
+    if (sv->now != NULL && sv->now->session == s) sv->now->session = NULL;
+    for (struct savevm_work *w = sv->queue; w != NULL; w = w->next) {
+        if (w->session == s) w->session = NULL;
+    }
+}
+
+/* ----------------------------------------------------------------- work */
+
+static void work_free(struct savevm_work *w)
+{
+    if (w == NULL) return;
+    if (w->progress != NULL)
+        munmap((void *)(uintptr_t)w->progress, sizeof(*w->progress));
+    if (w->cancel_fd >= 0) close(w->cancel_fd);
+    if (w->set != NULL) {
+        for (unsigned i = 0; i < w->set->count; i++)
+            free(w->set->drive[i]);
+        free(w->set->drive);
+        free(w->set->holder);
+        free(w->set);
+    }
+    vmstate_about_free(&w->about);
+    free(w);
+}
+
+static struct savevm_work *work_new(struct savevm *sv, struct savevm_request *r)
+{
+    struct savevm_work *w = calloc(1, sizeof(*w));
+    void *shared;
+
+    if (w == NULL) return NULL;
+    w->sv = sv;
+    w->vm = sv->vm;
+    w->kind = r->kind;
+    w->may_replace = r->may_replace;
+    w->rate = r->rate;
+    w->error = (struct err)ERR_INIT;
+    snprintf(w->name, sizeof(w->name), "%s", r->name);
+    if (r->note != NULL)
+        snprintf(w->about.note, sizeof(w->about.note), "%s", r->note);
+    w->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    shared = mmap(NULL, sizeof(*w->progress), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared != MAP_FAILED) w->progress = shared;
+    if (w->progress == NULL || w->cancel_fd < 0) {
+        work_free(w);
+        return NULL;
+    }
+    w->set = r->set;
+    r->set = NULL;
+    return w;
+}
+
+/* What came of it, for people; what failed goes after "Error: ". */
+static void describe(const struct savevm_work *w, int rc, const struct err *e,
+                     char text[WAKE_BYTES])
+{
+    if (rc < 0) {
+        snprintf(text, WAKE_BYTES, "Error: %s\n", e->text);
+    } else if (w->kind == SAVEVM_SAVE) {
+        snprintf(text, WAKE_BYTES,
+                 "Snapshot '%s' taken, the machine stood still for %.1f ms; it "
+                 "is being written in the background\n",
+                 w->name, (double)w->paused_ns / 1e6);
+    } else if (w->kind == SAVEVM_LOAD) {
+        snprintf(text, WAKE_BYTES, "Back at snapshot '%s'\n", w->name);
+    } else {
+        snprintf(text, WAKE_BYTES, "Snapshot '%s' deleted\n", w->name);
+    }
+}
+
+static int delete_locked(struct savevm_work *w, struct err *e)
+{
+    int rc = snapshot_delete(vm_service(w->vm, "drives"), w->set, w->name, e);
+
+    /* QMP's deleting is done when there is none. */
+    return rc == -ENOENT && w->job != NULL ? 0 : rc;
+}
+
+/* 1: it goes on in the background. */
+static int begin_locked(struct savevm_work *w, struct err *e)
+{
+    int rc = migrate_check_idle_locked(w->vm, e);
+
+    if (rc == 0 && vm_service(w->vm, "drives") == NULL)
+        rc = err_set(e, -ENODEV, "the machine has no drives");
+    if (rc < 0) return rc;
+    switch (w->kind) {
+    case SAVEVM_SAVE: rc = savevm_save_begin_locked(w, e); break;
+    case SAVEVM_LOAD: rc = savevm_load_begin_locked(w, e); break;
+    case SAVEVM_DELETE: return delete_locked(w, e);
+    }
+    return rc < 0 ? rc : 1;
+}
+
+static void job_over(struct savevm_work *w, int rc, const struct err *e)
+{
+    if (w->job == NULL) return;
+    savevm_job_over_locked(w->sv, w->job, rc, rc < 0 ? e->text : "");
+    w->job = NULL;
+}
+
+/* The next of the queue that has to go on in the background, if any. */
+static void begin_next_locked(struct savevm *sv)
+{
+    while (sv->now == NULL && sv->queue != NULL) {
+        struct savevm_work *w = sv->queue;
+        struct err e = ERR_INIT;
+        char text[WAKE_BYTES];
+        int rc;
+
+        sv->queue = w->next;
+        if (sv->queue == NULL) sv->last = &sv->queue;
+        w->next = NULL;
+        if (w->is_dropped) {
+            work_free(w);
+            continue;
+        }
+        sv->now = w;
+        rc = begin_locked(w, &e);
+        describe(w, rc < 0 ? rc : 0, &e, text);
+        if (w->session != NULL && (rc < 1 || w->kind == SAVEVM_SAVE)) {
+            tell(sv, w->session, text);
+            w->session = NULL;
+        }
+        if (rc == 1) return;
+        job_over(w, rc, &e);
+        sv->now = NULL;
+        work_free(w);
+    }
+}
+
+static void wake_waiting(struct savevm *sv)
+{
+    char text[WAKE_BYTES] = "";
+    bool is_told = false;
+
+    if (sv->now != NULL || sv->queue != NULL) return;
+    if (sv->last_rc < 0)
+        snprintf(text, sizeof(text), "Error: %s\n", sv->last_error.text);
+    for (unsigned i = 0; i < SAVEVM_MAX_WAITING; i++) {
+        if (sv->waiting[i] == NULL) continue;
+        tell(sv, sv->waiting[i], text);
+        sv->waiting[i] = NULL;
+        is_told = true;
+    }
+    if (is_told) sv->last_rc = 0;
+}
+
+/* The thread of what goes on is done, or will be soon. */
+static void end_locked(struct savevm *sv)
+{
+    struct savevm_work *w = sv->now;
+    char text[WAKE_BYTES];
+
+    if (w->has_thread) pthread_join(w->thread, NULL);
+    w->has_thread = false;
+    if (w->kind == SAVEVM_SAVE) {
+        savevm_save_end_locked(w);
+        sv->last_rc = w->rc == -ECANCELED ? 0 : w->rc;
+        sv->last_error = w->error;
+    } else {
+        savevm_load_end_locked(w);
+    }
+    describe(w, w->rc, &w->error, text);
+    if (w->session != NULL) tell(sv, w->session, text);
+    w->session = NULL;
+    job_over(w, w->rc, &w->error);
+    sv->now = NULL;
+    work_free(w);
+}
+
+static void after_end_locked(struct savevm *sv)
+{
+    begin_next_locked(sv);
+    wake_waiting(sv);
+}
+
+static void on_over(void *arg)
+{
+    struct savevm *sv = arg;
+
+    vm_lock(sv->vm);
+    atomic_fetch_sub(&sv->posts, 1);
+    if (sv->now != NULL && atomic_load(&sv->now->is_over)) {
+        end_locked(sv);
+        after_end_locked(sv);
+    }
+    vm_unlock(sv->vm);
+}
+
+struct start {
+    struct savevm_work *w;
+    void (*main)(struct savevm_work *);
+};
+
+static void *thread_main(void *arg)
+{
+    struct start *s = arg;
+    struct savevm_work *w = s->w;
+    struct savevm *sv = w->sv;
+
+    s->main(w);
+    free(s);
+    atomic_store(&w->is_over, true); /* w may be gone from here on */
+    loop_post(vm_loop(sv->vm), on_over, sv);
+    return NULL;
+}
+
+void savevm_start_thread(struct savevm_work *w,
+                         void (*main)(struct savevm_work *))
+{
+    struct start *s = malloc(sizeof(*s));
+    sigset_t all, old;
+
+    atomic_fetch_add(&w->sv->posts, 1);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    if (s != NULL) {
+        *s = (struct start){ w, main };
+        w->has_thread = pthread_create(&w->thread, NULL, thread_main, s) == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (w->has_thread) return;
+    free(s);
+    main(w);
+    atomic_store(&w->is_over, true);
+    loop_post(vm_loop(w->vm), on_over, w->sv);
+}
+
+/* ------------------------------------------------------------- requests */
+
+static bool can_wait(const struct monitor_session *s)
+{
+    return s != NULL && s->wake != NULL;
+}
+
+/* Until nothing is left; the loop thread waits. */
+static void finish_all_locked(struct savevm *sv)
+{
+    while (sv->now != NULL) {
+        end_locked(sv);
+        begin_next_locked(sv);
+    }
+}
+
+/* Begin it now, on behalf of somebody who waits for the answer. */
+static int run_locked(struct savevm *sv, struct savevm_work *w, FILE *out,
+                      struct err *e)
+{
+    struct monitor_session *s = w->session;
+    char text[WAKE_BYTES];
+    int rc;
+
+    sv->now = w;
+    w->session = NULL;
+    rc = begin_locked(w, e);
+    if (rc == 1 && w->kind == SAVEVM_LOAD && can_wait(s)) {
+        w->session = s;
+        s->is_waiting = true;
+        return 0;
+    }
+    if (rc == 1 && w->kind == SAVEVM_LOAD) {
+        pthread_join(w->thread, NULL);
+        w->has_thread = false;
+        savevm_load_end_locked(w);
+        rc = w->rc;
+        if (rc < 0) *e = w->error;
+    }
+    describe(w, rc < 0 ? rc : 0, e, text);
+    if (rc >= 0 && out != NULL) fputs(text, out);
+    if (rc == 1) return 0; /* it is being written */
+    sv->now = NULL;
+    work_free(w);
+    return rc;
+}
+
+static int enqueue_locked(struct savevm *sv, struct savevm_work *w)
+{
+    *sv->last = w;
+    sv->last = &w->next;
+    begin_next_locked(sv);
+    return 0;
+}
+
+int savevm_submit_locked(struct vm *vm, struct savevm_request *r, FILE *out,
+                         struct err *e)
+{
+    struct savevm *sv = savevm_of(vm);
+    struct savevm_job *job = NULL;
+    struct savevm_work *w;
+
+    if (sv == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (r->job != NULL) {
+        job = savevm_job_new_locked(sv, r->job, r->kind, e);
+        if (job == NULL) return e->code;
+    }
+    if (strlen(r->name) > 255 && job == NULL)
+        return err_set(e, -EINVAL, "a snapshot's name has 1 to 255 characters");
+    w = work_new(sv, r);
+    if (w == NULL) {
+        if (job != NULL)
+            savevm_job_over_locked(sv, job, -ENOMEM, "out of memory");
+        return err_set(e, -ENOMEM, "out of memory");
+    }
+    w->job = job;
+    w->session = r->session;
+    if (job != NULL) return enqueue_locked(sv, w);
+    if (sv->now != NULL && can_wait(w->session)) {
+        w->session->is_waiting = true;
+        return enqueue_locked(sv, w);
+    }
+    finish_all_locked(sv);
+    return run_locked(sv, w, out, e);
+}
+
+int savevm_load_now_locked(struct vm *vm, const char *name, struct err *e)
+{
+    struct savevm_request r = { .kind = SAVEVM_LOAD, .name = name };
+
+    return savevm_submit_locked(vm, &r, NULL, e);
+}
+
+int savevm_wait_locked(struct vm *vm, struct monitor_session *session,
+                       struct err *e)
+{
+    struct savevm *sv = vm_service(vm, "savevm");
+    int rc;
+
+    if (sv == NULL) return 0;
+    if (sv->now != NULL && can_wait(session)) {
+        for (unsigned i = 0; i < SAVEVM_MAX_WAITING; i++) {
+            if (sv->waiting[i] != NULL) continue;
+            sv->waiting[i] = session;
+            session->is_waiting = true;
+            return 0;
+        }
+        return err_set(e, -EBUSY, "too many wait for it already");
+    }
+    finish_all_locked(sv);
+    wake_waiting(sv);
+    rc = sv->last_rc;
+    if (rc < 0) *e = sv->last_error;
+    sv->last_rc = 0;
+    return rc;
 }
 
 int savevm_cancel_locked(struct vm *vm, struct err *e)
 {
     struct savevm *sv = vm_service(vm, "savevm");
+    struct savevm_work *w = sv == NULL ? NULL : sv->now;
+    const uint64_t one = 1;
 
-    if (sv != NULL && sv->now != NULL && atomic_load(&sv->now->is_over))
-        reap_locked(sv);
-    if (sv == NULL || sv->now == NULL)
-        return err_set(e, -ENOENT, "no snapshot is being saved");
-    atomic_store(&sv->now->is_cancelled, true);
-    kill(sv->now->child, SIGKILL);
-    reap_locked(sv);
+    if (w != NULL && atomic_load(&w->is_over)) {
+        end_locked(sv);
+        after_end_locked(sv);
+        w = sv->now;
+    }
+    if (w == NULL) return err_set(e, -ENOENT, "no snapshot is being saved");
+    atomic_store(&w->is_cancelled, true);
+    if (write(w->cancel_fd, &one, sizeof(one)) < 0) { /* it is readable */
+    }
+    if (w->kind == SAVEVM_SAVE) savevm_save_cancel(w);
+    end_locked(sv);
+    after_end_locked(sv);
     return 0;
 }
+
+/* ----------------------------------------------------------------- look */
 
 bool savevm_progress_locked(struct vm *vm, FILE *out)
 {
     struct savevm *sv = vm_service(vm, "savevm");
-    struct saving *s = sv == NULL ? NULL : sv->now;
+    struct savevm_work *w;
 
-    if (s == NULL) return false;
-    if (atomic_load(&s->is_over)) {
-        reap_locked(sv);
-        return false;
+    if (sv != NULL && sv->now != NULL && atomic_load(&sv->now->is_over)) {
+        end_locked(sv);
+        after_end_locked(sv);
     }
-    fprintf(out, "Saving '%s': %llu of %llu MiB of memory\n", s->name,
-            (unsigned long long)(atomic_load(s->progress) >> 20),
-            (unsigned long long)(s->total >> 20));
+    w = sv == NULL ? NULL : sv->now;
+    if (w == NULL) return false;
+    if (w->kind == SAVEVM_SAVE)
+        fprintf(out, "Saving '%s': %llu of %llu MiB of memory", w->name,
+                (unsigned long long)(atomic_load(w->progress) >> 20),
+                (unsigned long long)(w->total >> 20));
+    else
+        fprintf(out, "Loading '%s': %llu of %llu MiB", w->name,
+                (unsigned long long)(atomic_load(&w->moved) >> 20),
+                (unsigned long long)(w->total >> 20));
+    if (w->kind == SAVEVM_SAVE)
+        fprintf(out, ", %llu MiB written",
+                (unsigned long long)(atomic_load(&w->moved) >> 20));
+    if (w->rate != 0)
+        fprintf(out, ", at most %llu KiB/s",
+                (unsigned long long)(w->rate >> 10));
+    fputc('\n', out);
+    for (w = sv->queue; w != NULL; w = w->next)
+        fprintf(out, "Waiting: %s '%s'\n", savevm_kind_name(w->kind), w->name);
     return true;
+}
+
+const char *savevm_current_locked(struct vm *vm)
+{
+    const struct savevm *sv = vm_service(vm, "savevm");
+
+    return sv == NULL ? "" : sv->current;
 }
 
 void savevm_end(struct vm *vm)
@@ -367,133 +519,25 @@ void savevm_end(struct vm *vm)
     struct savevm *sv = vm_service(vm, "savevm");
 
     if (sv == NULL) return;
-    reap_locked(sv);
+    vm_lock(vm);
+    while (sv->queue != NULL) {
+        struct savevm_work *w = sv->queue;
+
+        sv->queue = w->next;
+        work_free(w);
+    }
+    sv->last = &sv->queue;
+    if (sv->now != NULL) {
+        if (sv->now->kind == SAVEVM_LOAD)
+            atomic_store(&sv->now->is_cancelled, true);
+        end_locked(sv);
+    }
+    vm_unlock(vm);
+    while (atomic_load(&sv->posts) > 0)
+        loop_step(vm_loop(vm), 100);
+    vm_lock(vm);
     vm_set_service(vm, "savevm", NULL);
+    savevm_jobs_free(sv);
+    vm_unlock(vm);
     free(sv);
-}
-
-/* -------------------------------------------------------------- loading */
-
-struct reader {
-    struct vmstate_file *file;
-    uint64_t pos, end;
-    uint8_t *buf; /* BLOCK_BYTES from buf_pos on */
-    uint64_t buf_pos;
-    size_t held;
-};
-
-static int read_some(struct reader *r)
-{
-    uint64_t left = r->end - r->pos;
-
-    r->buf_pos = r->pos;
-    r->held = left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES;
-    return vmstate_pread(r->file, r->pos, r->buf, r->held);
-}
-
-static int read_state(void *arg, void *data, size_t bytes)
-{
-    struct reader *r = arg;
-    uint8_t *to = data;
-
-    if (bytes > r->end - r->pos) return -ENODATA;
-    while (bytes > 0) {
-        size_t at = (size_t)(r->pos - r->buf_pos), n;
-
-        if (at >= r->held) {
-            int rc = read_some(r);
-
-            if (rc < 0) return rc;
-            at = 0;
-        }
-        n = r->held - at;
-        if (n > bytes) n = bytes;
-        memcpy(to, r->buf + at, n);
-        to += n;
-        r->pos += n;
-        bytes -= n;
-    }
-    return 0;
-}
-
-/* The disks, then memory; from here on there is no way back. */
-static int replace_locked(struct vm *vm, struct reader *r, const char *name,
-                          struct err *e)
-{
-    int rc = snapshot_apply(vm_service(vm, "drives"), name, e);
-
-    if (rc == 0) rc = vmstate_load_ram_locked(vm, read_state, r, e);
-    if (rc == 0) return 0;
-    vm_stop_locked(vm, RUN_INTERNAL_ERROR);
-    return err_prefix(e, "the machine is stopped, its state is not whole");
-}
-
-static int load_from(struct vm *vm, struct reader *r, const char *name,
-                     struct err *e)
-{
-    bool was_running = vm_run_state(vm) == RUN_RUNNING;
-    struct vmstate_head h = { .cpus = NULL };
-    int rc = vmstate_read_head(vm, read_state, r, &h, e);
-    uint64_t memory = r->pos;
-
-    /* All of it is looked at before anything is changed. */
-    if (rc == 0) rc = vmstate_verify_ram(vm, read_state, r, e);
-    if (rc < 0) {
-        vmstate_head_free(&h);
-        return rc;
-    }
-    r->pos = memory;
-    if (was_running) vm_stop_locked(vm, RUN_PAUSED);
-    drain_all(vm_service(vm, "drives"));
-    rc = vmstate_restore_locked(vm, &h, e);
-    vmstate_head_free(&h);
-    if (rc == 0) {
-        rc = replace_locked(vm, r, name, e);
-        if (rc < 0) return rc;
-        if (!was_running) vm_stop_locked(vm, RUN_PAUSED);
-    }
-    if (was_running) vm_start_locked(vm);
-    return rc;
-}
-
-int loadvm_locked(struct vm *vm, const char *name, struct err *e)
-{
-    struct drive_table *t = vm_service(vm, "drives");
-    struct savevm *sv = state_of(vm);
-    struct snapshot_info s;
-    struct reader r = { .pos = 0 };
-    int rc;
-
-    if (sv == NULL || t == NULL) return err_set(e, -ENOMEM, "out of memory");
-    reap_locked(sv);
-    rc = check_accel(vm, e);
-    if (rc == 0) rc = snapshot_check(t, e);
-    if (rc == 0) rc = snapshot_find(t, name, &s, e);
-    if (rc < 0) return rc;
-    if (s.vm_state_bytes == 0)
-        return err_set(e, -EINVAL,
-                       "snapshot '%s' holds disks but no machine (taken "
-                       "without one, or its saving was interrupted); apply it "
-                       "to the image with `orrery img snapshot -a'",
-                       name);
-    rc = vmstate_open(t, name, &r.file, e);
-    if (rc < 0) return rc;
-    r.end = s.vm_state_bytes;
-    r.buf = malloc(BLOCK_BYTES);
-    rc = r.buf == NULL ? err_set(e, -ENOMEM, "out of memory")
-                       : load_from(vm, &r, name, e);
-    free(r.buf);
-    vmstate_close(r.file);
-    if (rc == 0) strcpy(sv->current, s.name);
-    return rc;
-}
-
-int delvm_locked(struct vm *vm, const char *name, struct err *e)
-{
-    struct drive_table *t = vm_service(vm, "drives");
-    struct savevm *sv = state_of(vm);
-
-    if (sv == NULL || t == NULL) return err_set(e, -ENOMEM, "out of memory");
-    reap_locked(sv);
-    return snapshot_delete(t, name, e);
 }

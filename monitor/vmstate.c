@@ -23,6 +23,18 @@ uint32_t vmstate_crc(const void *data, size_t bytes)
     return (uint32_t)crc32_z(0, data, bytes);
 }
 
+void vmstate_append(struct state_out *out, const char *type,
+                    const struct state_out *body)
+{
+    struct section s = { .crc = vmstate_crc(body->data, body->bytes),
+                         .bytes = body->bytes };
+
+    memcpy(s.type, type, 4);
+    state_append(out, &s, sizeof(s));
+    state_append(out, body->data, body->bytes);
+    if (body->status < 0) out->status = body->status;
+}
+
 int vmstate_damaged(struct err *e, const char *what)
 {
     return err_set(e, -EINVAL, "the saved state is damaged: %s", what);
@@ -53,5 +65,23 @@ int vmstate_read_body(vmstate_read_fn read, void *arg, const struct section *s,
     if (rc < 0) return vmstate_cut_short(e, rc);
     if (vmstate_crc(to, s->bytes) != s->crc)
         return vmstate_damaged(e, "wrong checksum");
+    return 0;
+}
+
+int vmstate_read_start(vmstate_read_fn read, void *arg, struct err *e)
+{
+    char magic[sizeof(vmstate_magic)];
+    uint32_t version;
+    int rc = read(arg, magic, sizeof(magic));
+
+    if (rc == 0 && memcmp(magic, vmstate_magic, sizeof(magic)) != 0)
+        return err_set(e, -EINVAL,
+                       "this is not a machine's state as orrery saves it");
+    if (rc == 0) rc = read(arg, &version, sizeof(version));
+    if (rc < 0) return vmstate_cut_short(e, rc);
+    if (version != STREAM_VERSION)
+        return err_set(e, -EINVAL,
+                       "the state was saved by another version (%u, here %d)",
+                       version, STREAM_VERSION);
     return 0;
 }

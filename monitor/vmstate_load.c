@@ -17,29 +17,13 @@
 #include "core/vm/vm.h"
 #include "monitor/vmstate_int.h"
 
-/* Value of a line "key=value"; false: no such line. */
-static bool meta_value(const char *text, const char *key, char *out, size_t cap)
-{
-    size_t len = strlen(key);
-
-    for (const char *at = text; at != NULL && *at != '\0';
-         at = strchr(at, '\n')) {
-        if (*at == '\n') at++;
-        if (strncmp(at, key, len) != 0 || at[len] != '=') continue;
-        snprintf(out, cap, "%.*s", (int)strcspn(at + len + 1, "\n"),
-                 at + len + 1);
-        return true;
-    }
-    return false;
-}
-
 /* The value is what this machine has; else a refusal in the words of how. */
 static int same(const char *text, const char *key, const char *here,
                 const char *how, struct err *e)
 {
     char value[256];
 
-    if (!meta_value(text, key, value, sizeof(value)))
+    if (!vmstate_meta(text, key, 0, value, sizeof(value)))
         return vmstate_damaged(e, "its description is not complete");
     if (strcmp(value, here) == 0) return 0;
     return err_set(e, -EINVAL,
@@ -48,59 +32,20 @@ static int same(const char *text, const char *key, const char *here,
                    value, how, here);
 }
 
-static int check_meta(struct vm *vm, const char *text, struct vmstate_head *h,
+static int check_meta(struct vm *vm, const struct vmstate_head *h,
                       struct err *e)
 {
-    char ram[32], cpus[16], clock[32];
-    int rc = same(text, "machine", vm_root(vm)->cls->name, "as its type", e);
+    char ram[32], cpus[16];
+    int rc =
+        same(h->meta, "machine", vmstate_machine_name(vm), "as its type", e);
 
     snprintf(ram, sizeof(ram), "%llu", (unsigned long long)vm_ram(vm)->size);
     snprintf(cpus, sizeof(cpus), "%u", vm_vcpu_count(vm));
-    if (rc == 0) rc = same(text, "ram", ram, "octets of memory", e);
-    if (rc == 0) rc = same(text, "cpus", cpus, "CPUs", e);
-    if (rc < 0) return rc;
-    if (!meta_value(text, "clock", clock, sizeof(clock)) ||
-        uint_parse(clock, &h->clock_ns) < 0 || h->clock_ns >> 62)
-        return vmstate_damaged(e, "its clock");
-    if (!meta_value(text, "parent", h->parent, sizeof(h->parent)))
-        h->parent[0] = '\0';
-    return 0;
-}
-
-static int read_meta(struct vm *vm, vmstate_read_fn read, void *arg,
-                     struct vmstate_head *h, struct err *e)
-{
-    struct section s;
-    char *text;
-    int rc = vmstate_read_section(read, arg, &s, MAX_META_BYTES, e);
-
-    if (rc < 0) return rc;
-    if (memcmp(s.type, "META", 4) != 0)
-        return vmstate_damaged(e, "it does not begin with a description");
-    text = calloc(1, s.bytes + 1);
-    if (text == NULL) return err_set(e, -ENOMEM, "out of memory");
-    rc = vmstate_read_body(read, arg, &s, (uint8_t *)text, e);
-    if (rc == 0) rc = check_meta(vm, text, h, e);
-    free(text);
-    return rc;
-}
-
-static int read_start(vmstate_read_fn read, void *arg, struct err *e)
-{
-    char magic[sizeof(vmstate_magic)];
-    uint32_t version;
-    int rc = read(arg, magic, sizeof(magic));
-
-    if (rc == 0 && memcmp(magic, vmstate_magic, sizeof(magic)) != 0)
-        return err_set(e, -EINVAL,
-                       "this is not a machine's state as orrery saves it");
-    if (rc == 0) rc = read(arg, &version, sizeof(version));
-    if (rc < 0) return vmstate_cut_short(e, rc);
-    if (version != STREAM_VERSION)
-        return err_set(e, -EINVAL,
-                       "the state was saved by another version (%u, here %d)",
-                       version, STREAM_VERSION);
-    return 0;
+    if (rc == 0) rc = same(h->meta, "ram", ram, "octets of memory", e);
+    if (rc == 0) rc = same(h->meta, "cpus", cpus, "CPUs", e);
+    if (rc == 0 && h->about.clock_ns >> 62)
+        rc = vmstate_damaged(e, "its clock");
+    return rc < 0 ? rc : vmstate_check_cpuid(vm, h->meta, e);
 }
 
 /* Append a section, head and all, to a buffer. */
@@ -167,34 +112,87 @@ static int check_devices(struct vm *vm, const struct vmstate_head *h,
     return dev_for_each(vm_root(vm), check_device, &c);
 }
 
+/* DEVZ becomes DEVS. */
+static int unpack_devices(struct vmstate_head *h, struct err *e)
+{
+    struct section s;
+    uint8_t *plain, *from = h->devices + sizeof(s);
+    uint64_t bytes;
+
+    memcpy(&s, h->devices, sizeof(s));
+    if (memcmp(s.type, "DEVS", 4) == 0) return 0;
+    if (s.bytes < sizeof(bytes))
+        return vmstate_damaged(e, "the devices' state");
+    memcpy(&bytes, from, sizeof(bytes));
+    if (bytes > MAX_STATE_BYTES)
+        return vmstate_damaged(e, "the devices' state");
+    plain = malloc(sizeof(s) + bytes);
+    if (plain == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (!vmstate_unpack(plain + sizeof(s), bytes, from + sizeof(bytes),
+                        s.bytes - sizeof(bytes))) {
+        free(plain);
+        return vmstate_damaged(e, "the devices' state");
+    }
+    memcpy(s.type, "DEVS", 4);
+    s.bytes = bytes;
+    memcpy(plain, &s, sizeof(s));
+    free(h->devices);
+    h->devices = plain;
+    h->devices_bytes = sizeof(s) + bytes;
+    return 0;
+}
+
+static bool is_type(const struct section *s, const char *type)
+{
+    return memcmp(s->type, type, 4) == 0;
+}
+
+/* CPUs and devices, after the head of the first section. */
+static int read_parts(struct vm *vm, vmstate_read_fn read, void *arg,
+                      struct section *s, struct vmstate_head *h, struct err *e)
+{
+    unsigned cpus = vm_vcpu_count(vm);
+    int rc = 0;
+
+    if (is_type(s, "ACCL")) {
+        rc = keep_section(read, arg, s, &h->accel, &h->accel_bytes, e);
+        if (rc == 0)
+            rc = vmstate_read_section(read, arg, s, MAX_STATE_BYTES, e);
+    }
+    for (unsigned i = 0; i < cpus && rc == 0; i++) {
+        if (!is_type(s, "CPU "))
+            return vmstate_damaged(e, "its sections are out of order");
+        rc = keep_section(read, arg, s, &h->cpus, &h->cpus_bytes, e);
+        if (rc == 0)
+            rc = vmstate_read_section(read, arg, s, MAX_STATE_BYTES, e);
+    }
+    if (rc < 0) return rc;
+    if (!is_type(s, "DEVS") && !is_type(s, "DEVZ"))
+        return vmstate_damaged(e, "its sections are out of order");
+    rc = keep_section(read, arg, s, &h->devices, &h->devices_bytes, e);
+    return rc == 0 ? unpack_devices(h, e) : rc;
+}
+
 int vmstate_read_head(struct vm *vm, vmstate_read_fn read, void *arg,
                       struct vmstate_head *h, struct err *e)
 {
-    unsigned cpus = vm_vcpu_count(vm);
-    int rc = read_start(read, arg, e);
+    struct section s;
+    int rc = vmstate_read_begin(read, arg, &h->about, &h->meta, &s, e);
 
-    if (rc == 0) rc = read_meta(vm, read, arg, h, e);
-    for (unsigned i = 0; i <= cpus && rc == 0; i++) {
-        bool is_devices = i == cpus;
-        struct section s;
-
-        rc = vmstate_read_section(read, arg, &s, MAX_STATE_BYTES, e);
-        if (rc == 0 && memcmp(s.type, is_devices ? "DEVS" : "CPU ", 4) != 0)
-            rc = vmstate_damaged(e, "its sections are out of order");
-        if (rc < 0) return rc;
-        rc =
-            is_devices
-                ? keep_section(read, arg, &s, &h->devices, &h->devices_bytes, e)
-                : keep_section(read, arg, &s, &h->cpus, &h->cpus_bytes, e);
-    }
+    if (rc == 0) rc = check_meta(vm, h, e);
+    if (rc == 0) rc = read_parts(vm, read, arg, &s, h, e);
     return rc == 0 ? check_devices(vm, h, e) : rc;
 }
 
 void vmstate_head_free(struct vmstate_head *h)
 {
+    vmstate_about_free(&h->about);
+    free(h->meta);
+    free(h->accel);
     free(h->cpus);
     free(h->devices);
-    h->cpus = h->devices = NULL;
+    h->meta = NULL;
+    h->accel = h->cpus = h->devices = NULL;
 }
 
 /* ----------------------------------------------------- CPUs and devices */
@@ -243,14 +241,29 @@ static int load_cpus_locked(struct vm *vm, const struct vmstate_head *h,
     return rc;
 }
 
+/* Only the accelerator that wrote it can read it; others were asked in
+ * check_meta() whether they can do without. */
+static int load_accel_locked(struct vm *vm, const struct vmstate_head *h,
+                             struct err *e)
+{
+    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
+
+    if (h->accel == NULL || ops->load == NULL ||
+        strcmp(h->about.accel, vm_accel_name(vm)) != 0)
+        return 0;
+    return ops->load(vm, h->accel + sizeof(struct section),
+                     h->accel_bytes - sizeof(struct section), e);
+}
+
 static int load_all_locked(struct vm *vm, const struct vmstate_head *h,
                            struct err *e)
 {
     int rc;
 
-    clock_set_ns_locked(vm, h->clock_ns);
+    clock_set_ns_locked(vm, h->about.clock_ns);
     /* The counters before the devices: a local APIC's deadline needs them. */
     rc = load_cpus_locked(vm, h, e);
+    if (rc == 0) rc = load_accel_locked(vm, h, e);
     if (rc < 0) return rc;
     return dev_load_tree(vm_root(vm), h->devices + sizeof(struct section),
                          h->devices_bytes - sizeof(struct section), e);
@@ -302,16 +315,32 @@ static void go_back_locked(struct vm *vm, struct present *p)
     vmstate_head_free(&h);
 }
 
-int vmstate_restore_locked(struct vm *vm, const struct vmstate_head *h,
-                           struct err *e)
+/* As vm_reset_locked, but nobody is told: the guest does not see one. */
+static void reset_locked(struct vm *vm)
+{
+    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
+
+    vm_park_locked(vm);
+    dev_reset_tree(vm_root(vm));
+    for (unsigned i = 0; i < vm_vcpu_count(vm); i++) {
+        vcpu_take(vm_vcpu(vm, i), ~(uint32_t)VCPU_EXIT);
+        ops->vcpu_reset(vm_vcpu(vm, i));
+    }
+    vm_unpark_locked(vm);
+}
+
+int vmstate_restore_then_locked(struct vm *vm, const struct vmstate_head *h,
+                                int (*then)(void *arg, struct err *e),
+                                void *arg, struct err *e)
 {
     struct present now = { .read = 0 };
     int rc = keep_present_locked(vm, &now, e);
 
     if (rc == 0) {
-        vm_reset_locked(vm);
+        reset_locked(vm);
         vm_park_locked(vm);
         rc = load_all_locked(vm, h, e);
+        if (rc == 0 && then != NULL) rc = then(arg, e);
         if (rc < 0) {
             go_back_locked(vm, &now);
             mem_replaced_locked(vm);
@@ -321,4 +350,10 @@ int vmstate_restore_locked(struct vm *vm, const struct vmstate_head *h,
     state_out_free(&now.state);
     free(now.low);
     return rc;
+}
+
+int vmstate_restore_locked(struct vm *vm, const struct vmstate_head *h,
+                           struct err *e)
+{
+    return vmstate_restore_then_locked(vm, h, NULL, NULL, e);
 }

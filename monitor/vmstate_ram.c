@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Main memory in a machine's state: written, checked, put back. */
+/* Main memory in a machine's state: written in pieces of 1 MiB. */
 #include "monitor/vmstate.h"
 
 #include <errno.h>
@@ -8,20 +8,13 @@
 #include <sys/mman.h>
 
 #include "config.h"
-#include "core/vm/mem.h"
-#include "core/vm/vm.h"
 #include "monitor/vmstate_int.h"
 
 #ifdef HAVE_ZSTD
 #include <zstd.h>
 #endif
 
-enum {
-    RAM_HEAD_BYTES = 16, /* offset, raw length, flags */
-    RAM_ZERO = 1,
-    RAM_PLAIN = 2,
-    RAM_ZSTD = 3,
-};
+enum { HUGE_BYTES = 2 << 20 };
 
 struct ram_writer {
     vmstate_write_fn write;
@@ -35,18 +28,25 @@ static bool is_zero(const uint8_t *p, size_t bytes)
     return p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0;
 }
 
-/* Compress into the buffer; 0: plain is not larger. */
-static size_t compress_chunk(struct ram_writer *w, const uint8_t *data,
-                             size_t bytes)
+size_t vmstate_pack(void *to, size_t cap, const void *from, size_t bytes)
 {
 #ifdef HAVE_ZSTD
-    size_t n = ZSTD_compress(w->buf + sizeof(struct section) + RAM_HEAD_BYTES,
-                             w->cap, data, bytes, 1);
+    size_t n = ZSTD_compress(to, cap, from, bytes, 1);
 
     return ZSTD_isError(n) || n >= bytes ? 0 : n;
 #else
-    (void)w, (void)data, (void)bytes;
+    (void)to, (void)cap, (void)from, (void)bytes;
     return 0;
+#endif
+}
+
+bool vmstate_unpack(void *to, size_t bytes, const void *from, size_t packed)
+{
+#ifdef HAVE_ZSTD
+    return ZSTD_decompress(to, bytes, from, packed) == bytes;
+#else
+    (void)to, (void)bytes, (void)from, (void)packed;
+    return false;
 #endif
 }
 
@@ -59,7 +59,7 @@ static int write_chunk(struct ram_writer *w, const uint8_t *ram, uint64_t at,
     size_t n = 0;
 
     if (!is_zero(ram + at, bytes)) {
-        n = compress_chunk(w, ram + at, bytes);
+        n = vmstate_pack(body + RAM_HEAD_BYTES, w->cap, ram + at, bytes);
         how = n > 0 ? RAM_ZSTD : RAM_PLAIN;
         if (n == 0) {
             memcpy(body + RAM_HEAD_BYTES, ram + at, bytes);
@@ -75,12 +75,24 @@ static int write_chunk(struct ram_writer *w, const uint8_t *ram, uint64_t at,
     return w->write(w->arg, w->buf, sizeof(s) + s.bytes);
 }
 
-int vmstate_write_ram(const uint8_t *ram, uint64_t bytes,
-                      vmstate_write_fn write, void *arg,
-                      _Atomic uint64_t *progress)
+/* Whole huge pages between from and to, which is written: nobody here reads
+ * them again. */
+static void give_back(uint8_t *ram, uint64_t from, uint64_t to)
+{
+    uintptr_t first = (uintptr_t)ram + from, end = (uintptr_t)ram + to;
+
+    first = (first + HUGE_BYTES - 1) & ~(uintptr_t)(HUGE_BYTES - 1);
+    end &= ~(uintptr_t)(HUGE_BYTES - 1);
+    if (first < end) madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
+static int write_ram(uint8_t *ram, uint64_t bytes, bool once,
+                     vmstate_write_fn write, void *arg,
+                     _Atomic uint64_t *progress)
 {
     const struct section end = { .type = { 'E', 'N', 'D', ' ' } };
     struct ram_writer w = { .write = write, .arg = arg };
+    uint64_t given = 0;
     int rc = 0;
 
     w.cap = CHUNK_BYTES + CHUNK_BYTES / 128 + 1024;
@@ -89,6 +101,10 @@ int vmstate_write_ram(const uint8_t *ram, uint64_t bytes,
     for (uint64_t at = 0; at < bytes && rc == 0; at += CHUNK_BYTES) {
         uint64_t left = bytes - at;
 
+        if (once && at - given >= 4 * HUGE_BYTES) {
+            give_back(ram, given, at);
+            given = at - HUGE_BYTES; /* the page across the border, too */
+        }
         rc = write_chunk(&w, ram, at,
                          left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES);
         if (progress != NULL) atomic_store(progress, at);
@@ -98,97 +114,16 @@ int vmstate_write_ram(const uint8_t *ram, uint64_t bytes,
     return rc;
 }
 
-/* --------------------------------------------------------------- memory */
-
-/* Of a section's body. */
-struct chunk {
-    uint64_t at;
-    uint32_t raw, how;
-    const uint8_t *data;
-    size_t bytes;
-};
-
-static int decode_chunk(const struct mem_region *ram, const uint8_t *body,
-                        size_t bytes, struct chunk *c, struct err *e)
+int vmstate_write_ram(const uint8_t *ram, uint64_t bytes,
+                      vmstate_write_fn write, void *arg,
+                      _Atomic uint64_t *progress)
 {
-    if (bytes < RAM_HEAD_BYTES) return vmstate_damaged(e, "a piece of memory");
-    memcpy(&c->at, body, 8);
-    memcpy(&c->raw, body + 8, 4);
-    memcpy(&c->how, body + 12, 4);
-    c->data = body + RAM_HEAD_BYTES;
-    c->bytes = bytes - RAM_HEAD_BYTES;
-    if (c->raw > CHUNK_BYTES || c->at > ram->size || c->raw > ram->size - c->at)
-        return vmstate_damaged(e, "memory outside of the machine's");
-    if (c->how < RAM_ZERO || c->how > RAM_ZSTD ||
-        (c->how == RAM_PLAIN && c->bytes != c->raw))
-        return vmstate_damaged(e, "a piece of memory");
-#ifndef HAVE_ZSTD
-    if (c->how == RAM_ZSTD)
-        return err_set(e, -ENOTSUP,
-                       "the state is compressed with zstd, which this "
-                       "program was built without");
-#endif
-    return 0;
+    return write_ram((uint8_t *)(uintptr_t)ram, bytes, false, write, arg,
+                     progress);
 }
 
-static int put_chunk(struct mem_region *ram, const struct chunk *c,
-                     struct err *e)
+int vmstate_write_ram_once(uint8_t *ram, uint64_t bytes, vmstate_write_fn write,
+                           void *arg, _Atomic uint64_t *progress)
 {
-    (void)e;
-    if (c->how == RAM_PLAIN) memcpy(ram->host + c->at, c->data, c->raw);
-#ifdef HAVE_ZSTD
-    if (c->how == RAM_ZSTD &&
-        ZSTD_decompress(ram->host + c->at, c->raw, c->data, c->bytes) != c->raw)
-        return vmstate_damaged(e, "a piece of memory");
-#endif
-    return 0; /* RAM_ZERO: fresh pages are */
-}
-
-typedef int (*chunk_fn)(struct mem_region *ram, const struct chunk *c,
-                        struct err *e);
-
-/* All pieces to the end, each given to fn or NULL. */
-static int for_each_chunk(struct vm *vm, vmstate_read_fn read, void *arg,
-                          chunk_fn fn, struct err *e)
-{
-    const size_t cap = CHUNK_BYTES + CHUNK_BYTES / 128 + 2048;
-    struct mem_region *ram = vm_ram(vm);
-    uint8_t *body = malloc(cap);
-    int rc = body == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
-
-    while (rc == 0) {
-        struct section s;
-        struct chunk c;
-
-        rc = vmstate_read_section(read, arg, &s, cap, e);
-        if (rc < 0 || memcmp(s.type, "END ", 4) == 0) break;
-        if (memcmp(s.type, "RAM ", 4) != 0)
-            rc = vmstate_damaged(e, "a section");
-        if (rc == 0) rc = vmstate_read_body(read, arg, &s, body, e);
-        if (rc == 0) rc = decode_chunk(ram, body, s.bytes, &c, e);
-        if (rc == 0 && fn != NULL) rc = fn(ram, &c, e);
-    }
-    free(body);
-    return rc;
-}
-
-int vmstate_verify_ram(struct vm *vm, vmstate_read_fn read, void *arg,
-                       struct err *e)
-{
-    return for_each_chunk(vm, read, arg, NULL, e);
-}
-
-int vmstate_load_ram_locked(struct vm *vm, vmstate_read_fn read, void *arg,
-                            struct err *e)
-{
-    struct mem_region *ram = vm_ram(vm);
-    int rc;
-
-    vm_park_locked(vm);
-    /* What the stream leaves out is zero; fresh pages are, for nothing. */
-    madvise(ram->host, ram->size, MADV_DONTNEED);
-    rc = for_each_chunk(vm, read, arg, put_chunk, e);
-    mem_replaced_locked(vm);
-    vm_unpark_locked(vm);
-    return rc;
+    return write_ram(ram, bytes, true, write, arg, progress);
 }

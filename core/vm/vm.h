@@ -150,6 +150,12 @@ struct vm_accel_ops {
     /* Guest's TSC without tsc_adjust; machine stopped. */
     uint64_t (*tsc)(struct vcpu *v);
     void (*set_tsc)(struct vcpu *v, uint64_t value);
+    /* What there is to save beyond v->cpu, the devices and the counters, as
+     * of the last vcpu_get; in a forked child too.  load: stopped, CPUs parked
+     * and loaded. */
+    int (*save)(struct vm *vm, struct state_out *out);
+    int (*load)(struct vm *vm, const uint8_t *data, size_t bytes,
+                struct err *e);
     bool has_kernel_lapic;
 };
 void vm_set_accel(struct vm *vm, const char *name,

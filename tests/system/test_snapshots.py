@@ -450,7 +450,7 @@ def test_a_damaged_state_is_refused_and_nothing_changes():
             f.seek(start)
             state = f.read(1 << 20)
         places = [3, 9, state.index(b'machine='), state.index(b'CPU ') + 40,
-                  state.index(b'DEVS') + 6, state.index(b'DEVS') + 200,
+                  state.index(b'DEVZ') + 6, state.index(b'DEVZ') + 200,
                   # of memory: beginning, middle
                   *in_image(disk.path, b'\x28\xb5\x2f\xfd')[-3:]]
         for at in places:
