@@ -66,8 +66,11 @@ ALL_LDFLAGS = -pie -pthread -Wl,--gc-sections -Wl,--as-needed \
 LIVE_OBJS := $(call objs,$(foreach s,$(wildcard core/cpu/*.c core/soft/*.c), \
 	$(if $(filter host_%,$(notdir $s)),,$s)))
 # __NO_INLINE__: glibc's headers define inline functions that return double.
+# Loops are to stay loops, not become memset.
+KEEP_LOOPS = $(if $(findstring clang,$(CC)),-fno-builtin, \
+	-fno-tree-loop-distribute-patterns)
 $(LIVE_OBJS): CFLAGS_LIVE = -mgeneral-regs-only -fno-stack-protector \
-	-fno-tree-loop-distribute-patterns -U_FORTIFY_SOURCE -D__NO_INLINE__
+	$(KEEP_LOOPS) -U_FORTIFY_SOURCE -D__NO_INLINE__
 
 DEPS = -MMD -MP -MF $(@:.o=.d)
 

@@ -9,8 +9,13 @@
 #include "tests/unit/support/cpu_signal.h"
 
 /* The callbacks run while the guest's vector registers are live. */
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("general-regs-only"))), \
+                             apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("general-regs-only")
+#endif
 
 static struct cpu_rig *rig_of(struct cpu *c)
 {
@@ -93,7 +98,11 @@ static void flush(struct cpu *c, enum cpu_flush what, uint64_t lin)
     rig_of(c)->flushes++;
 }
 
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 
 static const struct cpu_ops ops = {
     .load = load,
