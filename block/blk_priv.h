@@ -56,6 +56,8 @@ void blk_wish_free(struct blk_wish *w); /* NULL is allowed */
 bool blk_wish_is_readonly(const struct blk_wish *w);
 int blk_open_root(struct blk *b, const char *file, const struct blk_options *o,
                   bool is_inactive, struct node **out, struct err *e);
+/* Its image once more, read-only and without locks. */
+int blk_open_again(struct blk *b, struct node **out, struct err *e);
 
 struct blk {
     struct loop *loop;

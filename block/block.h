@@ -2,6 +2,7 @@
 #ifndef ORRERY_BLOCK_BLOCK_H
 #define ORRERY_BLOCK_BLOCK_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -210,6 +211,24 @@ int drives_check_handover(struct drive_table *t, struct err *e);
 int drives_inactivate(struct drive_table *t, struct err *e);
 int drives_activate(struct drive_table *t, struct err *e);
 void drives_drain(struct drive_table *t);
+/*
+ * A snapshot's disk, and the machine's state in it, for other files.  Open and
+ * close: loop thread; the rest: any one thread, guest running.  The snapshot
+ * has to stay meanwhile.
+ */
+struct disk_export;
+int disk_export_open(struct drive *d, const char *snapshot,
+                     struct disk_export **out, struct err *e);
+void disk_export_close(struct disk_export *x); /* NULL is allowed */
+uint64_t disk_export_bytes(const struct disk_export *x);
+uint64_t disk_export_state_bytes(const struct disk_export *x);
+int disk_export_read_state(struct disk_export *x, uint64_t pos, void *buf,
+                           size_t bytes);
+/* Into a new, compressed qcow2 image; *done grows by its octets.  On failure
+ * there is no file. */
+int disk_export_run(struct disk_export *x, const char *file,
+                    const atomic_bool *is_cancelled, _Atomic uint64_t *done,
+                    struct err *e);
 /* id e.g. "ide1-cd0"; b may be NULL (empty, removable only). */
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e);

@@ -110,6 +110,12 @@ static int open_as_wished(struct blk *b, bool is_inactive, struct node **out,
     return rc;
 }
 
+int blk_open_again(struct blk *b, struct node **out, struct err *e)
+{
+    if (b->wish != NULL) return open_as_wished(b, true, out, e);
+    return err_set(e, -ENOTSUP, "a node of -blockdev");
+}
+
 bool blk_is_inactive(const struct blk *b)
 {
     return b->is_inactive;

@@ -165,6 +165,12 @@ const struct command command_table[] = {
       "[action-if-connected=connected:str]",
       "set the password of the VNC display (protocol vnc)", cmd_set_password,
       .json = "set_password", .has_plain_errors = true },
+    { "snapshot_export", "[-d] [-f] tag:str filename:file",
+      "write a snapshot, disks and all, to one file that orrery import takes "
+      "(-d: do not wait; -f: replace the file)",
+      cmd_snapshot_export, .json = NULL },
+    { "snapshot_export_cancel", "", "give up the file that is being written",
+      cmd_snapshot_export_cancel, .json = NULL },
     { "step", "", "let the chosen CPU execute one instruction, and pause again",
       cmd_step, .json = NULL },
     { "stop|s", "", "pause the machine", cmd_stop, .json = "stop" },

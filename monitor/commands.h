@@ -41,6 +41,8 @@ command_fn info_snapshots;
 command_fn json_snapshot_save, json_snapshot_load, json_snapshot_delete,
     query_jobs, json_job_cancel, json_job_complete, json_job_dismiss,
     json_job_finalize, json_job_pause, json_job_resume;
+/* cmd_export.c */
+command_fn cmd_snapshot_export, cmd_snapshot_export_cancel, info_export;
 /* cmd_migrate.c */
 command_fn cmd_migrate, cmd_migrate_cancel, cmd_migrate_incoming,
     cmd_migrate_parameter, cmd_migrate_capability, info_migrate,

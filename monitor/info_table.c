@@ -18,6 +18,8 @@ const struct command info_table[] = {
       .answer = query_chardev },
     { "cpus", "", "CPUs of the machine", info_cpus, .json = "query-cpus-fast",
       .answer = query_cpus },
+    { "export", "", "the snapshot that is being exported, or was last",
+      info_export, .json = NULL },
     { "history", "", "lines given to this monitor", info_history,
       .json = NULL },
     { "hotpluggable-cpus", "", "places for CPUs", info_hotpluggable,

@@ -24,6 +24,7 @@
 #include "core/vm/dirty.h"
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
+#include "monitor/export.h"
 #include "monitor/migrate_int.h"
 #include "monitor/migrate_stream.h"
 #include "monitor/monitor.h"
@@ -544,6 +545,7 @@ int migrate_begin_locked(struct vm *vm, const char *uri,
                        "migration");
     rc = migrate_check_idle_locked(vm, e);
     if (rc == 0) rc = check_saving_locked(vm, e);
+    if (rc == 0) rc = export_check_locked(vm, NULL, e);
     if (rc == 0) rc = migrate_uri_check(uri, e);
     if (rc == 0) rc = migrate_check_accel(vm, e);
     if (rc == 0 && t != NULL) rc = drives_check_handover(t, e);

@@ -19,6 +19,7 @@
 
 #include "core/loop/loop.h"
 #include "core/vm/vm.h"
+#include "monitor/export.h"
 #include "monitor/migrate.h"
 #include "monitor/monitor.h"
 #include "monitor/savevm_int.h"
@@ -69,7 +70,10 @@ static void deliver(void *arg)
         if (k != NULL) sv->wakes = k->next;
         vm_unlock(sv->vm);
         if (k == NULL) return;
-        if (k->session->wake != NULL) k->session->wake(k->session, k->text);
+        if (k->session->wake != NULL)
+            k->session->wake(k->session, k->text);
+        else if (k->session->wake_program != NULL)
+            k->session->wake_program(k->session, k->text);
         free(k);
     }
 }
@@ -190,6 +194,8 @@ static int begin_locked(struct savevm_work *w, struct err *e)
 {
     int rc = migrate_check_idle_locked(w->vm, e);
 
+    if (rc == 0 && w->kind != SAVEVM_LOAD)
+        rc = export_check_locked(w->vm, w->name, e);
     if (rc == 0 && vm_service(w->vm, "drives") == NULL)
         rc = err_set(e, -ENODEV, "the machine has no drives");
     if (rc < 0) return rc;
@@ -340,7 +346,7 @@ void savevm_start_thread(struct savevm_work *w,
 
 static bool can_wait(const struct monitor_session *s)
 {
-    return s != NULL && s->wake != NULL;
+    return s != NULL && (s->wake != NULL || s->wake_program != NULL);
 }
 
 /* Until nothing is left; the loop thread waits. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "block/img/img.h"
+#include "ui/import.h"
 #include "ui/manager/manager.h"
 #include "ui/options.h"
 #include "ui/run.h"
@@ -34,6 +35,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a write past ulimit -f fails instead */
     if (argc < 2) return manager_main();
     if (strcmp(argv[1], "img") == 0) return img_main(argc - 1, argv + 1);
+    if (strcmp(argv[1], "import") == 0) return import_main(argc - 1, argv + 1);
     if (strcmp(argv[1], "run") == 0) return run_command(argc - 1, argv + 1);
     return run_command(argc, argv);
 }

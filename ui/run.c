@@ -30,6 +30,7 @@
 #include "core/vm/vm.h"
 #include "hw/devices.h"
 #include "hw/machine.h"
+#include "monitor/export.h"
 #include "monitor/gdb.h"
 #include "monitor/migrate.h"
 #include "monitor/monitor.h"
@@ -337,6 +338,7 @@ static void tear_down(struct run *r)
         vm_unlock(r->vm);
     }
     if (r->vm != NULL) migrate_end(r->vm);
+    if (r->vm != NULL) export_end(r->vm);
     if (r->vm != NULL) savevm_end(r->vm);
     for (unsigned i = 0; i < OPTIONS_MAX_MONITORS; i++)
         monitor_destroy(r->monitor[i]);
