@@ -96,36 +96,43 @@ int json_events(struct cmd *c, struct err *e)
     return 0;
 }
 
-/* A line's answer with CR LF, as it would go to a terminal. */
+void qmp_put_text(struct json_out *o, const char *text)
+{
+    char *crlf = malloc(2 * strlen(text) + 1), *to = crlf;
+
+    for (; crlf != NULL && *text != '\0'; text++) {
+        if (*text == '\n') *to++ = '\r';
+        *to++ = *text;
+    }
+    if (crlf != NULL) *to = '\0';
+    json_str(o, NULL, crlf != NULL ? crlf : "");
+    free(crlf);
+}
+
+/* In the session c->qmp->line, as one may have to wait for the answer. */
 int json_line(struct cmd *c, struct err *e)
 {
-    struct monitor_session s = { .vm = c->vm };
-    char *text = NULL, *crlf, *to;
+    struct monitor_session *s = &c->qmp->line;
+    char *text = NULL;
     size_t bytes = 0;
     FILE *f;
 
+    s->cpu = 0;
     if (c->arg[1].is_given) {
         uint64_t i = (uint64_t)c->arg[1].number;
 
         if (i >= vm_vcpu_count(c->vm))
             return err_set(e, -EINVAL,
                            "Parameter 'cpu-index' expects a CPU number");
-        s.cpu = (unsigned)i;
+        s->cpu = (unsigned)i;
     }
     f = open_memstream(&text, &bytes);
     if (f == NULL) return err_set(e, -ENOMEM, "out of memory");
-    monitor_run_locked(&s, c->arg[0].text, f);
+    monitor_run_locked(s, c->arg[0].text, f);
     fclose(f);
-    crlf = to = malloc(2 * bytes + 1);
-    for (size_t i = 0; crlf != NULL && i < bytes; i++) {
-        if (text[i] == '\n') *to++ = '\r';
-        *to++ = text[i];
-    }
+    if (text == NULL) return err_set(e, -ENOMEM, "out of memory");
+    qmp_put_text(c->json, text);
     free(text);
-    if (crlf == NULL) return err_set(e, -ENOMEM, "out of memory");
-    *to = '\0';
-    json_str(c->json, NULL, crlf);
-    free(crlf);
     return 0;
 }
 

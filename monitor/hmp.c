@@ -17,21 +17,27 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "core/base/trace.h"
 #include "core/host/chardev.h"
 #include "core/vm/vm.h"
+#include "monitor/absent.h"
 #include "monitor/command.h"
 #include "monitor/filter.h"
 #include "monitor/history.h"
 #include "monitor/hub.h"
 #include "monitor/pager.h"
 #include "monitor/readline.h"
+#include "monitor/savevm.h"
 
-enum { PENDING_MAX_BYTES = 256 << 10 };
+enum { PENDING_MAX_BYTES = 256 << 10, PIECE_MAX_BYTES = 256 };
 
 struct monitor {
     struct monitor_session session;
     struct pager pager;
     unsigned pieces; /* of the line so far: more than one is typed */
+    /* What came behind a line whose answer is waited for. */
+    uint8_t held[PIECE_MAX_BYTES];
+    size_t held_bytes;
     struct chardev *chardev;
     struct readline *readline;
     struct qmp *qmp; /* JSON: instead of readline */
@@ -78,11 +84,13 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
 {
     struct cmd c = { .s = s, .vm = s->vm, .out = out };
     struct err e = ERR_INIT;
+    const char *why;
     size_t len = 0;
     int rc;
 
     while (isspace((unsigned char)*line))
         line++;
+    trace(TRACE_HMP, "cmd \"%.200s\"", line);
     /* "x/4xb 0" is understood without the blank. */
     len = strcspn(line, " \t/");
     if (len == 0) len = strcspn(line, " \t");
@@ -90,7 +98,12 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
     c.c = command_find(command_table, line, len);
     if (c.c == NULL) {
         len = strcspn(line, " \t");
-        fprintf(out, "unknown command: '%.*s'\n", (int)len, line);
+        why = absent_command(line, len);
+        if (why != NULL) {
+            fprintf(out, "%.*s: %s\n", (int)len, line, why);
+        } else {
+            fprintf(out, "unknown command: '%.*s'\n", (int)len, line);
+        }
         return;
     }
     rc = command_parse(&c, line + len, &e);
@@ -222,6 +235,8 @@ static bool run_line(void *arg, const char *line)
            !m->session.is_quitting && !m->session.is_waiting;
 }
 
+static void receive(void *arg, const uint8_t *buf, size_t bytes);
+
 /* The session is the monitor's first member. */
 static void wake(struct monitor_session *s, const char *text)
 {
@@ -231,7 +246,15 @@ static void wake(struct monitor_session *s, const char *text)
     s->is_waiting = false;
     write_text(m, text, strlen(text));
     readline_show_prompt(m->readline);
-    chardev_accept_input(m->chardev);
+    if (m->held_bytes > 0) {
+        uint8_t held[PIECE_MAX_BYTES];
+        size_t bytes = m->held_bytes;
+
+        memcpy(held, m->held, bytes);
+        m->held_bytes = 0;
+        receive(m, held, bytes);
+    }
+    if (!s->is_waiting) chardev_accept_input(m->chardev);
 }
 
 static void offer(void *arg, const char *word)
@@ -256,7 +279,17 @@ static size_t can_receive(void *arg)
     struct monitor *m = arg;
 
     if (m->session.is_waiting) return 0;
-    return chardev_pending(m->chardev) > PENDING_MAX_BYTES ? 0 : 256;
+    return chardev_pending(m->chardev) > PENDING_MAX_BYTES ? 0
+                                                           : PIECE_MAX_BYTES;
+}
+
+static void receive_held(struct monitor *m, const uint8_t *buf, size_t bytes)
+{
+    size_t room = sizeof(m->held) - m->held_bytes;
+
+    if (bytes > room) bytes = room;
+    memcpy(m->held + m->held_bytes, buf, bytes);
+    m->held_bytes += bytes;
 }
 
 static void receive(void *arg, const uint8_t *buf, size_t bytes)
@@ -274,11 +307,14 @@ static void receive(void *arg, const uint8_t *buf, size_t bytes)
         bytes -= is_taken;
     }
     /* Octets of one piece that page are for the pager as well. */
-    while (bytes > 0 && m->pager.text == NULL) {
+    while (bytes > 0 && m->pager.text == NULL && !m->session.is_waiting) {
         readline_input(m->readline, buf++, 1);
         bytes--;
     }
-    if (bytes > 0) receive(arg, buf, bytes);
+    if (bytes > 0 && m->session.is_waiting)
+        receive_held(m, buf, bytes);
+    else if (bytes > 0)
+        receive(arg, buf, bytes);
 }
 
 static void greet(struct monitor *m)
@@ -293,6 +329,16 @@ static void greet(struct monitor *m)
     readline_show_prompt(m->readline);
 }
 
+/* Nobody will ask for what was begun. */
+static void forget(struct monitor *m)
+{
+    vm_lock(m->session.vm);
+    savevm_forget_locked(m->session.vm, &m->session);
+    vm_unlock(m->session.vm);
+    m->session.is_waiting = false;
+    m->held_bytes = 0;
+}
+
 static void opened(void *arg, bool is_open)
 {
     struct monitor *m = arg;
@@ -300,7 +346,7 @@ static void opened(void *arg, bool is_open)
     readline_clear(m->readline);
     pager_end(&m->pager);
     m->pieces = 0;
-    m->session.is_waiting = false;
+    forget(m);
     if (is_open && !chardev_is_mux(m->chardev)) greet(m);
 }
 
@@ -413,6 +459,7 @@ int monitor_create_json(struct vm *vm, struct chardev *c, bool is_pretty,
 void monitor_destroy(struct monitor *m)
 {
     if (m == NULL) return;
+    forget(m);
     if (m->qmp == NULL) hub_leave(m->session.vm, NULL);
     qmp_close(m->qmp);
     chardev_set_monitor(m->chardev, NULL);

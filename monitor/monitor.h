@@ -42,6 +42,9 @@ struct monitor_session {
      * session does not wait.  Loop thread, VM lock not held. */
     bool is_waiting;
     void (*wake)(struct monitor_session *s, const char *text);
+    /* The same for a line out of a JSON request, whose answer waits: not for
+     * what a program would not want to wait for (migrate). */
+    void (*wake_program)(struct monitor_session *s, const char *text);
 };
 
 /* Run one line and print the answer, ready for a terminal (no control

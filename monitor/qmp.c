@@ -12,8 +12,9 @@
 #include "core/vm/vm.h"
 #include "monitor/command.h"
 #include "monitor/hub.h"
+#include "monitor/savevm.h"
 
-enum { EVENT_PENDING_MAX_BYTES = 1 << 20 };
+enum { EVENT_PENDING_MAX_BYTES = 1 << 20, HELD_MAX_BYTES = 1 << 20 };
 
 /* One answer being written. */
 struct answer {
@@ -82,6 +83,21 @@ static int run_locked(struct cmd *c, struct err *e)
     return 0;
 }
 
+/* The answer comes later: keep what it has to say to whom. */
+static void defer(struct qmp *q, const struct json *id)
+{
+    struct json_out o = { .f = NULL };
+    size_t bytes = 0;
+
+    free(q->deferred_id);
+    q->deferred_id = NULL;
+    if (id == NULL) return;
+    o.f = open_memstream(&q->deferred_id, &bytes);
+    if (o.f == NULL) return;
+    json_copy(&o, NULL, id);
+    fclose(o.f);
+}
+
 static void run(struct qmp *q, const struct command *k, const struct json *args,
                 const struct json *id)
 {
@@ -104,6 +120,11 @@ static void run(struct qmp *q, const struct command *k, const struct json *args,
         answer_drop(&a);
         send_error(q, c.error_class, e.text[0] != '\0' ? e.text : strerror(-rc),
                    id);
+        return;
+    }
+    if (q->line.is_waiting) {
+        answer_drop(&a);
+        defer(q, id);
         return;
     }
     answer_send(q, &a, id);
@@ -192,13 +213,70 @@ static void on_error(void *arg, const char *why)
     send_error(arg, NULL, why, NULL);
 }
 
+/* What comes while an answer is waited for is read after it. */
+static void hold(struct qmp *q, const uint8_t *buf, size_t bytes)
+{
+    uint8_t *more;
+
+    if (bytes > HELD_MAX_BYTES - q->held_bytes)
+        bytes = HELD_MAX_BYTES - q->held_bytes;
+    more = realloc(q->held, q->held_bytes + bytes + 1);
+    if (more == NULL) return;
+    q->held = more;
+    memcpy(q->held + q->held_bytes, buf, bytes);
+    q->held_bytes += bytes;
+}
+
 size_t qmp_input(struct qmp *q, const uint8_t *buf, size_t bytes)
 {
     size_t n = 0;
 
-    while (n < bytes && q->is_there && !q->is_view)
+    while (n < bytes && q->is_there && !q->is_view && !q->line.is_waiting)
         json_stream_feed(&q->in, buf + n++, 1, on_value, on_error, q);
-    return n;
+    if (!q->line.is_waiting) return n;
+    hold(q, buf + n, bytes - n);
+    return bytes;
+}
+
+/* Loop thread, lock not held. */
+static void wake_program(struct monitor_session *s, const char *text)
+{
+    struct qmp *q =
+        (struct qmp *)(void *)((char *)s - offsetof(struct qmp, line));
+    uint8_t *held = q->held;
+    size_t bytes = q->held_bytes;
+    struct answer a;
+
+    if (!s->is_waiting) return;
+    s->is_waiting = false;
+    q->held = NULL;
+    q->held_bytes = 0;
+    hub_flush(q->vm);
+    if (answer_begin(q, &a)) {
+        json_key(&a.o, "return");
+        qmp_put_text(&a.o, text);
+        if (q->deferred_id != NULL) json_raw(&a.o, "id", q->deferred_id);
+        answer_send(q, &a, NULL);
+    }
+    free(q->deferred_id);
+    q->deferred_id = NULL;
+    if (bytes > 0) qmp_input(q, held, bytes);
+    free(held);
+}
+
+/* Nobody is there any more to whom to say what came of it. */
+static void forget(struct qmp *q)
+{
+    vm_lock(q->vm);
+    savevm_forget_locked(q->vm, &q->line);
+    vm_unlock(q->vm);
+    free(q->deferred_id);
+    free(q->held);
+    q->deferred_id = NULL;
+    q->held = NULL;
+    q->held_bytes = 0;
+    q->line =
+        (struct monitor_session){ .vm = q->vm, .wake_program = wake_program };
 }
 
 /* ---- the connection ---- */
@@ -222,6 +300,7 @@ void qmp_connected(struct qmp *q, bool is_there)
     q->is_there = is_there;
     q->is_negotiated = q->wants_view = q->is_view = false;
     q->session = (struct monitor_session){ .vm = q->vm };
+    forget(q);
     json_stream_clear(&q->in);
     if (is_there) greet(q);
 }
@@ -257,6 +336,7 @@ void qmp_close(struct qmp *q)
 {
     if (q == NULL) return;
     hub_leave(q->vm, q);
+    forget(q);
     json_stream_clear(&q->in);
     free(q);
 }

@@ -70,7 +70,10 @@ static void deliver(void *arg)
         if (k != NULL) sv->wakes = k->next;
         vm_unlock(sv->vm);
         if (k == NULL) return;
-        if (k->session->wake != NULL) k->session->wake(k->session, k->text);
+        if (k->session->wake != NULL)
+            k->session->wake(k->session, k->text);
+        else if (k->session->wake_program != NULL)
+            k->session->wake_program(k->session, k->text);
         free(k);
     }
 }
@@ -343,7 +346,7 @@ void savevm_start_thread(struct savevm_work *w,
 
 static bool can_wait(const struct monitor_session *s)
 {
-    return s != NULL && s->wake != NULL;
+    return s != NULL && (s->wake != NULL || s->wake_program != NULL);
 }
 
 /* Until nothing is left; the loop thread waits. */

@@ -65,6 +65,7 @@ void options_free(struct options *o)
     free(o->gdb);
     free(o->pidfile);
     free(o->incoming);
+    free(o->loadvm);
     free(o->log_file);
     memset(o, 0, sizeof(*o));
 }

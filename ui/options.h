@@ -72,6 +72,7 @@ struct options {
     char *control;      /* control socket of the manager */
     char *gdb;          /* device gdb connects to; NULL: none */
     char *pidfile;
+    char *loadvm; /* snapshot to go on from; NULL: none */
     char *incoming; /* where the machine arrives from; NULL: it is new */
     char *log_file;
     unsigned log_items; /* enum log_item */

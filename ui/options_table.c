@@ -132,6 +132,7 @@ const struct option_row option_table[] = {
 
     SECTION("Running"),
     FLAG("S", cfg.is_start_paused, "do not start the CPUs; cont starts them"),
+    TEXT("loadvm", loadvm, "TAG", "go on from a snapshot of the machine"),
     TEXT("incoming", incoming, "URI|defer",
          "do not start a new machine, take in the one that `migrate' sends: "
          "exec:COMMAND, file:PATH, unix:PATH, tcp:[HOST]:PORT, fd:NUMBER; "

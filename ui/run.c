@@ -297,6 +297,21 @@ static int open_incoming(struct run *r, struct err *e)
     return err_prefix(e, "-incoming %s", uri);
 }
 
+/* Go on from a snapshot instead of the firmware. */
+static int open_snapshot(struct run *r, struct err *e)
+{
+    const char *tag = r->o->loadvm;
+    int rc;
+
+    if (tag == NULL) return 0;
+    if (r->o->incoming != NULL)
+        return err_set(e, -EINVAL, "-loadvm and -incoming exclude each other");
+    vm_lock(r->vm);
+    rc = savevm_load_now_locked(r->vm, tag, e);
+    vm_unlock(r->vm);
+    return rc < 0 ? err_prefix(e, "-loadvm %s", tag) : 0;
+}
+
 static int write_pidfile(struct run *r, struct err *e)
 {
     FILE *f;
@@ -317,7 +332,8 @@ static int set_up(struct run *r, struct err *e)
     static int (*const steps[])(struct run * r, struct err * e) = {
         catch_signals, open_accel,   open_drives,   open_chardevs,
         open_consoles, make_machine, open_views,    start_chardevs,
-        open_monitors, open_gdb,     open_incoming, write_pidfile,
+        open_monitors, open_gdb,     open_incoming, open_snapshot,
+        write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 
