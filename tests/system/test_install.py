@@ -4,6 +4,7 @@
 #   partition, ext4, files, GRUB on a growing image; the guest reboots
 # - it comes up from the disk, is rebooted from inside, comes up again
 # - qemu-img finds the image clean; e2fsck the file system in it
+# - (the same on a raw image: tests/long)
 # - the program killed in the middle: the image is consistent, another
 #   installation over it succeeds
 import os
@@ -82,8 +83,7 @@ def comes_up(vm, boot):
     vm.wait_text('guest login:|disk login:', 60)
 
 
-@each('raw', 'qcow2')
-def test_install_by_dialogs_and_reboot_from_the_disk(form):
+def test_install_by_dialogs_and_reboot_from_the_disk(form='qcow2'):
     with Disk(form) as disk, VM(*disk.args()) as vm:
         choose(vm, 0)
         vm.wait_text('Welcome', 120)

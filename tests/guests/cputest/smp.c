@@ -3,7 +3,7 @@
  * cross-modifying code: SDM 3A chapter 8. */
 #include "cputest.h"
 
-enum { ICR = 0x300, ICR_HIGH = 0x310, ROUNDS = 50000, SPLITS = 500, CHANGES = 50 };
+enum { ICR = 0x300, ICR_HIGH = 0x310, ROUNDS = 50000, SPLITS = 1000, CHANGES = 50 };
 
 extern const uint8_t ap_code[], ap_code_end[];
 
@@ -18,8 +18,6 @@ static void spin_add(void)
 {
     for (unsigned n = 0; n < ROUNDS; n++) {
         asm volatile("lock incq %0" : "+m"(*(uint64_t *)shared));
-        asm volatile("lock incl %0" : "+m"(*(uint32_t *)(shared + 62)));
-        asm volatile("lock incw %0" : "+m"(*(uint16_t *)(shared + 255)));
         uint32_t old = *(volatile uint32_t *)(shared + 512), seen;
         do {
             seen = old;
@@ -27,11 +25,13 @@ static void spin_add(void)
                          : "+a"(old), "+m"(*(uint32_t *)(shared + 512))
                          : "r"(seen + 1));
         } while (old != seen);
-        uint32_t one = 1;
-        asm volatile("lock xaddl %0, %1"
-                     : "+r"(one), "+m"(*(uint32_t *)(shared + 1022)));
     }
     for (unsigned n = 0; n < SPLITS; n++) { /* slow on any processor */
+        uint32_t one = 1;
+        asm volatile("lock incl %0" : "+m"(*(uint32_t *)(shared + 62)));
+        asm volatile("lock incw %0" : "+m"(*(uint16_t *)(shared + 255)));
+        asm volatile("lock xaddl %0, %1"
+                     : "+r"(one), "+m"(*(uint32_t *)(shared + 1022)));
         asm volatile("lock incl %0" : "+m"(*(uint32_t *)(shared + 4094)));
     }
 }
@@ -138,12 +138,11 @@ static void atomics(void)
     spin_add();
     wait_for(&answer, ADD);
     check("LOCK INC", *(uint64_t *)shared, 2 * ROUNDS);
-    check("across a cache line", *(uint32_t *)(shared + 62), 2 * ROUNDS);
+    check("across a cache line", *(uint32_t *)(shared + 62), 2 * SPLITS);
     check("across a page", *(uint32_t *)(shared + 4094), 2 * SPLITS);
-    check("of a misaligned word", *(uint16_t *)(shared + 255),
-          (2 * ROUNDS) & 0xffff);
+    check("of a misaligned word", *(uint16_t *)(shared + 255), 2 * SPLITS);
     check("LOCK CMPXCHG", *(uint32_t *)(shared + 512), 2 * ROUNDS);
-    check("misaligned LOCK XADD", *(uint32_t *)(shared + 1022), 2 * ROUNDS);
+    check("misaligned LOCK XADD", *(uint32_t *)(shared + 1022), 2 * SPLITS);
 }
 
 static bool wait_word(const volatile uint32_t *p, uint32_t v)
