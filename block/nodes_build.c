@@ -95,7 +95,9 @@ static int check_name(struct level *l, struct err *e)
     const char *name = l->c.name;
 
     if (name == NULL) return 0;
-    if (!opts_is_id(name) || strlen(name) > NODE_NAME_MAX)
+    if (strlen(name) > NODE_NAME_MAX)
+        return err_set(e, -EINVAL, "Node name too long");
+    if (!opts_is_id(name))
         return err_set(e, -EINVAL, "Invalid node-name: '%.60s'", name);
     for (struct named_node *x = b->made; x != NULL; x = x->next) {
         if (strcmp(x->n->node_name, name) == 0) goto taken;
@@ -428,8 +430,7 @@ static int check_image(struct level *l, struct node *child, struct err *e)
     if (node_pread(child, 0, head, bytes) < 0 ||
         l->kind->drv->probe(head, bytes) > 0)
         return 0;
-    return err_set(e, -EINVAL, "%s: Image is not in %s format", child->name,
-                   l->kind->name);
+    return err_set(e, -EINVAL, "Image is not in %s format", l->kind->name);
 }
 
 static int open_node(struct level *l, struct node **out, struct err *e)

@@ -36,9 +36,9 @@ int passphrase_ask(const char *image, char *out, size_t cap, struct err *e)
         return err_set(e, -ENOTTY, "standard input is no terminal");
     quiet = old;
     quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     fprintf(stderr, "Passphrase for %s: ", image);
     fflush(stderr);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     rc = read_line(out, cap, e);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
     fputc('\n', stderr);

@@ -220,12 +220,12 @@ static void print_cache(struct drive *d, FILE *out)
 
     blk_look(drive_blk(d), &look);
     fprintf(out, "    Cache mode:       %s\n", blk_cache_text(drive_blk(d)));
-    if (look.detect != BLK_DETECT_OFF)
-        fprintf(out, "    Detect zeroes:    %s\n",
-                look.detect == BLK_DETECT_ON ? "on" : "unmap");
     if (look.backing_file != NULL)
         fprintf(out, "    Backing file:     %s (chain depth: %u)\n",
                 look.backing_file, look.depth);
+    if (look.detect != BLK_DETECT_OFF)
+        fprintf(out, "    Detect zeroes:    %s\n",
+                look.detect == BLK_DETECT_ON ? "on" : "unmap");
     print_limits(d, out);
 }
 

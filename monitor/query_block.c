@@ -31,7 +31,8 @@ int query_block(struct cmd *c, struct err *e)
 
         if (is_hidden(d)) continue;
         json_open(o, NULL, '{');
-        if (!drive_is_removable(d) || drive_is_cdrom(d))
+        if (drive_device(d) != NULL &&
+            (!drive_is_removable(d) || drive_is_cdrom(d)))
             json_str(o, "io-status",
                      drive_blk(d) != NULL ? blk_io_status(drive_blk(d)) : "ok");
         json_str(o, "device", json_id(d));
