@@ -74,17 +74,6 @@ void migrate_status_locked(struct vm *vm, struct migrate_status *out)
     if (m->has_thread) out->total_ms = (loop_now_ns() - m->start_ns) / 1000000;
 }
 
-int migrate_check_accel(struct vm *vm, struct err *e)
-{
-    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
-
-    if (ops->set_tsc != NULL && !ops->has_kernel_lapic) return 0;
-    return err_set(e, -ENOTSUP,
-                   "moving a machine is not supported under accelerator %s "
-                   "(its local APIC is inside the kernel); use -accel soft",
-                   vm_accel_name(vm));
-}
-
 int migrate_check_idle_locked(struct vm *vm, struct err *e)
 {
     const struct migrate *m = vm_service(vm, "migrate");

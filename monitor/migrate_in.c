@@ -320,7 +320,7 @@ int migrate_incoming_prepare(struct vm *vm, const char *uri, bool may_start,
 {
     struct migrate *m = migrate_of(vm);
     int rc = m == NULL ? err_set(e, -ENOMEM, "out of memory")
-                       : migrate_check_accel(vm, e);
+                       : vmstate_check_accel(vm, "moving a machine is", e);
 
     if (rc < 0) return rc;
     m->is_incoming = true;

@@ -55,9 +55,6 @@ int migrate_call(struct migrate *m, migrate_step fn, void *arg, bool must,
 /* Change the state; QMP is told.  VM lock held. */
 void migrate_set_state_locked(struct migrate *m, enum migrate_state s);
 
-/* Accelerators that can hand over and take back all state. */
-int migrate_check_accel(struct vm *vm, struct err *e);
-
 /* migrate_head.c: HEAD frame's text, and the comparison on arrival. */
 void migrate_describe_locked(struct vm *vm, bool wants_answers, FILE *out);
 int migrate_compare_locked(struct vm *vm, const char *text, bool *wants_answers,

@@ -547,7 +547,7 @@ int migrate_begin_locked(struct vm *vm, const char *uri,
     if (rc == 0) rc = check_saving_locked(vm, e);
     if (rc == 0) rc = export_check_locked(vm, NULL, e);
     if (rc == 0) rc = migrate_uri_check(uri, e);
-    if (rc == 0) rc = migrate_check_accel(vm, e);
+    if (rc == 0) rc = vmstate_check_accel(vm, "moving a machine is", e);
     if (rc == 0 && t != NULL) rc = drives_check_handover(t, e);
     if (rc < 0) return rc;
     m->is_incoming = false;

@@ -676,16 +676,18 @@ def test_json_answers_and_events_are_the_peers():
         raise Fail(f'{ours} {theirs}')
 
 
-def test_under_kvm():
+@each('kvm', 'soft')
+def test_under_kvm_and_on_to(other):
     need_accel('kvm')
     with Folder() as at, bare(accel='kvm') as vm:
+        is_running(vm)
         out = vm.hmp(f'migrate file:{at("f")}').strip()
         if 'not supported under accelerator kvm' in out:
             is_running(vm)
-            raise Skip('the accelerator does not hand its state over yet')
+            raise Skip('the accelerator does not hand its state over')
         if out:
             raise Fail(out)
-        with bare('-incoming', f'file:{at("f")}', accel='kvm') as new:
+        with bare('-incoming', f'file:{at("f")}', accel=other) as new:
             new.until('it is here', lambda: 'running' in
                       new.hmp('info status'), 60)
             is_running(new)
