@@ -41,7 +41,10 @@ void options_print_help(FILE *out)
             "usage: orrery                    the machine manager\n"
             "       orrery [run] [options] [disk_image]\n"
             "                                 one machine in the "
-            "foreground\n",
+            "foreground\n"
+            "       orrery import FILE [DIR]  a folder of a machine that "
+            "snapshot_export wrote\n"
+            "       orrery img COMMAND        disk images (orrery img --help)\n",
             ORRERY_VERSION);
     for (const struct option_row *r = option_table; r->name != NULL; r++) {
         size_t at = 0;
@@ -86,6 +89,10 @@ static const char man_head[] =
     ".RI [ run ]\n"
     ".RI [ options ]\n"
     ".RI [ disk_image ]\n"
+    ".br\n"
+    ".B orrery import\n"
+    ".I FILE\n"
+    ".RI [ DIR ]\n"
     ".SH DESCRIPTION\n"
     "Without arguments\n"
     ".B orrery\n"
@@ -95,6 +102,29 @@ static const char man_head[] =
     ".BR qemu-system-x86_64 (1).\n";
 
 static const char man_tail[] =
+    ".SH MOVING A MACHINE\n"
+    "Start the same machine where it is to go, with\n"
+    ".BR \\-incoming ,\n"
+    "and say\n"
+    ".B migrate\n"
+    "in the monitor of the one that runs. Its guest works on meanwhile and\n"
+    "stands still for some tens of milliseconds at the end. Disks have to be\n"
+    "the same files on both sides; they change hands with the machine. Until\n"
+    "the other side has everything, the machine goes on where it was when\n"
+    "something fails, or with\n"
+    ".BR migrate_cancel .\n"
+    "A machine sent to\n"
+    ".B file:PATH\n"
+    "waits there for an\n"
+    ".BR \"\\-incoming file:PATH\" .\n"
+    ".PP\n"
+    "The monitor's\n"
+    ".B snapshot_export\n"
+    "writes a snapshot with its disks to one file;\n"
+    ".B orrery import\n"
+    "makes a folder of it: the disks, the machine's state, and a script\n"
+    ".B start\n"
+    "that goes on with it.\n"
     ".SH KEYS\n"
     "With\n"
     ".B \\-nographic\n"
