@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/base/trace.h"
 #include "core/loop/loop.h"
 
 void blk_queue_init(struct blk_queue *q)
@@ -177,6 +178,8 @@ static bool try_run_locked(struct blk *b, struct blk_req *r)
 
 void blk_dispatch_locked(struct blk *b, struct blk_req *r)
 {
+    trace(TRACE_BLK_REQUEST, "%s op %u offset %llu bytes %llu", b->root->name,
+          r->op, (unsigned long long)r->offset, (unsigned long long)r->bytes);
     if (!try_run_locked(b, r)) blk_to_worker_locked(b, r);
 }
 

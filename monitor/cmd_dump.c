@@ -216,5 +216,6 @@ int cmd_dump_memory(struct cmd *c, struct err *e)
     vm_unpark_locked(c->vm);
     if (d.fd >= 0 && close(d.fd) < 0 && rc == 0) rc = -errno;
     if (rc < 0) return err_set(e, rc, "%s: %s", path, strerror(-rc));
+    vm_set_service(c->vm, "dump-done", c->vm);
     return 0;
 }

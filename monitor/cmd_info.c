@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/vm/vm.h"
+#include "monitor/absent.h"
 #include "monitor/commands.h"
 
 enum { SCREEN_COLUMNS = 79 };
@@ -47,18 +48,77 @@ void command_print_help(const struct command *p, const char *prefix, FILE *out)
     }
 }
 
-static void print_page(void *arg, const char *name, const char *help)
+enum { PAGES_MAX = 160 };
+
+/* Pages of the table and those of devices, in the order of their names. */
+struct pages {
+    struct page {
+        const struct command *c; /* NULL: a device's */
+        const char *name, *help;
+    } page[PAGES_MAX];
+    unsigned count;
+};
+
+static void add_page(struct pages *all, const struct command *c,
+                     const char *name, const char *help)
 {
-    if (command_find(info_table, name, strlen(name)) == NULL)
-        fprintf(arg, "info %s  -- %s\n", name, help);
+    unsigned at = all->count;
+
+    for (unsigned i = 0; i < all->count; i++) {
+        if (strcmp(all->page[i].name, name) == 0) return;
+    }
+    if (all->count == PAGES_MAX) return;
+    for (; at > 0 && strcmp(all->page[at - 1].name, name) > 0; at--)
+        all->page[at] = all->page[at - 1];
+    all->page[at] = (struct page){ c, name, help };
+    all->count++;
+}
+
+static void add_device_page(void *arg, const char *name, const char *help)
+{
+    add_page(arg, NULL, name, help);
+}
+
+static void collect(struct cmd *c, struct pages *all)
+{
+    all->count = 0;
+    for (const struct command *p = info_table; p->name != NULL; p++)
+        add_page(all, p, p->name, p->help);
+    vm_for_each_info(c->vm, add_device_page, all);
+}
+
+static void print_page(const struct page *p, FILE *out)
+{
+    if (p->c != NULL) {
+        command_print_help(p->c, "info ", out);
+    } else {
+        fprintf(out, "info %s  -- %s\n", p->name, p->help);
+    }
 }
 
 /* `info` alone: what there is. */
 static void list_pages(struct cmd *c)
 {
-    for (const struct command *p = info_table; p->name != NULL; p++)
-        command_print_help(p, "info ", c->out);
-    vm_for_each_info(c->vm, print_page, c->out);
+    struct pages all;
+
+    collect(c, &all);
+    for (unsigned i = 0; i < all.count; i++)
+        print_page(&all.page[i], c->out);
+}
+
+static int help_page(struct cmd *c, const char *name, struct err *e)
+{
+    const char *why = absent_page(name, strlen(name));
+    struct pages all;
+
+    collect(c, &all);
+    for (unsigned i = 0; i < all.count; i++) {
+        if (strcmp(all.page[i].name, name) != 0) continue;
+        print_page(&all.page[i], c->out);
+        return 0;
+    }
+    if (why != NULL) return err_set(e, -ENOTSUP, "info %s: %s", name, why);
+    return err_set(e, -ENOENT, "unknown command: 'info %s'", name);
 }
 
 int cmd_info(struct cmd *c, struct err *e)
@@ -66,6 +126,7 @@ int cmd_info(struct cmd *c, struct err *e)
     const char *line = c->arg[0].text;
     size_t len = line != NULL ? strcspn(line, " ") : 0;
     struct cmd sub = { .s = c->s, .vm = c->vm, .out = c->out };
+    const char *why;
     char name[64];
     int rc;
 
@@ -90,6 +151,8 @@ int cmd_info(struct cmd *c, struct err *e)
     }
     snprintf(name, sizeof(name), "%.*s", (int)len, line);
     if (vm_print_info_locked(c->vm, name, c->out) == 0) return 0;
+    why = absent_page(line, len);
+    if (why != NULL) return err_set(e, -ENOTSUP, "info %s: %s", name, why);
     return err_set(e, -ENOENT, "unknown command: 'info %s'", name);
 }
 
@@ -104,7 +167,12 @@ int cmd_help(struct cmd *c, struct err *e)
         return 0;
     }
     p = command_find(command_table, name, strlen(name));
-    if (p == NULL) return err_set(e, -ENOENT, "unknown command: '%s'", name);
+    if (p == NULL) {
+        const char *why = absent_command(name, strlen(name));
+
+        if (why != NULL) return err_set(e, -ENOTSUP, "%s: %s", name, why);
+        return err_set(e, -ENOENT, "unknown command: '%s'", name);
+    }
     if (strcmp(p->name, "info") != 0) {
         command_print_help(p, "", c->out);
         return 0;
@@ -113,9 +181,5 @@ int cmd_help(struct cmd *c, struct err *e)
         list_pages(c);
         return 0;
     }
-    p = command_find(info_table, page, strlen(page));
-    if (p == NULL)
-        return err_set(e, -ENOENT, "unknown command: 'info %s'", page);
-    command_print_help(p, "info ", c->out);
-    return 0;
+    return help_page(c, page, e);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* sendkey, mouse_move, mouse_button, input-send-event. */
+/* sendkey, mouse_move, mouse_button, mouse_set, input-send-event. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,6 +167,18 @@ int cmd_mouse_button(struct cmd *c, struct err *e)
                           (b & 4 ? INPUT_BTN_RIGHT : 0);
     input_mouse_locked(vm_input(c->vm), 0, 0, 0, c->s->mouse_buttons);
     return 0;
+}
+
+/* Numbers of info mice.  The one that has the motion cannot be another: a
+ * tablet is there to be preferred. */
+int cmd_mouse_set(struct cmd *c, struct err *e)
+{
+    bool has_tablet = input_has_tablet(vm_input(c->vm));
+    int64_t i = c->arg[0].number;
+
+    if (i == (has_tablet ? 3 : 2)) return 0;
+    if (i == 2) return err_set(e, -ENOTSUP, "the tablet (3) has the motion");
+    return err_set(e, -ENOENT, "Mouse at index '%lld' not found", (long long)i);
 }
 
 /* ---- input-send-event ---- */

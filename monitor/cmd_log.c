@@ -1,58 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* log, logfile. */
+/* log, logfile, trace-event, info trace-events, singlestep. */
 #include "core/base/log.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/trace.h"
+#include "core/vm/single.h"
+#include "core/vm/vm.h"
 #include "monitor/commands.h"
 
-static const struct {
-    const char *name;
-    unsigned item;
-    const char *help;
-} log_names[] = {
-    { "guest_errors", LOG_GUEST_ERRORS,
-      "what the guest does that hardware does not like" },
-    { "int", LOG_INT, "interrupts and exceptions" },
-    { "cpu_reset", LOG_CPU_RESET, "CPU state at resets" },
-    { "unimp", LOG_UNIMP, "functions that are not there" },
-    { "trace", LOG_TRACE, "trace lines of devices" },
-};
-enum { LOG_NAMES = sizeof(log_names) / sizeof(log_names[0]) };
+static bool is_soft(struct vm *vm)
+{
+    return vm_service(vm, "singlestep") != NULL;
+}
 
 int cmd_log(struct cmd *c, struct err *e)
 {
-    const char *p = c->arg[0].text;
-    unsigned items = 0;
+    static const unsigned inside = LOG_CPU | LOG_EXEC | LOG_IN_ASM | LOG_INT;
+    struct log_choice choice;
+    int rc;
 
-    if (strcmp(p, "help") == 0) {
+    if (strcmp(c->arg[0].text, "help") == 0) {
         fputs("Log items (comma separated):\n"
               "none            remove all logs\n"
               "all             everything\n",
               c->out);
-        for (unsigned i = 0; i < LOG_NAMES; i++)
-            fprintf(c->out, "%-15s %s\n", log_names[i].name, log_names[i].help);
+        for (const struct log_item_row *r = log_item_rows; r->name; r++)
+            fprintf(c->out, "%-15s %s\n", r->name, r->help);
         return 0;
     }
-    if (strcmp(p, "all") == 0) {
-        for (unsigned i = 0; i < LOG_NAMES; i++)
-            items |= log_names[i].item;
-        p = "none";
-    }
-    while (*p != '\0' && strcmp(p, "none") != 0) {
-        size_t n = strcspn(p, ",");
-        unsigned i = 0;
-
-        while (i < LOG_NAMES && (strlen(log_names[i].name) != n ||
-                                 strncmp(log_names[i].name, p, n) != 0))
-            i++;
-        if (i == LOG_NAMES)
-            return err_set(e, -EINVAL, "no log item '%.*s'", (int)n, p);
-        items |= log_names[i].item;
-        p += n + (p[n] == ',');
-    }
-    log_set_items(items);
+    rc = log_parse(c->arg[0].text, &choice, e);
+    if (rc < 0) return rc;
+    vm_park_locked(c->vm); /* CPUs look at it when they start anew */
+    log_choose(&choice);
+    vm_unpark_locked(c->vm);
+    if ((choice.items & inside) && !is_soft(c->vm))
+        fputs("cpu, exec, in_asm and int show what the software CPU does; "
+              "this is KVM\n",
+              c->out);
     return 0;
 }
 
@@ -64,4 +50,96 @@ int cmd_logfile(struct cmd *c, struct err *e)
         err_set(e, rc, "Error opening logfile %s: %s", c->arg[0].text,
                 strerror(-rc));
     return rc;
+}
+
+/* ---- trace events ---- */
+
+static int match(const char *pattern, uint64_t *events, struct err *e)
+{
+    *events = trace_match(pattern);
+    if (*events != 0) return 0;
+    return err_set(e, -ENOENT, "unknown event name '%s'", pattern);
+}
+
+static void set_events(uint64_t events, bool on)
+{
+    log_set_events(on ? log_events() | events : log_events() & ~events);
+}
+
+int cmd_trace_event(struct cmd *c, struct err *e)
+{
+    uint64_t events;
+    int rc = match(c->arg[0].text, &events, e);
+
+    if (rc == 0) set_events(events, c->arg[1].number);
+    return rc;
+}
+
+int info_trace_events(struct cmd *c, struct err *e)
+{
+    uint64_t events;
+    int rc = match(c->arg[0].is_given ? c->arg[0].text : "*", &events, e);
+
+    for (unsigned i = 0; rc == 0 && i < TRACE_COUNT; i++) {
+        if (events >> i & 1)
+            fprintf(c->out, "%s : state %d\n", trace_name(i), trace_is_on(i));
+    }
+    return rc;
+}
+
+int json_trace_get(struct cmd *c, struct err *e)
+{
+    uint64_t events;
+    int rc = match(c->arg[0].text, &events, e);
+
+    if (rc < 0) return rc;
+    json_open(c->json, NULL, '[');
+    for (unsigned i = 0; i < TRACE_COUNT; i++) {
+        if (!(events >> i & 1)) continue;
+        json_open(c->json, NULL, '{');
+        json_str(c->json, "name", trace_name(i));
+        json_bool(c->json, "vcpu", false);
+        json_str(c->json, "state", trace_is_on(i) ? "enabled" : "disabled");
+        json_close(c->json, '}');
+    }
+    json_close(c->json, ']');
+    return 0;
+}
+
+int json_trace_set(struct cmd *c, struct err *e)
+{
+    uint64_t events;
+    int rc = match(c->arg[0].text, &events, e);
+
+    if (rc < 0 && c->arg[2].is_given && c->arg[2].number) {
+        events = 0; /* ignore-unavailable */
+        rc = 0;
+    }
+    if (rc < 0) return rc;
+    set_events(events, c->arg[1].number);
+    json_open(c->json, NULL, '{');
+    json_close(c->json, '}');
+    return 0;
+}
+
+/* ---- one instruction at a time ---- */
+
+int cmd_singlestep(struct cmd *c, struct err *e)
+{
+    const struct single_service *s = vm_service(c->vm, "singlestep");
+
+    if (s == NULL)
+        return err_set(e, -ENOTSUP,
+                       "only the software CPU has this mode (-accel soft)");
+    vm_park_locked(c->vm);
+    s->set(s->arg, !c->arg[0].is_given || c->arg[0].number);
+    vm_unpark_locked(c->vm);
+    return 0;
+}
+
+bool monitor_is_single(struct vm *vm)
+{
+    const struct single_service *s = vm_service(vm, "singlestep");
+
+    return s != NULL && s->get(s->arg);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* x, xp, print, i, o, sum. */
-#include <Zydis/Zydis.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/cpu/cpu.h"
+#include "core/cpu/host_print.h"
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
@@ -163,48 +163,11 @@ static unsigned fetch(const struct source *s, uint64_t at, uint8_t buf[16])
     return n;
 }
 
-static void print_insn(FILE *out, uint64_t at, const uint8_t *buf, unsigned n,
-                       const char *text)
-{
-    char hex[64];
-    size_t len = strcspn(text, " ");
-
-    for (unsigned i = 0; i < n; i++)
-        snprintf(hex + 3 * i, sizeof(hex) - 3 * i, "%02x ", buf[i]);
-    if (n == 0) hex[0] = '\0';
-    if (text[len] == '\0') {
-        fprintf(out, "0x%08llx:  %-24s %s\n", (unsigned long long)at, hex,
-                text);
-    } else {
-        fprintf(out, "0x%08llx:  %-24s %-8.*s %s\n", (unsigned long long)at,
-                hex, (int)len, text, text + len + 1);
-    }
-}
-
 static void dump_insns(FILE *out, const struct source *s, const struct cpu *c,
                        uint64_t at, uint64_t count)
 {
-    ZydisMachineMode mode = ZYDIS_MACHINE_MODE_LONG_COMPAT_16;
-    ZydisStackWidth width = ZYDIS_STACK_WIDTH_16;
-    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
-    ZydisDecodedInstruction insn;
-    ZydisFormatter formatter;
-    ZydisDecoder decoder;
-
-    if (cpu_is_code64(c)) {
-        mode = ZYDIS_MACHINE_MODE_LONG_64;
-        width = ZYDIS_STACK_WIDTH_64;
-    } else if (c->seg[SEG_CS].attr & SEG_ATTR_DB) {
-        mode = ZYDIS_MACHINE_MODE_LONG_COMPAT_32;
-        width = ZYDIS_STACK_WIDTH_32;
-    }
-    ZydisDecoderInit(&decoder, mode, width);
-    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_ATT);
-    ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_HEX_UPPERCASE,
-                              ZYAN_FALSE);
     for (; count > 0 && !is_answer_full(out); count--) {
         uint8_t buf[16];
-        char text[160];
         unsigned n = fetch(s, at, buf);
 
         if (n == 0) {
@@ -212,18 +175,7 @@ static void dump_insns(FILE *out, const struct source *s, const struct cpu *c,
                     (unsigned long long)at);
             return;
         }
-        if (ZYAN_SUCCESS(
-                ZydisDecoderDecodeFull(&decoder, buf, n, &insn, ops)) &&
-            ZYAN_SUCCESS(ZydisFormatterFormatInstruction(
-                &formatter, &insn, ops, insn.operand_count_visible, text,
-                sizeof(text), at, NULL))) {
-            n = insn.length;
-        } else {
-            snprintf(text, sizeof(text), ".byte    0x%02x", buf[0]);
-            n = 1;
-        }
-        print_insn(out, at, buf, n, text);
-        at += n;
+        at += cpu_print_insn(c, at, buf, n, out, NULL);
     }
 }
 

@@ -68,7 +68,7 @@ int json_commands(struct cmd *c, struct err *e)
     return 0;
 }
 
-int json_events(struct cmd *c, struct err *e)
+const char *qmp_event_name_at(unsigned i)
 {
     static const char *const names[] = {
         "BLOCK_IO_ERROR",
@@ -78,18 +78,29 @@ int json_events(struct cmd *c, struct err *e)
         "BLOCK_JOB_READY",
         "DEVICE_TRAY_MOVED",
         "JOB_STATUS_CHANGE",
+        "MIGRATION",
         "POWERDOWN",
         "RESET",
         "RESUME",
         "SHUTDOWN",
         "STOP",
+        "VNC_CONNECTED",
+        "VNC_DISCONNECTED",
+        "VNC_INITIALIZED",
     };
+
+    return i < sizeof(names) / sizeof(names[0]) ? names[i] : NULL;
+}
+
+int json_events(struct cmd *c, struct err *e)
+{
+    const char *name;
 
     (void)e;
     json_open(c->json, NULL, '[');
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (unsigned i = 0; (name = qmp_event_name_at(i)) != NULL; i++) {
         json_open(c->json, NULL, '{');
-        json_str(c->json, "name", names[i]);
+        json_str(c->json, "name", name);
         json_close(c->json, '}');
     }
     json_close(c->json, ']');

@@ -20,7 +20,8 @@
  *   cmd   a command's name                       info  a page of info
  *   fmt   /FMT right after the command           chardev, words as they say
  *   dev   a device's name                        any   JSON of any type
- *   bool  on or off
+ *   bool  on or off                              log  log items
+ *   event  a trace event's name
  * In JSON an argument has the same name unless "name=other:type" says so
  * ("[-f=force]"; "name=:type" keeps it out), a flag is a boolean, an int an
  * integer, all others strings.  "name?:type" is optional there although a
@@ -44,6 +45,8 @@ enum param_type {
     PARAM_REST,
     PARAM_FMT,
     PARAM_ANY,
+    PARAM_LOG,
+    PARAM_EVENT,
 };
 
 enum { COMMAND_MAX_PARAMS = 10, COMMAND_MAX_LINE = 4096 };
@@ -151,9 +154,10 @@ int cpu_read_linear(struct vm *vm, struct cpu *c, uint64_t lin, void *buf,
 /* Kernel's number of vCPU n's thread, -1 unknown (cmd_info.c). */
 int cpu_thread_id(unsigned n);
 
-/* registers.c */
-void cpu_print_registers(const struct cpu *c, bool is_halted, bool has_a20,
-                         FILE *out);
+/* cmd_screen.c: no password ends any more. */
+void password_expiry_close(struct vm *vm);
+/* cmd_log.c: one instruction at a time (singlestep)? */
+bool monitor_is_single(struct vm *vm);
 
 /* Answers longer than this are cut. */
 enum { ANSWER_MAX_BYTES = 8 << 20 };

@@ -11,10 +11,19 @@ typedef int command_fn(struct cmd *c, struct err *e);
 /* cmd_help.c, cmd_info.c */
 command_fn cmd_help, cmd_info;
 /* cmd_run.c */
-command_fn cmd_stop, cmd_cont, cmd_step, cmd_quit, cmd_reset, cmd_powerdown, cmd_wakeup,
-    cmd_cpu, cmd_nmi, cmd_boot_set;
+command_fn cmd_stop, cmd_cont, cmd_step, cmd_quit, cmd_reset, cmd_powerdown,
+    cmd_wakeup, cmd_cpu, cmd_nmi, cmd_boot_set;
 /* cmd_log.c */
-command_fn cmd_log, cmd_logfile;
+command_fn cmd_log, cmd_logfile, cmd_trace_event, info_trace_events,
+    json_trace_get, json_trace_set, cmd_singlestep;
+/* cmd_chardev.c */
+command_fn cmd_chardev_add, cmd_chardev_change, cmd_chardev_remove,
+    cmd_chardev_break, cmd_ringbuf_read, cmd_ringbuf_write, json_chardev_add,
+    json_chardev_change, json_ringbuf_read, json_ringbuf_write;
+/* cmd_schema.c, cmd_query.c */
+command_fn json_schema, query_command_line, json_type_list, json_cpu_expansion,
+    query_dump, query_dump_formats, info_dump, info_memdev, json_text_page,
+    json_generation_id, json_no_balloon, json_nothing_done;
 /* cmd_mem.c */
 command_fn cmd_print, cmd_x, cmd_xp, cmd_port_in, cmd_port_out, cmd_sum;
 /* cmd_dump.c */
@@ -22,9 +31,11 @@ command_fn cmd_dump_memory;
 /* cmd_save.c */
 command_fn cmd_memsave, cmd_pmemsave, cmd_gva2gpa, cmd_gpa2hva, cmd_gpa2hpa;
 /* cmd_input.c */
-command_fn cmd_sendkey, cmd_mouse_move, cmd_mouse_button, json_send_events;
+command_fn cmd_sendkey, cmd_mouse_move, cmd_mouse_button, cmd_mouse_set,
+    json_send_events;
 /* cmd_screen.c */
-command_fn cmd_set_password, cmd_screendump;
+command_fn cmd_set_password, cmd_expire_password, json_vnc_password,
+    cmd_screendump;
 /* cmd_block.c */
 command_fn cmd_eject, cmd_change, info_block;
 /* cmd_blockdev.c */
@@ -37,6 +48,8 @@ command_fn cmd_savevm, cmd_savevm_wait, cmd_savevm_cancel, cmd_loadvm,
     cmd_delvm;
 /* info_snapshot.c */
 command_fn info_snapshots;
+/* snapshot_about.c */
+command_fn cmd_snapshot_note, query_snapshots;
 /* cmd_snapshot_job.c */
 command_fn json_snapshot_save, json_snapshot_load, json_snapshot_delete,
     query_jobs, json_job_cancel, json_job_complete, json_job_dismiss,

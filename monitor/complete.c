@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "block/block.h"
+#include "core/base/trace.h"
 #include "core/host/chardev.h"
 #include "core/host/input.h"
 #include "core/vm/dev.h"
@@ -116,6 +117,29 @@ static void try_chardevs(struct completion *k)
         try_word(k, chardev_name(c));
 }
 
+/* The item behind the last comma; the part before stays. */
+static void try_log_items(struct completion *k)
+{
+    const struct log_item_row *r = log_item_rows;
+    size_t keep = 0;
+    char whole[256];
+
+    for (size_t i = 0; i < k->len; i++) {
+        if (k->word[i] == ',') keep = i + 1;
+    }
+    if (keep == 0) try_word(k, "none");
+    for (; r->name != NULL; r++) {
+        snprintf(whole, sizeof(whole), "%.*s%s", (int)keep, k->word, r->name);
+        try_word(k, whole);
+    }
+}
+
+static void try_events(struct completion *k)
+{
+    for (unsigned i = 0; i < TRACE_COUNT; i++)
+        try_word(k, trace_name(i));
+}
+
 static void try_registers(struct completion *k)
 {
     char whole[64];
@@ -149,6 +173,8 @@ static void try_type(struct completion *k, enum param_type type)
             try_devices(k, vm_root(k->s->vm)->first_child, 0);
         break;
     case PARAM_CHARDEV: try_chardevs(k); break;
+    case PARAM_LOG: try_log_items(k); break;
+    case PARAM_EVENT: try_events(k); break;
     case PARAM_BOOL:
         try_word(k, "on");
         try_word(k, "off");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/trace.h"
 #include "core/cpu/cpuid.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
@@ -16,6 +17,8 @@ void gdb_reply_bytes(struct gdb *g, const void *data, size_t bytes)
 {
     FILE *f;
 
+    trace(TRACE_GDB_REPLY, "%.*s", bytes < 100 ? (int)bytes : 100,
+          (const char *)data);
     free(g->last);
     g->last = NULL;
     g->last_bytes = 0;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/trace.h"
 #include "core/cpu/cpu.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
@@ -576,6 +577,7 @@ static const struct {
 
 void gdb_handle_locked(struct gdb *g, const char *p, size_t bytes)
 {
+    trace(TRACE_GDB_COMMAND, "%.100s", p);
     if (gdb_resume_locked(g, p)) return;
     if (*p == 'X') {
         write_binary(g, p + 1, bytes - 1);

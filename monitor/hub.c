@@ -13,10 +13,13 @@
 
 #include "block/job.h"
 #include "core/base/json.h"
+#include "core/base/trace.h"
+#include "core/host/chardev.h"
 #include "core/loop/loop.h"
 #include "core/vm/debug.h"
 #include "core/vm/report.h"
 #include "core/vm/vm.h"
+#include "monitor/command.h"
 
 enum { MAX_QUEUED = 1024 };
 
@@ -51,6 +54,7 @@ static void queue_locked(void *arg, const char *name, const char *data)
     struct timespec t;
     struct json_out o = { .f = NULL };
 
+    trace(TRACE_QMP_EVENT, "event=%s", name);
     if (ev == NULL || h->queued >= MAX_QUEUED) {
         free(ev);
         return;
@@ -276,6 +280,8 @@ void hub_leave(struct vm *vm, struct qmp *q)
         job_set_listener(vm_service(vm, "drives"), NULL, NULL);
     vm_unlock(vm);
     flush(h);
+    password_expiry_close(vm);
+    chardev_close_added(vm);
     loop_timer_disarm(&h->timer);
     free(h);
 }

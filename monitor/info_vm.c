@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "core/cpu/cpu.h"
+#include "core/cpu/host_print.h"
 #include "core/host/chardev.h"
 #include "core/host/input.h"
 #include "core/vm/vm.h"
@@ -18,13 +19,11 @@ int info_status(struct cmd *c, struct err *e)
     enum run_state s = vm_run_state(c->vm);
 
     (void)e;
-    if (s == RUN_RUNNING) {
-        fputs("VM status: running\n", c->out);
-    } else if (s == RUN_PAUSED) {
-        fputs("VM status: paused\n", c->out);
-    } else {
-        fprintf(c->out, "VM status: paused (%s)\n", run_state_name(s));
-    }
+    fprintf(c->out, "VM status: %s%s", s == RUN_RUNNING ? "running" : "paused",
+            monitor_is_single(c->vm) ? " (single step mode)" : "");
+    if (s != RUN_RUNNING && s != RUN_PAUSED)
+        fprintf(c->out, " (%s)", run_state_name(s));
+    fputc('\n', c->out);
     return 0;
 }
 

@@ -98,6 +98,8 @@ struct monitor_catalog {
                     const char **title);
     const char *default_machine;
     const struct dev_class *const *classes; /* ends with NULL */
+    /* n-th option of the command line, without its dash; or NULL. */
+    const char *(*option)(unsigned n);
 };
 
 #endif

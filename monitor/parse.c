@@ -24,7 +24,8 @@ static enum param_type type_of(const char *t, size_t n)
         { "int", PARAM_INT },         { "rest", PARAM_REST },
         { "fmt", PARAM_FMT },         { "dev", PARAM_DEV },
         { "bool", PARAM_BOOL },       { "any", PARAM_ANY },
-        { "chardev", PARAM_CHARDEV },
+        { "chardev", PARAM_CHARDEV }, { "log", PARAM_LOG },
+        { "event", PARAM_EVENT },
     };
 
     for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {

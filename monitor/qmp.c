@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/trace.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
 #include "monitor/hub.h"
@@ -108,6 +109,7 @@ static void run(struct qmp *q, const struct command *k, const struct json *args,
     struct answer a;
     int rc;
 
+    trace(TRACE_QMP, "%s", k->json);
     if (!answer_begin(q, &a)) return;
     json_key(&a.o, "return");
     c.json = &a.o;

@@ -30,5 +30,7 @@ void qmp_put_text(struct json_out *o, const char *text);
 
 /* {"qemu": {...}, "package": ...} */
 void qmp_put_version(struct json_out *o);
+/* i-th event that may come; NULL at the end. */
+const char *qmp_event_name_at(unsigned i);
 
 #endif

@@ -18,7 +18,7 @@ int query_status(struct cmd *c, struct err *e)
     (void)e;
     json_open(c->json, NULL, '{');
     json_str(c->json, "status", run_state_name(s));
-    json_bool(c->json, "singlestep", false);
+    json_bool(c->json, "singlestep", monitor_is_single(c->vm));
     json_bool(c->json, "running", s == RUN_RUNNING);
     json_close(c->json, '}');
     return 0;

@@ -43,6 +43,7 @@ enum help_topic {
     HELP_VGA,
     HELP_CHARDEV,
     HELP_LOG,
+    HELP_TRACE,
     HELP_DRIVE_FORMAT,
 };
 
@@ -56,7 +57,7 @@ struct options {
     struct chardev_option chardev[OPTIONS_MAX_CHARDEVS];
     unsigned chardev_count;
     unsigned serial_count;
-    char *object[OPTIONS_MAX_OBJECTS];     /* -object texts */
+    char *object[OPTIONS_MAX_OBJECTS]; /* -object texts */
     unsigned object_count;
     char *blockdev[OPTIONS_MAX_BLOCKDEVS]; /* -blockdev texts */
     unsigned blockdev_count;
@@ -72,10 +73,11 @@ struct options {
     char *control;      /* control socket of the manager */
     char *gdb;          /* device gdb connects to; NULL: none */
     char *pidfile;
-    char *loadvm; /* snapshot to go on from; NULL: none */
+    char *loadvm;   /* snapshot to go on from; NULL: none */
     char *incoming; /* where the machine arrives from; NULL: it is new */
     char *log_file;
-    unsigned log_items; /* enum log_item */
+    unsigned log_items;  /* enum log_item */
+    uint64_t log_events; /* bits by enum trace_event */
     bool is_nographic, is_daemonize, has_nodefaults, is_snapshot_all;
     bool has_serial, has_parallel, has_monitor; /* given, even if none */
     bool has_default_cdrom, has_default_floppy; /* filled in, not asked for */

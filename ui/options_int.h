@@ -46,6 +46,7 @@ int option_vga(struct options *o, const char *v, struct err *e);
 int option_display(struct options *o, const char *v, struct err *e);
 int option_vnc(struct options *o, const char *v, struct err *e);
 int option_log_items(struct options *o, const char *v, struct err *e);
+int option_trace(struct options *o, const char *v, struct err *e);
 int option_gdb_usual(struct options *o, const char *v, struct err *e);
 int option_no_network(struct options *o, const char *v, struct err *e);
 int option_no_audio(struct options *o, const char *v, struct err *e);

@@ -2,10 +2,12 @@
 #include "ui/options_int.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/base/log.h"
+#include "core/base/trace.h"
 
 int option_help(struct options *o, const char *v, struct err *e)
 {
@@ -96,40 +98,43 @@ int option_vnc(struct options *o, const char *v, struct err *e)
     return value_text(&o->vnc, v, e);
 }
 
-static const struct {
-    const char *name;
-    unsigned item;
-} log_names[] = {
-    { "guest_errors", LOG_GUEST_ERRORS },
-    { "int", LOG_INT },
-    { "cpu_reset", LOG_CPU_RESET },
-    { "unimp", LOG_UNIMP },
-    { "trace", LOG_TRACE },
-};
-
 int option_log_items(struct options *o, const char *v, struct err *e)
 {
-    struct keyval kv;
+    struct log_choice c;
     int rc;
 
     if (value_is_help(v)) {
         o->help = HELP_LOG;
         return 0;
     }
-    while ((rc = keyval_next(&v, NULL, false, &kv, e)) > 0) {
-        unsigned item = 0;
+    rc = log_parse(v, &c, e);
+    if (rc < 0) {
+        size_t n = strlen(e->text);
 
-        for (unsigned i = 0; i < sizeof(log_names) / sizeof(log_names[0]);
-             i++) {
-            if (strcmp(log_names[i].name, kv.key) == 0)
-                item = log_names[i].item;
-        }
-        if (item == 0)
-            return err_set(e, -EINVAL, "no log item '%s'; -d help lists them",
-                           kv.key);
-        o->log_items |= item;
+        snprintf(e->text + n, sizeof(e->text) - n, "; -d help lists them");
+        return rc;
     }
-    return rc;
+    o->log_items |= c.items;
+    o->log_events |= c.events;
+    return 0;
+}
+
+/* [enable=]NAME, several -trace add up; what is written goes to -D's file. */
+int option_trace(struct options *o, const char *v, struct err *e)
+{
+    uint64_t events;
+
+    if (value_is_help(v)) {
+        o->help = HELP_TRACE;
+        return 0;
+    }
+    if (strncmp(v, "enable=", 7) == 0) v += 7;
+    events = trace_match(v);
+    if (events == 0)
+        return err_set(e, -EINVAL,
+                       "no trace event '%s'; -trace help lists them", v);
+    o->log_events |= events;
+    return 0;
 }
 
 /* Networks come with their own work; what switches them off is right. */

@@ -159,6 +159,8 @@ const struct option_row option_table[] = {
     TEXT("D", log_file, "FILE", "write log lines to FILE, not to stderr"),
     CALL("d", NULL, "ITEM[,ITEM...]", option_log_items,
          "log more (help lists the items)"),
+    CALL("trace", NULL, "[enable=]EVENT", option_trace,
+         "log what happens inside (help lists the events; * matches any)"),
     CALL("man", NULL, NULL, option_man, "print the manual page (roff)"),
     { .name = NULL },
 };

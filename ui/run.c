@@ -162,6 +162,16 @@ static bool machine_at(unsigned n, const char **name, const char **alias,
     return true;
 }
 
+static const char *option_name_at(unsigned n)
+{
+    const struct option_row *r = option_table;
+
+    for (; r->name != NULL; r++) {
+        if (r->kind != OPT_SECTION && n-- == 0) return r->name;
+    }
+    return NULL;
+}
+
 static int open_views(struct run *r, struct err *e)
 {
     const struct options *o = r->o;
@@ -177,7 +187,8 @@ static int open_views(struct run *r, struct err *e)
     r->catalog =
         (struct monitor_catalog){ .machine = machine_at,
                                   .default_machine = machine_find(NULL)->name,
-                                  .classes = dev_classes };
+                                  .classes = dev_classes,
+                                  .option = option_name_at };
     vm_set_service(r->vm, "monitor-catalog", &r->catalog);
     vm_set_service(r->vm, "display-type", (char *)v.display);
     return run_views_open(&r->views, r->vm, &v, e);
@@ -402,7 +413,7 @@ int run_machine(struct options *o)
         if (rc == 1) return status;
     }
     if (rc == 0) {
-        log_set_items(o->log_items);
+        log_choose(&(struct log_choice){ o->log_items, o->log_events });
         rc = log_open(o->log_file);
         if (rc < 0) err_set(&e, rc, "-D %s: %s", o->log_file, strerror(-rc));
     }

@@ -4,6 +4,7 @@
 
 #include "config.h"
 #include "core/accel/accel.h"
+#include "core/base/trace.h"
 #include "core/cpu/host_cpuid.h"
 #include "hw/devices.h"
 #include "hw/machine.h"
@@ -61,13 +62,18 @@ static const char chardev_text[] =
     "unix:PATH[,server=on][,wait=off]\n"
     "tcp:[HOST]:PORT[,server=on][,wait=off]  telnet:[HOST]:PORT,server=on\n";
 
-static const char log_text[] =
-    "Log items (comma separated):\n"
-    "guest_errors  what the guest does that hardware does not like\n"
-    "int           interrupts and exceptions\n"
-    "cpu_reset     CPU state at resets\n"
-    "unimp         functions that are not there\n"
-    "trace         trace lines of devices\n";
+static void print_log_items(void)
+{
+    puts("Log items (comma separated):");
+    for (const struct log_item_row *r = log_item_rows; r->name != NULL; r++)
+        printf("%-13s %s\n", r->name, r->help);
+}
+
+static void print_trace_events(void)
+{
+    for (unsigned i = 0; i < TRACE_COUNT; i++)
+        printf("%-24s %s\n", trace_name(i), trace_help(i));
+}
 
 int run_print_help(const struct options *o)
 {
@@ -86,7 +92,8 @@ int run_print_help(const struct options *o)
               stdout);
         break;
     case HELP_CHARDEV: fputs(chardev_text, stdout); break;
-    case HELP_LOG: fputs(log_text, stdout); break;
+    case HELP_LOG: print_log_items(); break;
+    case HELP_TRACE: print_trace_events(); break;
     case HELP_DRIVE_FORMAT: fputs("Image formats: raw\n", stdout); break;
     case HELP_DEVICE:
         if (o->help_arg == NULL) {

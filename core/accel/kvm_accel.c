@@ -10,6 +10,7 @@
 #include "core/accel/accel.h"
 #include "core/accel/kvm.h"
 #include "core/cpu/emulate.h"
+#include "core/cpu/host_print.h"
 
 /* Three pages for VM86 tricks of old Intel CPUs and one for the identity map,
  * below the BIOS (api.rst 4.38, 4.54). */
@@ -45,6 +46,7 @@ static void vcpu_reset(struct vcpu *v)
 {
     struct kvm_vcpu *k = v->engine;
 
+    cpu_log_reset(&k->cpu, "system reset");
     cpu_reset(&k->cpu);
     set_lapic_reset(k);
     k->is_dirty = true;

@@ -5,12 +5,15 @@
 #include <x86intrin.h>
 
 #include "core/accel/accel.h"
+#include "core/base/log.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/cpuid.h"
 #include "core/cpu/emulate.h"
+#include "core/cpu/host_print.h"
 #include "core/loop/loop.h"
 #include "core/soft/soft.h"
 #include "core/vm/intr.h"
+#include "core/vm/single.h"
 #include "core/vm/tsc.h"
 #include "core/vm/vm.h"
 
@@ -21,6 +24,7 @@ struct soft_accel {
     struct vm_tsc tsc;
     uint64_t paused_tsc[VM_MAX_CPUS]; /* counter when guest time stopped */
     bool is_paused;
+    struct single_service single;
 };
 
 static struct soft_accel *priv_of(struct vm *vm)
@@ -50,6 +54,7 @@ static void vcpu_run(struct vcpu *v)
     case SOFT_EXIT_EVENT: return;
     case SOFT_EXIT_SHUTDOWN:
         /* A triple fault resets a PC (the chip set ties SHUTDOWN to INIT). */
+        log_item(LOG_CPU_RESET, "Triple fault (CPU %u)", v->index);
         vm_request(v->vm, VM_REQ_RESET);
         break;
     case SOFT_EXIT_DEBUG: vcpu_debug_stop(v, soft_stop(v->engine)); break;
@@ -64,6 +69,7 @@ static void vcpu_reset(struct vcpu *v)
 {
     struct soft_accel *a = priv_of(v->vm);
 
+    cpu_log_reset(v->cpu, "system reset");
     cpu_reset(v->cpu);
     soft_set_tsc(v->engine, 0);
     a->paused_tsc[v->index] = 0;
@@ -134,6 +140,16 @@ static int set_debug(struct vm *vm, struct err *e)
 {
     if (soft_points_changed(priv_of(vm)->soft)) return 0;
     return err_set(e, -ENOSPC, "too many watchpoints");
+}
+
+static void set_single(void *arg, bool on)
+{
+    soft_set_single(((struct soft_accel *)arg)->soft, on);
+}
+
+static bool get_single(void *arg)
+{
+    return soft_is_single(((struct soft_accel *)arg)->soft);
 }
 
 static void close_vm(struct vm *vm)
@@ -217,6 +233,8 @@ static int open_soft(struct vm *vm, const char *opts, struct err *e)
     }
     a->tsc = (struct vm_tsc){ measure_tsc_khz(), read_tsc, a };
     vm_set_service(vm, "tsc", &a->tsc);
+    a->single = (struct single_service){ set_single, get_single, a };
+    vm_set_service(vm, "singlestep", &a->single);
     vm_set_accel(vm, "soft", &soft_ops, a);
     mem_set_listener_locked(
         vm, &(struct mem_listener){ view_changed, ram_written, a });

@@ -379,6 +379,13 @@ static bool sets_rf(const struct event *e)
            e->vector != EXC_BP && e->vector != EXC_OF && e->vector != EXC_DF;
 }
 
+static const char *kind_name(enum event_kind kind)
+{
+    return kind == EVENT_EXCEPTION  ? "exception"
+           : kind == EVENT_EXTERNAL ? "interrupt"
+                                    : "INT";
+}
+
 void event_enter(struct cpu *c, unsigned vector, enum event_kind kind,
                  bool has_error, uint32_t error, uint64_t return_rip)
 {
@@ -387,6 +394,9 @@ void event_enter(struct cpu *c, unsigned vector, enum event_kind kind,
                        .has_error = has_error,
                        .error = error,
                        .return_rip = return_rip };
+    if (c->ops && c->ops->event) {
+        c->ops->event(c, vector, kind_name(kind), has_error, error);
+    }
     if (!is_protected(c)) {
         enter_real(c, vector, return_rip);
     } else {

@@ -82,6 +82,23 @@ size_t chardev_vc_tail(struct chardev *c, uint8_t *buf, size_t cap,
                        uint64_t *total_written);
 void chardev_vc_input(struct chardev *c, const uint8_t *buf, size_t bytes);
 
+/* ---- at run time (chardev_add.c); loop thread ---- */
+
+/* Open one more and register it; gone with chardev_close_added. */
+int chardev_add(struct vm *vm, const char *name, const char *spec,
+                struct err *e);
+/* -EBUSY: somebody uses it; -EPERM: it was there from the start. */
+int chardev_remove(struct chardev *c, struct err *e);
+void chardev_close_added(struct vm *vm);
+/* Another back end for the same front ends; the old one stays if the new one
+ * cannot be opened. */
+int chardev_change(struct chardev *c, const char *spec, struct err *e);
+/* A break, as if the peer had sent it; false: nobody there knows breaks. */
+bool chardev_send_break(struct chardev *c);
+bool chardev_is_ringbuf(const struct chardev *c);
+/* Octets of a ringbuf that were not read before, oldest first. */
+size_t chardev_ringbuf_read(struct chardev *c, uint8_t *buf, size_t cap);
+
 /* Register with the VM and look up by name. */
 int chardev_register(struct vm *vm, struct chardev *c, struct err *e);
 /* Before the VM goes, when the device has to outlive it; NULL is allowed. */

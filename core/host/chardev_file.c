@@ -13,8 +13,6 @@
 
 #include "core/base/log.h"
 
-enum { RING_BYTES = 64 << 10 };
-
 /* ---- file: output alone ---- */
 
 static int file_check(const struct chardev *c, struct err *e)
@@ -178,7 +176,7 @@ const struct chardev_kind chardev_null = { .name = "null", .open = null_open };
 
 static int vc_open(struct chardev *c, struct err *e)
 {
-    c->ring = calloc(1, RING_BYTES);
+    c->ring = calloc(1, CHARDEV_RING_BYTES);
     return c->ring != NULL ? 0 : err_set(e, -ENOMEM, "out of memory");
 }
 
@@ -186,7 +184,7 @@ void chardev_vc_store_locked(struct chardev *c, const uint8_t *buf,
                              size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++)
-        c->ring[c->ring_total++ % RING_BYTES] = buf[i];
+        c->ring[c->ring_total++ % CHARDEV_RING_BYTES] = buf[i];
 }
 
 bool chardev_is_vc(const struct chardev *c)
@@ -209,11 +207,12 @@ size_t chardev_vc_tail(struct chardev *c, uint8_t *buf, size_t cap,
     size_t n;
 
     pthread_mutex_lock(&c->lock);
-    n = c->ring_total < RING_BYTES ? (size_t)c->ring_total : RING_BYTES;
+    n = c->ring_total < CHARDEV_RING_BYTES ? (size_t)c->ring_total
+                                           : CHARDEV_RING_BYTES;
     if (n > cap) n = cap;
     from = c->ring_total - n;
     for (size_t i = 0; i < n; i++)
-        buf[i] = c->ring[(from + i) % RING_BYTES];
+        buf[i] = c->ring[(from + i) % CHARDEV_RING_BYTES];
     if (total_written != NULL) *total_written = c->ring_total;
     pthread_mutex_unlock(&c->lock);
     return n;

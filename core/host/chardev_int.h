@@ -18,6 +18,7 @@ enum {
     CHARDEV_QUEUE_BYTES = 64 << 10,
     CHARDEV_ANSWER_BYTES = 16 << 20,
     CHARDEV_FRONTS = 2,
+    CHARDEV_RING_BYTES = 64 << 10, /* vc, ringbuf */
 };
 
 struct chardev_kind {
@@ -60,11 +61,13 @@ struct chardev {
     bool is_out_plain; /* regular file: written at once */
     bool is_out_socket;
     bool is_deferred; /* file: to be made yet */
+    bool is_added;    /* by chardev_add */
     bool is_in_line;  /* the last octet written was no line end */
     uint8_t *queue;
     size_t queue_start, queue_len, queue_cap;
     uint8_t *ring; /* vc */
     uint64_t ring_total;
+    uint64_t ring_taken; /* ringbuf: read so far */
     void (*written)(void *arg);
     void *written_arg;
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/trace.h"
 #include "core/host/console.h"
 #include "core/vm/clock.h"
 #include "core/vm/vm.h"
@@ -95,6 +96,7 @@ static void input_deliver(struct input *in, unsigned keycode, bool is_down)
 
 void input_key_locked(struct input *in, unsigned keycode, bool is_down)
 {
+    trace(TRACE_KEY, "code %u down %d", keycode, is_down);
     if (!console_key_locked(in->vm, keycode, is_down))
         input_deliver(in, keycode, is_down);
 }
@@ -102,6 +104,7 @@ void input_key_locked(struct input *in, unsigned keycode, bool is_down)
 void input_mouse_locked(struct input *in, int dx, int dy, int dz,
                         unsigned buttons)
 {
+    trace(TRACE_MOUSE, "dx %d dy %d dz %d buttons 0x%x", dx, dy, dz, buttons);
     for (unsigned i = 0; i < in->handler_count; i++) {
         const struct input_handler *h = &in->handler[i];
 
@@ -117,6 +120,7 @@ static int input_clamp(int v)
 void input_tablet_locked(struct input *in, int x, int y, int dz,
                          unsigned buttons)
 {
+    trace(TRACE_MOUSE, "x %d y %d dz %d buttons 0x%x", x, y, dz, buttons);
     for (unsigned i = 0; i < in->handler_count; i++) {
         const struct input_handler *h = &in->handler[i];
 

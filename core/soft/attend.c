@@ -2,6 +2,7 @@
 #include "core/soft/engine.h"
 
 #include "core/cpu/emulate.h"
+#include "core/cpu/host_print.h"
 #include "core/vm/intr.h"
 #include "core/vm/vm.h"
 
@@ -43,6 +44,7 @@ static void serve_init(struct engine *eng)
     vm_lock(vm);
     l = intr_lapic(vm, &lapics);
     if (l && l->init) l->init(lapics, eng->cpu.index);
+    cpu_log_reset(&eng->cpu, "INIT");
     cpu_init_signal(&eng->cpu);
     vm_unlock(vm);
     soft_enter(eng);

@@ -2,8 +2,10 @@
 #include "core/soft/code.h"
 #include "core/soft/engine.h"
 
+#include "core/base/log.h"
 #include "core/cpu/copy.h"
 #include "core/cpu/emulate.h"
+#include "core/cpu/host_print.h"
 #include "core/vm/dirty.h"
 #include "core/vm/ferr.h"
 #include "core/vm/intr.h"
@@ -422,6 +424,15 @@ static uint64_t ops_tsc_deadline(struct cpu *c, bool set, uint64_t v)
     return a.value;
 }
 
+static void ops_event(struct cpu *c, unsigned vector, const char *kind,
+                      bool has_error, uint32_t error)
+{
+    if (!(engine_of(c)->log & LOG_INT)) return;
+    soft_vector_save(c);
+    cpu_log_event(c, kind, vector, has_error, error);
+    soft_vector_load(c);
+}
+
 const struct cpu_ops soft_cpu_ops = {
     .load = ops_load,
     .store = ops_store,
@@ -442,4 +453,5 @@ const struct cpu_ops soft_cpu_ops = {
     .set_tpr = ops_set_tpr,
     .apic_base_changed = ops_apic_base_changed,
     .tsc_deadline = ops_tsc_deadline,
+    .event = ops_event,
 };

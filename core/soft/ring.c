@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/ring.h"
 
+#include "core/base/log.h"
 #include "core/cpu/copy.h"
 #include "core/cpu/emu.h"
 
@@ -156,7 +157,8 @@ bool ring_deliver(struct engine *eng, unsigned vector, bool is_fault,
     uint64_t rip, sp, frame[6], *to;
     struct desc d;
 
-    if (!cpu_is_code64(c) || eng->is_verifying || eng->watch_count) {
+    if (!cpu_is_code64(c) || eng->is_verifying || eng->watch_count ||
+        (eng->log & LOG_INT)) {
         return false;
     }
     if (!is_inner && cpu_cpl(c) != 0) return false;

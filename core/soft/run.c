@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/engine.h"
 
+#include "core/base/log.h"
 #include "core/cpu/emulate.h"
+#include "core/cpu/host_print.h"
 #include "core/soft/host_signal.h"
 #include "core/vm/vm.h"
 
@@ -81,10 +83,16 @@ static bool must_emulate(const struct engine *eng)
 {
     const struct cpu *c = &eng->cpu;
 
-    return eng->soft->options.is_interpreted || c->has_intr_shadow ||
-           (c->rflags & FLAG_TF) ||
+    return eng->is_single || c->has_intr_shadow || (c->rflags & FLAG_TF) ||
            ((c->dr[7] & DR7_ENABLES) && has_code_breakpoint(c)) ||
            ((c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) && cpu_cpl(c) == 3);
+}
+
+static void log_step(struct engine *eng)
+{
+    soft_vector_save(&eng->cpu);
+    cpu_log_step(&eng->cpu);
+    soft_vector_load(&eng->cpu);
 }
 
 static enum soft_exit run_loop(struct engine *eng)
@@ -101,6 +109,7 @@ static enum soft_exit run_loop(struct engine *eng)
             if (c->activity != CPU_ACTIVE) continue;
         }
         if (!eng->v->is_stepping && soft_at_break(eng)) return SOFT_EXIT_DEBUG;
+        if (eng->log & (LOG_EXEC | LOG_CPU)) log_step(eng);
         if (must_emulate(eng) || eng->v->is_stepping) {
             step = cpu_emulate(c);
             eng->stat.emulated++;
@@ -127,6 +136,10 @@ enum soft_exit soft_run(struct engine *eng)
         soft_fail(eng, "no memory for a signal stack");
         return SOFT_EXIT_ERROR;
     }
+    eng->log = log_items();
+    eng->is_single = eng->soft->options.is_interpreted ||
+                     eng->soft->options.is_single ||
+                     (eng->log & (LOG_EXEC | LOG_CPU));
     set_gs_base(eng);
     soft_enter(eng);
     why = run_loop(eng);

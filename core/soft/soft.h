@@ -24,6 +24,7 @@ struct engine;  /* one vCPU */
 
 struct soft_options {
     bool is_interpreted;  /* translate=off: cpu_emulate for everything */
+    bool is_single;       /* singlestep: the same, switched at run time */
     bool is_verified;     /* verify=on: run each block both ways, compare */
     bool is_all_hot;      /* hot=all: code is hot at once */
     bool is_ungrouped;    /* group=off: each access has its own check */
@@ -69,6 +70,10 @@ enum soft_exit soft_run(struct engine *eng);
 const char *soft_error(const struct engine *eng);
 struct vm_stop;
 const struct vm_stop *soft_stop(const struct engine *eng);
+
+/* One instruction at a time, through the emulator; vCPUs parked. */
+void soft_set_single(struct soft_vm *s, bool on);
+bool soft_is_single(const struct soft_vm *s);
 
 /* Get the vCPU's attention soon.  Any thread.  This is v->kick. */
 void soft_kick(struct vcpu *v);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/code.h"
 
+#include "core/base/log.h"
 #include "core/cpu/copy.h"
+#include "core/soft/host_log.h"
 #include "core/soft/ring.h"
 #include "core/soft/verify.h"
 #include "core/vm/vm.h"
@@ -229,6 +231,9 @@ struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link)
         soft_vector_save(&eng->cpu);
         code_lock(c);
         b = code_translate(eng->soft, eng, start, lin, next);
+        if (b && (eng->log & LOG_IN_ASM)) {
+            host_log_block(eng, b, start, lin, next);
+        }
         if (b && link && flushes == c->stat.flushes) {
             code_link_locked(c, link, b);
         }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "core/base/trace.h"
 #include "core/vm/mem_flat.h"
 #include "core/vm/vm_private.h"
 
@@ -360,6 +361,8 @@ void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes)
 
         if (f == NULL) {
             *to = 0xff;
+            log_guest("memory", "read at 0x%llx, where nothing is",
+                      (unsigned long long)at);
         } else if (f->host != NULL) {
             memcpy(to, f->host + (at - f->start), n);
         } else {
@@ -367,6 +370,8 @@ void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes)
                 mmio_read(f, f->region_offset + (at - f->start), (unsigned)n);
 
             memcpy(to, &v, n);
+            trace(TRACE_MMIO_READ, "addr 0x%llx size %zu value 0x%llx",
+                  (unsigned long long)at, n, (unsigned long long)v);
         }
         to += n;
         gpa += n;
@@ -408,7 +413,12 @@ void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
             uint64_t v = 0;
 
             memcpy(&v, from, n);
+            trace(TRACE_MMIO_WRITE, "addr 0x%llx size %zu value 0x%llx",
+                  (unsigned long long)at, n, (unsigned long long)v);
             mmio_write(f, f->region_offset + (at - f->start), (unsigned)n, v);
+        } else if (f == NULL) {
+            log_guest("memory", "write at 0x%llx, where nothing is",
+                      (unsigned long long)at);
         }
         from += n;
         gpa += n;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/base/trace.h"
 #include "core/vm/vm_private.h"
 
 enum { PORTS = 65536, MAX_MAPS = 512 };
@@ -110,6 +111,15 @@ static unsigned piece(const struct port_map *m, unsigned port, unsigned bytes)
     return bytes != 0 ? bytes : 1;
 }
 
+static void tell(enum trace_event ev, unsigned port, unsigned bytes, uint32_t v)
+{
+    trace(ev, "addr 0x%x(%c) value 0x%x", port,
+          bytes == 1   ? 'b'
+          : bytes == 2 ? 'w'
+                       : 'l',
+          v);
+}
+
 uint32_t port_read_locked(struct vm *vm, unsigned port, unsigned bytes)
 {
     uint32_t v = 0;
@@ -122,16 +132,20 @@ uint32_t port_read_locked(struct vm *vm, unsigned port, unsigned bytes)
 
         if (m != NULL && m->ops->read != NULL) {
             part = m->ops->read(m->arg, at - m->first, n);
+        } else if (m == NULL) {
+            log_item(LOG_UNIMP, "port 0x%x: nothing is there to be read", at);
         }
         if (n < 4) part &= (1u << 8 * n) - 1;
         v |= part << 8 * done;
         done += n;
     }
+    if (trace_is_on(TRACE_CPU_IN)) tell(TRACE_CPU_IN, port, bytes, v);
     return v;
 }
 
 void port_write_locked(struct vm *vm, unsigned port, unsigned bytes, uint32_t v)
 {
+    if (trace_is_on(TRACE_CPU_OUT)) tell(TRACE_CPU_OUT, port, bytes, v);
     if (vm->ioevent_count > 0 &&
         vm_ioevent_hit_locked(vm, true, port & 0xffff, bytes, v)) {
         return;
@@ -145,6 +159,9 @@ void port_write_locked(struct vm *vm, unsigned port, unsigned bytes, uint32_t v)
         if (n < 4) part &= (1u << 8 * n) - 1;
         if (m != NULL && m->ops->write != NULL) {
             m->ops->write(m->arg, at - m->first, n, part);
+        } else if (m == NULL) {
+            log_item(LOG_UNIMP, "port 0x%x: nothing is there to take 0x%x", at,
+                     part);
         }
         done += n;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/log.h"
+#include "core/base/trace.h"
 #include "core/vm/vm_private.h"
 
 /* The device all others hang from. */
@@ -202,6 +203,7 @@ void vm_start_locked(struct vm *vm)
 {
     if (vm->state == RUN_RUNNING || vm_is_elsewhere(vm)) return;
     vm->state = RUN_RUNNING;
+    trace(TRACE_RUN_STATE, "running");
     if (vm->accel != NULL && vm->accel->resumed != NULL) {
         vm->accel->resumed(vm);
     }
@@ -212,6 +214,7 @@ void vm_start_locked(struct vm *vm)
 
 void vm_stop_locked(struct vm *vm, enum run_state why)
 {
+    if (vm->state != why) trace(TRACE_RUN_STATE, "%s", run_state_name(why));
     if (vm->state != RUN_RUNNING) {
         vm->state = why;
         return;
@@ -228,6 +231,7 @@ void vm_stop_locked(struct vm *vm, enum run_state why)
 
 void vm_reset_locked(struct vm *vm)
 {
+    trace(TRACE_RESET, "CPUs %u", vm->vcpu_count);
     vm_park_locked(vm);
     dev_reset_tree(vm->root_dev);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
@@ -293,6 +297,14 @@ static void handle_requests(void *arg)
 
 void vm_request(struct vm *vm, enum vm_request r)
 {
+    trace(TRACE_REQUEST, "%s",
+          r & VM_REQ_RESET       ? "reset"
+          : r & VM_REQ_SHUTDOWN  ? "shutdown"
+          : r & VM_REQ_POWERDOWN ? "powerdown"
+          : r & VM_REQ_QUIT      ? "quit"
+          : r & VM_REQ_STOP      ? "stop"
+          : r & VM_REQ_RESUME    ? "resume"
+                                 : "debug");
     atomic_fetch_or(&vm->requests, r);
     loop_post(vm->loop, handle_requests, vm);
 }

@@ -9,6 +9,7 @@
  * data sheet says.
  */
 #include "core/vm/ioapic.h"
+#include "core/base/trace.h"
 
 #include "core/vm/intr.h"
 #include "core/vm/mem.h"
@@ -112,6 +113,7 @@ void ioapic_set_pin(struct dev *d, unsigned pin, bool level)
 
 static void ioapic_line(void *arg, unsigned n, bool level)
 {
+    trace(TRACE_IOAPIC_SET_IRQ, "pin %u level %d", n, level);
     ioapic_set_pin(arg, n, level);
 }
 

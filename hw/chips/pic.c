@@ -9,6 +9,7 @@
  * after the falling edge of the first INTA"); a cycle that then finds no
  * request gets the vector of input 7 without setting ISR.
  */
+#include "core/base/trace.h"
 #include "hw/chips/chips.h"
 
 #include <errno.h>
@@ -127,6 +128,7 @@ void pic_set_irq(struct dev *d, unsigned n, bool level)
     struct pic_chip *c = &p->chip[n >> 3 & 1];
 
     if (n >= 16 || n == PIC_CASCADE) return;
+    trace(TRACE_PIC_SET_IRQ, "irq %u level %d", n, level);
     if (level && (c->lines >> (n & 7) & 1) == 0) p->count[n]++;
     pic_input_level(c, n & 7, level);
     pic_update(p);

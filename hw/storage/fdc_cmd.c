@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/log.h"
+#include "core/base/trace.h"
 #include "hw/storage/fdc_int.h"
 
 struct fdc_cmd {
@@ -385,5 +386,6 @@ void fdc_command_octet(struct fdc *f, uint8_t v)
     if (f->cmd_fifo.len < c->octets) return;
     fifo_reset(&f->cmd_fifo);
     fifo_reset(&f->result_fifo);
+    trace(TRACE_FDC_COMMAND, "%s cmd 0x%02x", f->d->id, f->cmd[0]);
     c->run(f);
 }

@@ -9,6 +9,7 @@
 
 #include "block/block.h"
 #include "core/base/log.h"
+#include "core/base/trace.h"
 #include "core/vm/report.h"
 #include "hw/storage/ide_int.h"
 
@@ -644,6 +645,7 @@ void mmc_execute(struct ide_unit *u)
 {
     const struct mmc_cmd *cmd = find_cmd(u->packet[0]);
 
+    trace(TRACE_ATAPI_COMMAND, "%s cmd 0x%02x", u->ide->d->id, u->packet[0]);
     u->cd_sector_bytes = CD_SECTOR_BYTES;
     if (cmd == NULL) {
         log_guest(u->ide->d->id, "unknown packet command %02xh", u->packet[0]);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `info registers`: the layout scripts know from QEMU. */
+#include "core/cpu/host_print.h"
+
+#include <Zydis/Zydis.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/cpu/cpu.h"
-#include "monitor/command.h"
 
 static void print_gprs(const struct cpu *c, bool is_64, FILE *out)
 {
@@ -180,4 +183,131 @@ void cpu_print_registers(const struct cpu *c, bool is_halted, bool has_a20,
     print_tables(c, is_64, out);
     print_control(c, is_64, out);
     print_vector(c, is_64, out);
+}
+
+/* ---- instructions ---- */
+
+static void print_insn(FILE *out, uint64_t at, const uint8_t *code, unsigned n,
+                       const char *text)
+{
+    char hex[64] = "";
+    size_t len = strcspn(text, " ");
+
+    for (unsigned i = 0; i < n; i++)
+        snprintf(hex + 3 * i, sizeof(hex) - 3 * i, "%02x ", code[i]);
+    if (text[len] == '\0') {
+        fprintf(out, "0x%08llx:  %-24s %s\n", (unsigned long long)at, hex,
+                text);
+    } else {
+        fprintf(out, "0x%08llx:  %-24s %-8.*s %s\n", (unsigned long long)at,
+                hex, (int)len, text, text + len + 1);
+    }
+}
+
+static bool ends_block(const ZydisDecodedInstruction *i)
+{
+    switch (i->meta.category) {
+    case ZYDIS_CATEGORY_COND_BR:
+    case ZYDIS_CATEGORY_UNCOND_BR:
+    case ZYDIS_CATEGORY_CALL:
+    case ZYDIS_CATEGORY_RET:
+    case ZYDIS_CATEGORY_INTERRUPT:
+    case ZYDIS_CATEGORY_SYSCALL:
+    case ZYDIS_CATEGORY_SYSRET: return true;
+    default: return false;
+    }
+}
+
+unsigned cpu_print_insn(const struct cpu *c, uint64_t lin, const uint8_t *code,
+                        size_t bytes, FILE *out, bool *is_jump)
+{
+    ZydisMachineMode mode = ZYDIS_MACHINE_MODE_LONG_COMPAT_16;
+    ZydisStackWidth width = ZYDIS_STACK_WIDTH_16;
+    ZydisDecodedOperand ops[ZYDIS_MAX_OPERAND_COUNT];
+    ZydisDecodedInstruction insn;
+    ZydisFormatter formatter;
+    ZydisDecoder decoder;
+    bool is_end = false;
+    unsigned n = 1;
+    char text[160];
+
+    if (bytes == 0) return 0;
+    if (cpu_is_code64(c)) {
+        mode = ZYDIS_MACHINE_MODE_LONG_64;
+        width = ZYDIS_STACK_WIDTH_64;
+    } else if (c->seg[SEG_CS].attr & SEG_ATTR_DB) {
+        mode = ZYDIS_MACHINE_MODE_LONG_COMPAT_32;
+        width = ZYDIS_STACK_WIDTH_32;
+    }
+    ZydisDecoderInit(&decoder, mode, width);
+    ZydisFormatterInit(&formatter, ZYDIS_FORMATTER_STYLE_ATT);
+    ZydisFormatterSetProperty(&formatter, ZYDIS_FORMATTER_PROP_HEX_UPPERCASE,
+                              ZYAN_FALSE);
+    if (ZYAN_SUCCESS(
+            ZydisDecoderDecodeFull(&decoder, code, bytes, &insn, ops)) &&
+        ZYAN_SUCCESS(ZydisFormatterFormatInstruction(
+            &formatter, &insn, ops, insn.operand_count_visible, text,
+            sizeof(text), lin, NULL))) {
+        n = insn.length;
+        is_end = ends_block(&insn);
+    } else {
+        snprintf(text, sizeof(text), ".byte    0x%02x", code[0]);
+    }
+    if (is_jump != NULL) *is_jump = is_end;
+    print_insn(out, lin, code, n, text);
+    return n;
+}
+
+/* ---- log ---- */
+
+static void log_registers(const struct cpu *c, unsigned item, const char *head)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f;
+
+    if (!(log_items() & item)) return;
+    f = open_memstream(&text, &bytes);
+    if (f == NULL) return;
+    fputs(head, f);
+    cpu_print_registers(c, c->activity != CPU_ACTIVE, true, f);
+    fclose(f);
+    log_text(item, text);
+    free(text);
+}
+
+void cpu_log_reset(const struct cpu *c, const char *what)
+{
+    char head[64];
+
+    snprintf(head, sizeof(head), "CPU Reset (CPU %u): %s\n", c->index, what);
+    log_registers(c, LOG_CPU_RESET, head);
+}
+
+void cpu_log_step(const struct cpu *c)
+{
+    uint64_t lin = c->seg[SEG_CS].base + c->rip;
+
+    if (cpu_is_code64(c)) lin = c->rip;
+    log_item(LOG_EXEC, "Trace %u: %04x:%0*llx %016llx", c->index,
+             c->seg[SEG_CS].sel, cpu_is_code64(c) ? 16 : 8,
+             (unsigned long long)c->rip, (unsigned long long)lin);
+    log_registers(c, LOG_CPU, "");
+}
+
+void cpu_log_event(const struct cpu *c, const char *kind, unsigned vector,
+                   bool has_error, uint32_t error)
+{
+    char code[24] = "", address[32] = "";
+
+    if (has_error) snprintf(code, sizeof(code), " e=%04x", error);
+    if (has_error && vector == 14) {
+        snprintf(address, sizeof(address), " CR2=%016llx",
+                 (unsigned long long)c->cr2);
+    }
+    log_item(LOG_INT,
+             "CPU %u: v=%02x%s %s cpl=%u IP=%04x:%016llx SP=%04x:%016llx%s",
+             c->index, vector, code, kind, cpu_cpl(c), c->seg[SEG_CS].sel,
+             (unsigned long long)c->rip, c->seg[SEG_SS].sel,
+             (unsigned long long)c->gpr[GPR_SP], address);
 }
