@@ -7,7 +7,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Up to the end of the line; Ctrl-C comes as octet 3, as ISIG is off. */
+enum { CTRL_C = 3, CTRL_D = 4, BACKSPACE = 8, CTRL_U = 21, DELETE = 127 };
+
+/* Up to the end of the line; the terminal hands over every key. */
 static int read_line(char *out, size_t cap, struct err *e)
 {
     size_t used = 0;
@@ -17,11 +19,18 @@ static int read_line(char *out, size_t cap, struct err *e)
         ssize_t n = read(STDIN_FILENO, &c, 1);
 
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0 || c == 3) return err_set(e, -EINTR, "no passphrase given");
-        if (c == '\n' || c == '\r') break;
-        if (used + 1 == cap)
+        if (n <= 0 || c == CTRL_C || (c == CTRL_D && used == 0))
+            return err_set(e, -EINTR, "no passphrase given");
+        if (c == '\n' || c == '\r' || c == CTRL_D) break;
+        if (c == BACKSPACE || c == DELETE) {
+            used -= used > 0;
+        } else if (c == CTRL_U) {
+            used = 0;
+        } else if (used + 1 == cap) {
             return err_set(e, -E2BIG, "passphrase longer than %zu", cap - 1);
-        out[used++] = c;
+        } else {
+            out[used++] = c;
+        }
     }
     out[used] = '\0';
     return 0;
@@ -35,7 +44,9 @@ int passphrase_ask(const char *image, char *out, size_t cap, struct err *e)
     if (tcgetattr(STDIN_FILENO, &old) < 0)
         return err_set(e, -ENOTTY, "standard input is no terminal");
     quiet = old;
-    quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG);
+    quiet.c_cc[VMIN] = 1;
+    quiet.c_cc[VTIME] = 0;
+    quiet.c_lflag &= ~(tcflag_t)(ECHO | ISIG | ICANON);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     fprintf(stderr, "Passphrase for %s: ", image);
     fflush(stderr);
