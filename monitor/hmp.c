@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "core/base/trace.h"
 #include "core/host/chardev.h"
 #include "core/vm/vm.h"
 #include "monitor/absent.h"
@@ -89,6 +90,7 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
 
     while (isspace((unsigned char)*line))
         line++;
+    trace(TRACE_HMP, "cmd \"%.200s\"", line);
     /* "x/4xb 0" is understood without the blank. */
     len = strcspn(line, " \t/");
     if (len == 0) len = strcspn(line, " \t");
