@@ -157,6 +157,9 @@ struct block_driver {
                          const struct iovec *iov, int iovcnt, size_t bytes);
     int (*vmstate_end)(struct node *n, const char *id, uint64_t bytes,
                        struct err *e);
+    /* Octets of a finished one, in their place: not crash-safe. */
+    int (*vmstate_patch)(struct node *n, const char *id, uint64_t pos,
+                         const void *buf, size_t bytes);
     int (*vmstate_read)(struct node *n, const char *id, uint64_t pos,
                         const struct iovec *iov, int iovcnt, size_t bytes);
 };

@@ -489,5 +489,6 @@ const struct block_driver block_qcow2 = {
     .snapshot_show = qcow2_snapshot_show,
     .vmstate_write = qcow2_vmstate_write,
     .vmstate_end = qcow2_vmstate_end,
+    .vmstate_patch = qcow2_vmstate_patch,
     .vmstate_read = qcow2_vmstate_read,
 };

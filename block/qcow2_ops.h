@@ -32,6 +32,8 @@ int qcow2_vmstate_write(struct node *n, const char *id, uint64_t pos,
                         const struct iovec *iov, int iovcnt, size_t bytes);
 int qcow2_vmstate_end(struct node *n, const char *id, uint64_t bytes,
                       struct err *e);
+int qcow2_vmstate_patch(struct node *n, const char *id, uint64_t pos,
+                        const void *buf, size_t bytes);
 int qcow2_vmstate_read(struct node *n, const char *id, uint64_t pos,
                        const struct iovec *iov, int iovcnt, size_t bytes);
 

@@ -532,3 +532,34 @@ int qcow2_vmstate_read(struct node *n, const char *id, uint64_t pos,
     }
     return rc;
 }
+
+/* ------------------------------------------------------------- patching */
+
+int qcow2_vmstate_patch(struct node *n, const char *id, uint64_t pos,
+                        const void *buf, size_t bytes)
+{
+    struct qcow2 *s = n->s;
+    size_t done = 0;
+    int rc = 0;
+
+    if (n->is_readonly) return -EROFS;
+    if (s->crypt != NULL) return -ENOTSUP; /* sectors are written whole */
+    if (pos > INT64_MAX - bytes) return -EFBIG;
+    pthread_mutex_lock(&s->lock);
+    rc = qcow2_begin_locked(s);
+    pthread_mutex_unlock(&s->lock);
+    while (done < bytes && rc == 0) {
+        uint64_t at = pos + done, host = 0;
+        uint32_t in = (uint32_t)(at & (s->cluster_bytes - 1));
+        size_t part = s->cluster_bytes - in;
+
+        if (part > bytes - done) part = bytes - done;
+        rc = find_cluster(s, id, at, (uint32_t)part, &host);
+        if (rc == 0 && host == 0) rc = -EIO;
+        if (rc == 0)
+            rc = node_pwrite(s->file, host + in, (const uint8_t *)buf + done,
+                             part);
+        done += part;
+    }
+    return rc == 0 ? node_flush(s->file) : rc;
+}

@@ -331,6 +331,13 @@ int vmstate_pread(struct vmstate_file *f, uint64_t pos, void *buf, size_t bytes)
     return f->n->drv->vmstate_read(f->n, f->id, pos, &iov, 1, bytes);
 }
 
+int vmstate_patch(struct vmstate_file *f, uint64_t pos, const void *buf,
+                  size_t bytes)
+{
+    if (f->n->drv->vmstate_patch == NULL) return -ENOTSUP;
+    return f->n->drv->vmstate_patch(f->n, f->id, pos, buf, bytes);
+}
+
 int vmstate_finish(struct vmstate_file *f, uint64_t bytes, struct err *e)
 {
     return f->n->drv->vmstate_end(f->n, f->id, bytes, e);

@@ -60,6 +60,9 @@ int vmstate_pwrite(struct vmstate_file *f, uint64_t pos, const void *buf,
                    size_t bytes);
 int vmstate_pread(struct vmstate_file *f, uint64_t pos, void *buf,
                   size_t bytes);
+/* Of a finished one, in its place; a crash may leave some of it. */
+int vmstate_patch(struct vmstate_file *f, uint64_t pos, const void *buf,
+                  size_t bytes);
 /* Written: this many octets count. */
 int vmstate_finish(struct vmstate_file *f, uint64_t bytes, struct err *e);
 void vmstate_close(struct vmstate_file *f);
