@@ -152,9 +152,12 @@ runner = python3 tests/run.py B=$(B) GUESTS=$(GUESTS)
 check-unit: $(UNIT)
 	@$(runner) $(UNIT)
 
+# SANITIZED=DIR: the unit tests built there, under the sanitizers, as well.
 check: $(B)/orrery $(UNIT) guests
 	@$(runner) $(UNIT) \
-	    tests/layers.sh 'tests/nolibc.sh $(B)' tests/system
+	    tests/layers.sh 'tests/nolibc.sh $(B)' tests/system \
+	    $(if $(SANITIZED),B=$(SANITIZED) \
+	    $(patsubst $(B)/%,$(SANITIZED)/%,$(UNIT)))
 
 check-system: $(B)/orrery guests
 	@$(runner) tests/system

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run test programs and add up their results.
 
-usage: tests/run.py B=DIR [GUESTS=DIR] [-j N] ITEM...
+usage: tests/run.py B=DIR [GUESTS=DIR] [-j N] ITEM... [B=DIR ITEM...]
 
 An ITEM is a program, a command line ("tests/nolibc.sh build") or a directory
-whose test_*.py and test_*.sh are run.  Every one of them prints TAP: "ok N -
-name", "not ok N - name", "ok N # SKIP why".  One that ends badly without a
-"not ok", or prints no result, counts as one failure.  What a failed one printed
-is shown and kept in DIR/test-logs.  The last line is "N passed, N failed"; the
-exit status is 0 when nothing failed and something passed.
+whose test_*.py and test_*.sh are run; it belongs to the build directory before
+it.  Those that tests/heavy names begin first, in its order.  Every one prints
+TAP: "ok N - name", "not ok N - name", "ok N # SKIP why".  One that ends badly
+without a "not ok", or prints no result, counts as one failure.  What a failed
+one printed is shown (of much, the failures and the end) and kept whole in
+DIR/test-logs.  Then come the slowest and the names of all failed cases; the
+last line is "N passed, N failed".  The exit status is 0 when nothing failed and
+something passed.
 """
 import os
 import re
@@ -22,20 +25,23 @@ import time
 
 RESULT = re.compile(r'^(not )?ok\b *\d* *(?:- *)?(.*)$')
 SKIP = re.compile(r'# *SKIP *(.*)', re.I)
+SHOWN = 60                      # lines of a failed test
+SLOWEST = 10
+HEAVY = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'heavy')
 
 
-def items(args):
-    for a in args:
-        if os.path.isdir(a):
-            for f in sorted(os.listdir(a)):
-                path = os.path.join(a, f)
-                if re.fullmatch(r'test_.*\.py', f):
-                    yield [sys.executable, path]
-                elif re.fullmatch(r'test_.*\.sh', f):
-                    yield ['sh', path]
-        else:
-            words = shlex.split(a)
-            yield (['sh'] if words[0].endswith('.sh') else []) + words
+def items(arg):
+    """The command lines one argument stands for."""
+    if os.path.isdir(arg):
+        for f in sorted(os.listdir(arg)):
+            path = os.path.join(arg, f)
+            if re.fullmatch(r'test_.*\.py', f):
+                yield [sys.executable, path]
+            elif re.fullmatch(r'test_.*\.sh', f):
+                yield ['sh', path]
+    else:
+        words = shlex.split(arg)
+        yield (['sh'] if words[0].endswith('.sh') else []) + words
 
 
 def title(cmd):
@@ -43,18 +49,56 @@ def title(cmd):
     return os.path.splitext(os.path.basename(words[0]))[0]
 
 
+def heavy_first(todo):
+    """In the order of tests/heavy, then the others as they were given."""
+    with open(HEAVY) as f:
+        names = [x.strip() for x in f if x.strip() and x[0] != '#']
+    rank = {name: i for i, name in enumerate(names)}
+    return sorted(todo, key=lambda t: rank.get(t.name, len(rank)))
+
+
+def excerpt(lines):
+    """At most SHOWN lines: every failure with what it says, and the end."""
+    if len(lines) <= SHOWN:
+        return lines
+    end = len(lines) - SHOWN // 3
+    starts = [i for i, x in enumerate(lines[:end]) if x.startswith('not ok')]
+    each = max(1, (SHOWN - SHOWN // 3 - 2) // max(1, len(starts)))
+    keep = set()
+    for i in starts:
+        keep.update(range(i, min(i + each, end)))
+    out, last = [], -1
+    for i in sorted(keep)[:SHOWN - SHOWN // 3 - 2] + list(
+            range(end, len(lines))):
+        if i != last + 1 and (not out or out[-1] != '...'):
+            out.append('...')
+        out.append(lines[i])
+        last = i
+    return out[:SHOWN // 3 * 2] + out[len(out) - SHOWN // 3:] if len(
+        out) > SHOWN else out
+
+
+class Test:
+    """One command and the build directory it belongs to."""
+
+    def __init__(self, cmd, builddir, first):
+        self.cmd = cmd
+        self.builddir = builddir
+        self.name = title(cmd)
+        self.label = self.name if first else f'{self.name} in {builddir}'
+        self.seconds = self.cpu_seconds = 0
+
+
 class Run:
-    def __init__(self, builddir, guests):
-        self.logs = os.path.join(builddir, 'test-logs')
-        os.makedirs(self.logs, exist_ok=True)
-        self.env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT='TAP', B=builddir)
-        self.env.setdefault('ORRERY', os.path.abspath(
-            os.path.join(builddir, 'orrery')))
-        self.env['GUESTS'] = os.path.abspath(guests)
-        self.limit = float(os.environ.get('TEST_LIMIT', 900))
+    def __init__(self, guests):
+        self.env = dict(os.environ, CMOCKA_MESSAGE_OUTPUT='TAP',
+                        GUESTS=os.path.abspath(guests))
+        self.limit = float(os.environ.get('TEST_LIMIT', 1800))
         self.lock = threading.Lock()
         self.running = set()            # process groups of running tests
-        self.passed = self.failed = self.skipped = 0
+        self.passed = self.skipped = 0
+        self.failed = []                # "test: case"
+        self.done = []
 
     def stop(self, signum, _):
         """End what runs, then ourselves: nothing outlives a stopped check."""
@@ -65,33 +109,51 @@ class Run:
                 pass
         os._exit(128 + signum)
 
-    def one(self, cmd):
-        name = title(cmd)
-        log = os.path.join(self.logs, name + '.log')
+    def environment(self, builddir):
+        env = dict(self.env, B=builddir)
+        env.setdefault('ORRERY',
+                       os.path.abspath(os.path.join(builddir, 'orrery')))
+        return env
+
+    def wait(self, p, test):
+        """Status of the process, '' or why it was ended, processor time."""
+        why = []
+
+        def end():
+            why.append(f'still running after {self.limit:.0f} s')
+            os.killpg(p.pid, signal.SIGKILL)
+        timer = threading.Timer(self.limit, end)
+        timer.start()
+        _, status, usage = os.wait4(p.pid, 0)
+        timer.cancel()
+        test.cpu_seconds = usage.ru_utime + usage.ru_stime
+        p.returncode = os.waitstatus_to_exitcode(status)
+        return p.returncode, ''.join(why)
+
+    def one(self, test):
+        logs = os.path.join(test.builddir, 'test-logs')
+        os.makedirs(logs, exist_ok=True)
+        log = os.path.join(logs, test.name + '.log')
         begin = time.monotonic()
-        why = ''
         with open(log, 'w') as out:
             try:
-                p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=subprocess.STDOUT, env=self.env,
+                p = subprocess.Popen(test.cmd, stdin=subprocess.DEVNULL,
+                                     stdout=out, stderr=subprocess.STDOUT,
+                                     env=self.environment(test.builddir),
                                      start_new_session=True)
                 self.running.add(p.pid)
-                try:
-                    status = p.wait(self.limit)
-                except subprocess.TimeoutExpired:
-                    os.killpg(p.pid, 9)
-                    status = p.wait()
-                    why = f'still running after {self.limit:.0f} s'
+                status, why = self.wait(p, test)
                 self.running.discard(p.pid)
             except OSError as e:
                 status, why = 127, str(e)
         with open(log, errors='replace') as f:
             text = f.read()
+        test.seconds = time.monotonic() - begin
         ok, bad, skips = self.count(text)
         if not bad and (status or not ok and not skips):
             bad = ['ended with status %d' % status if status else
                    'printed no result']
-        self.report(name, ok, bad, skips, time.monotonic() - begin, why, text)
+        self.report(test, ok, bad, skips, why, text)
 
     @staticmethod
     def count(text):
@@ -109,42 +171,57 @@ class Run:
                 ok += 1
         return ok, bad, skips
 
-    def report(self, name, ok, bad, skips, seconds, why, text):
+    def report(self, test, ok, bad, skips, why, text):
         with self.lock:
             self.passed += ok
-            self.failed += len(bad)
+            self.failed += [f'{test.label}: {b}' for b in bad]
             self.skipped += len(skips)
+            self.done.append(test)
             note = f', {len(skips)} skipped' if skips else ''
-            print(f'  {"FAIL" if bad else "ok":4}  {name}: {ok} passed, '
-                  f'{len(bad)} failed{note} ({seconds:.1f} s) {why}'.rstrip())
+            print(f'  {"FAIL" if bad else "ok":4}  {test.label}: {ok} passed, '
+                  f'{len(bad)} failed{note} ({test.seconds:.1f} s) '
+                  f'{why}'.rstrip())
             for s in skips:
                 print('        ' + s)
             if bad:
-                print('\n'.join('      | ' + x for x in text.splitlines()))
-                for b in bad:
-                    print(f'      failed: {b}')
+                for x in excerpt(text.splitlines()):
+                    print('      | ' + x[:300])
             sys.stdout.flush()
 
     def all(self, todo, jobs):
-        todo = list(todo)
+        todo = heavy_first(todo)
 
         def work():
             while True:
                 with self.lock:
                     if not todo:
                         return
-                    cmd = todo.pop(0)
-                self.one(cmd)
+                    test = todo.pop(0)
+                self.one(test)
         threads = [threading.Thread(target=work) for _ in range(jobs)]
         for t in threads:
             t.start()
         for t in threads:
             t.join()
 
+    def summary(self):
+        """The slowest, then what failed, then the numbers."""
+        slow = sorted(self.done, key=lambda t: -t.seconds)[:SLOWEST]
+        print('the slowest (seconds; of the processor):')
+        for t in slow:
+            print(f'  {t.seconds:6.1f} {t.cpu_seconds:6.1f}  {t.label}')
+        if self.skipped:
+            print(f'{self.skipped} skipped')
+        for f in self.failed:
+            print(f'failed: {f}')
+        print(f'{self.passed} passed, {len(self.failed)} failed')
+        return 1 if self.failed or not self.passed else 0
+
 
 def main(argv):
-    builddir, guests, rest = 'build', '', []
-    jobs = min(2, os.cpu_count() or 1)
+    guests, first, builddir, todo = '', None, 'build', []
+    # Guests wait for disks, timers and keys: one more keeps all CPUs at work.
+    jobs = (os.cpu_count() or 1) + 1
     it = iter(argv)
     for a in it:
         if a.startswith('B='):
@@ -154,15 +231,14 @@ def main(argv):
         elif a == '-j':
             jobs = int(next(it))
         else:
-            rest.append(a)
-    run = Run(builddir, guests or os.path.join(builddir, 'guests'))
+            first = first or builddir
+            todo += [Test(cmd, builddir, builddir == first)
+                     for cmd in items(a)]
+    run = Run(guests or os.path.join(first or builddir, 'guests'))
     for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, run.stop)
-    run.all(items(rest), jobs)
-    if run.skipped:
-        print(f'{run.skipped} skipped')
-    print(f'{run.passed} passed, {run.failed} failed')
-    return 1 if run.failed or not run.passed else 0
+    run.all(todo, jobs)
+    return run.summary()
 
 
 if __name__ == '__main__':

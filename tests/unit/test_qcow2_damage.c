@@ -27,7 +27,7 @@ static struct q2_mem *copy_of(const struct q2_mem *m)
     struct q2_mem *c = calloc(1, sizeof(*c));
 
     c->bytes = m->bytes;
-    c->cap = m->bytes + (32 << 20);
+    c->cap = m->bytes + (8 << 20);
     c->data = calloc(1, c->cap);
     assert_non_null(c->data);
     memcpy(c->data, m->data, m->bytes);
