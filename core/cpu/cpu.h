@@ -195,9 +195,12 @@ struct cpu_ops {
      * a locked operation that no single host access can do.  May be NULL. */
     void (*bus_lock)(struct cpu *c, bool on);
     /* Address of the guest instruction that host code at host belongs to, 0
-     * if that is gone; host itself if it is not the engine's code.  May be
-     * NULL. */
+     * if that is gone; host itself if it is not the engine's code.  Below
+     * 4 GiB host is the lower half of an address.  May be NULL. */
     uint64_t (*guest_rip)(struct cpu *c, uint64_t host);
+    /* Linear address at which the guest has last reached host memory, 0 if
+     * that is not known (any more).  May be NULL. */
+    uint64_t (*guest_lin)(struct cpu *c, uint64_t host);
     /* An unmasked x87 exception is pending and CR0.NE clear: assert FERR#;
      * off: it has been cleared.  True: IGNNE# is asserted, go on.  May be
      * NULL: the same. */

@@ -276,7 +276,7 @@ static void clear(struct insn *i, unsigned mode)
     i->imm = 0;
     i->imm2 = 0;
     i->next = 0;
-    i->shadows = i->no_trap = i->keeps_rf = false;
+    i->shadows = i->no_trap = i->keeps_rf = i->goes_on = false;
 }
 
 enum insn_result insn_decode(struct insn *i, unsigned have, unsigned mode,

@@ -112,16 +112,12 @@ static enum cpu_step deliver_pending(struct cpu *c)
                                  c->pending_error);
 }
 
-/* Traps after an instruction; single: the CPU's TF was set before it.  A
- * string instruction that will go on has RF set in the pushed image (SDM
- * volume 3B 17.3.1.1). */
-static enum cpu_step trap(struct cpu *c, const struct insn *i, bool is_single,
-                          bool is_partial)
+/* Traps after an instruction; single: the CPU's TF was set before it. */
+static enum cpu_step trap(struct cpu *c, bool is_single)
 {
     c->dr[6] |= c->debug_hits | (is_single ? 1u << 14 : 0); /* BS */
     c->debug_hits = 0;
     c->activity = CPU_ACTIVE;
-    if (is_partial && i->rep) c->rflags |= FLAG_RF;
     return cpu_deliver_exception(c, EXC_DB, false, 0);
 }
 
@@ -135,17 +131,22 @@ static enum cpu_step emulate(struct cpu *c, void *unused)
     if (!c->has_intr_shadow) c->debug_hits = 0;
     if (has_breakpoints(c) && !(c->rflags & FLAG_RF)) check_breakpoints(c);
     fetch(c, &i);
-    uint64_t from = c->rip;
     execute(c, &i);
     c->rip = i.next;
     if (c->has_intr_shadow != i.shadows) {
         c->has_intr_shadow = i.shadows;
         mode_changed(c);
     }
-    if (!i.keeps_rf) c->rflags &= ~(uint64_t)FLAG_RF;
+    /* Whatever comes between two iterations finds RF set, and a breakpoint is
+     * met before the first one alone: SDM volume 3B 17.3.1.1. */
+    if (i.goes_on) {
+        c->rflags |= FLAG_RF;
+    } else if (!i.keeps_rf) {
+        c->rflags &= ~(uint64_t)FLAG_RF;
+    }
     is_single = is_single && !i.no_trap;
     if (is_single || (c->debug_hits && !i.shadows)) {
-        return trap(c, &i, is_single, c->rip == from);
+        return trap(c, is_single);
     }
     if (c->activity == CPU_SHUTDOWN) return STEP_SHUTDOWN;
     return c->activity == CPU_HALTED ? STEP_HALT : STEP_OK;

@@ -262,6 +262,12 @@ static bool has_event(const struct cpu *c)
            atomic_load_explicit(&c->vcpu->events, memory_order_relaxed);
 }
 
+static void go_on_later(const struct cpu *c, struct insn *i)
+{
+    i->next = c->rip;
+    i->goes_on = true;
+}
+
 void emulate_string(struct cpu *c, struct insn *i)
 {
     struct string s;
@@ -269,7 +275,7 @@ void emulate_string(struct cpu *c, struct insn *i)
     bool stop = false;
     for (unsigned budget = STRING_BUDGET; s.count; budget--) {
         if (!budget || (budget != STRING_BUDGET && has_event(c))) {
-            i->next = c->rip; /* goes on with the next step */
+            go_on_later(c, i);
             return;
         }
         uint64_t n = open_chunk(c, i, &s);
@@ -285,7 +291,7 @@ void emulate_string(struct cpu *c, struct insn *i)
         if (i->rep) reg_set(c, GPR_CX, i->asize, s.count);
         if (stop) return;
         if (s.count && ((c->rflags & FLAG_TF) || c->debug_hits)) {
-            i->next = c->rip;
+            go_on_later(c, i);
             return;
         }
     }

@@ -61,9 +61,12 @@ static bool is_control(const struct insn *i)
     return (i->op == 0xd9 && n >= 4) || (i->op == 0xdd && n >= 4);
 }
 
-/* The host's whole FIP and FDP: an environment has the low halves alone. */
+/* The host's whole FIP and FDP: an environment has the low halves alone.
+ * FXSAVE of AMD's writes none unless an exception is pending (APM 5,
+ * FXSAVE). */
 static struct x87_pointers read_pointers(struct cpu *c, uint8_t *buf)
 {
+    cpu_zero(buf, 32);
     struct native_code k;
     struct native_regs r = { 0 };
     code_open(&k);
@@ -72,11 +75,11 @@ static struct x87_pointers read_pointers(struct cpu *c, uint8_t *buf)
     code_add(&k, 0xae);
     code_add(&k, 6);
     native_run(c, &k, &r, buf);
-    return native_pointers(c, cpu_get(buf + 8, 8), cpu_get(buf + 16, 8));
+    return native_pointers(c, buf);
 }
 
-/* SDM volume 1, figures 8-9 to 8-12.  Selectors and opcode are stored as 0,
- * as by processors that announce so. */
+/* SDM volume 1, figures 8-9 to 8-12.  Selectors are stored as 0, as by
+ * processors that announce so. */
 static void put_pointers(const struct cpu *c, const struct insn *i,
                          uint8_t *env, struct x87_pointers p)
 {
@@ -87,12 +90,12 @@ static void put_pointers(const struct cpu *c, const struct insn *i,
         uint32_t dp = (uint32_t)p.dp;
         if (is_short) {
             cpu_put(env + 6, 2, ip);
-            cpu_put(env + 8, 2, ip >> 4 & 0xf000);
+            cpu_put(env + 8, 2, (ip >> 4 & 0xf000) | (p.op & 0x7ff));
             cpu_put(env + 10, 2, dp);
             cpu_put(env + 12, 2, dp >> 4 & 0xf000);
         } else {
             cpu_put(env + 12, 4, ip & 0xffff);
-            cpu_put(env + 16, 4, ip >> 16 << 12);
+            cpu_put(env + 16, 4, ip >> 16 << 12 | (p.op & 0x7ff));
             cpu_put(env + 20, 4, dp & 0xffff);
             cpu_put(env + 24, 4, dp >> 16 << 12);
         }
@@ -101,6 +104,7 @@ static void put_pointers(const struct cpu *c, const struct insn *i,
         cpu_put(env + 10, 2, p.dp);
     } else {
         cpu_put(env + 12, 4, p.ip);
+        cpu_put(env + 18, 2, p.op & 0x7ff);
         cpu_put(env + 20, 4, p.dp);
     }
 }
@@ -118,7 +122,7 @@ static void run_memory(struct cpu *c, const struct insn *i)
     if (!bytes) throw_ud(c);
     uint8_t *buf = native_scratch(c);
     uint64_t ea = insn_ea(c, i), lin = 0;
-    struct x87_pointers p = { 0, 0 };
+    struct x87_pointers p = { 0, 0, 0 };
     if (is_store) {
         lin = seg_linear(c, i->seg, ea, bytes, ACC_READ | ACC_WRITE);
         lin_probe_write(c, lin, bytes, 0);
@@ -133,9 +137,12 @@ static void run_memory(struct cpu *c, const struct insn *i)
     code_add(&k, n << 3 | 6);
     native_run(c, &k, &r, buf);
     if (!is_control(i)) {
-        native_note_x87(c, i->mode == 8 ? ea : ea + c->seg[i->seg].base);
+        native_note_x87(c, i, i->mode == 8 ? ea : ea + c->seg[i->seg].base);
     }
     if (!is_store) return;
+    if (has_state && !p.ip && i->osize != 2) {
+        p = native_pointers_of(c, (uint32_t)cpu_get(buf + 12, 4));
+    }
     if (has_state) put_pointers(c, i, buf, p);
     if (has_state && i->op == 0xdd) clear_ferr(c); /* FNSAVE */
     mem_store(c, i->seg, ea, buf, bytes);
@@ -151,7 +158,7 @@ static void run_register(struct cpu *c, const struct insn *i)
     code_add(&k, i->modrm);
     r.ax = c->gpr[GPR_AX];
     native_run(c, &k, &r, NULL);
-    if (!is_control(i)) native_note_x87(c, 0);
+    if (!is_control(i)) native_note_x87(c, i, 0);
     /* FNCLEX and FNINIT end a pending exception. */
     if (i->op == 0xdb && (i->modrm == 0xe2 || i->modrm == 0xe3)) clear_ferr(c);
     if (is_fnstsw) reg_set(c, GPR_AX, 2, r.ax);

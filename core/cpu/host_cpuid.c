@@ -72,10 +72,12 @@ static const struct feature {
     { "tsc-adjust", W7B, 1 },
     { "bmi1", W7B, 3 },
     { "avx2", W7B, 5 },
+    { "fdp-excptn-only", W7B, 6 },
     { "smep", W7B, 7 },
     { "bmi2", W7B, 8 },
     { "erms", W7B, 9 },
     { "invpcid", W7B, 10 },
+    { "zero-fcs-fds", W7B, 13 },
     { "rdseed", W7B, 18 },
     { "adx", W7B, 19 },
     { "smap", W7B, 20 },
@@ -210,7 +212,7 @@ const char *cpu_feature_name(uint32_t leaf, uint32_t subleaf, unsigned reg,
 static void host_leaf(uint32_t leaf, uint32_t sub, uint32_t v[4])
 {
     v[0] = v[1] = v[2] = v[3] = 0;
-    if (__get_cpuid_max(leaf & 0x80000000, NULL) < leaf) return;
+    if ((uint32_t)__get_cpuid_max(leaf & 0x80000000, NULL) < leaf) return;
     __cpuid_count(leaf, sub, v[0], v[1], v[2], v[3]);
 }
 
@@ -228,8 +230,9 @@ static void offered(uint32_t w[WORDS])
              (v[2] | 1u << 17 | 1u << 21 | 1u << 22 | 1u << 24 | 1u << 31);
     bool has_avx = (v[2] & 1u << 27) && (v[2] & 1u << 28);
     host_leaf(7, 0, x);
-    w[W7B] = all[W7B] & (x[1] | 1u << 0 | 1u << 1 | 1u << 7 | 1u << 9 |
-                         1u << 10 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 24);
+    w[W7B] = all[W7B] & (x[1] | 1u << 0 | 1u << 1 | 1u << 6 | 1u << 7 |
+                         1u << 9 | 1u << 10 | 1u << 13 | 1u << 19 | 1u << 20 |
+                         1u << 23 | 1u << 24);
     w[W7C] = all[W7C] & (x[2] | 1u << 2 | 1u << 22);
     w[W7D] = 0; /* no fsrm: short copies are better without REP here */
     host_leaf(0x80000001, 0, x);

@@ -43,6 +43,7 @@ struct insn {
     bool shadows;  /* sets the interrupt shadow */
     bool no_trap;  /* no single-step trap after it */
     bool keeps_rf; /* IRET has set RF itself */
+    bool goes_on;  /* a REP form with iterations left: next is its own rip */
 };
 
 enum insn_result {

@@ -27,6 +27,7 @@ struct cpu_native {
     uint8_t *writing; /* writable view */
     int signo;        /* of the last fault */
     uint64_t x87_ip, x87_dp;
+    uint16_t x87_op;
 };
 
 /* int native_enter(struct native_regs *, void *mem, const void *stub):
@@ -200,26 +201,73 @@ bool cpu_native_fault(struct cpu *c, int signo, uint64_t *host_rip)
     return true;
 }
 
-void native_note_x87(struct cpu *c, uint64_t lin)
+/* SDM volume 1, 8.1.9. */
+static uint16_t x87_opcode(const struct insn *i)
+{
+    return (uint16_t)((i->op & 7) << 8 | i->modrm);
+}
+
+void native_note_x87(struct cpu *c, const struct insn *i, uint64_t lin)
 {
     struct cpu_native *n = native(c);
     n->x87_ip = c->rip;
     n->x87_dp = lin;
+    n->x87_op = x87_opcode(i);
+}
+
+/* FOP of the instruction at rip, 0 if it cannot be read any more. */
+static uint16_t read_opcode(struct cpu *c, uint64_t rip)
+{
+    struct insn i;
+    unsigned have = 0;
+    unsigned mode = cpu_is_code64(c)                    ? 8
+                    : c->seg[SEG_CS].attr & SEG_ATTR_DB ? 4
+                                                        : 2;
+    uint64_t lin = rip + (mode == 8 ? 0 : c->seg[SEG_CS].base), gpa;
+    for (; have < INSN_MAX_BYTES; have++, lin++) {
+        if (mode != 8) lin = (uint32_t)lin;
+        if (cpu_walk_debug(c, lin, &gpa) < 0) break;
+        const uint8_t *p = c->ops->phys_ptr(c, gpa & ~(uint64_t)7);
+        if (!p) break;
+        i.bytes[have] = p[gpa & 7];
+    }
+    if (insn_decode(&i, have, mode, is_real_style(c)) != INSN_OK) return 0;
+    bool is_x87 = i.map == MAP_ONE && (i.op & 0xf8) == 0xd8;
+    return is_x87 ? x87_opcode(&i) : 0;
 }
 
 /* Host code is known by its address; any other value is one that the guest
- * has loaded.  Of translated code the data pointer is not known. */
-struct x87_pointers native_pointers(struct cpu *c, uint64_t host_ip,
-                                    uint64_t host_dp)
+ * has loaded. */
+struct x87_pointers native_pointers(struct cpu *c, const uint8_t *image)
 {
     const struct cpu_native *n = c->native;
-    struct x87_pointers p = { host_ip, host_dp };
-    if (n && host_ip - (uint64_t)n->code < CODE_BYTES) {
+    bool is_pending = image[2] & 0x80; /* FSW.ES */
+    struct x87_pointers p = { .ip = cpu_get(image + 8, 8),
+                              .dp = cpu_get(image + 16, 8),
+                              .op = (uint16_t)cpu_get(image + 6, 2) };
+    if (n && p.ip - (uint64_t)n->code < CODE_BYTES) {
         p.ip = n->x87_ip;
         p.dp = n->x87_dp;
+        p.op = is_pending ? n->x87_op : 0;
+    } else if (p.ip >> 32 && c->ops->guest_rip) {
+        uint64_t ip = c->ops->guest_rip(c, p.ip);
+        if (ip == p.ip) return p;
+        bool is_known = is_pending && p.dp && c->ops->guest_lin;
+        p.dp = is_known ? c->ops->guest_lin(c, p.dp) : 0;
+        p.op = is_pending && ip ? read_opcode(c, ip) : 0;
+        p.ip = ip;
+    }
+    return p;
+}
+
+struct x87_pointers native_pointers_of(struct cpu *c, uint32_t host_ip)
+{
+    const struct cpu_native *n = c->native;
+    struct x87_pointers p = { .ip = host_ip };
+    if (n && host_ip - (uint32_t)(uint64_t)n->code < CODE_BYTES) {
+        p.ip = n->x87_ip;
     } else if (c->ops->guest_rip) {
         p.ip = c->ops->guest_rip(c, host_ip);
-        if (p.ip != host_ip) p.dp = 0;
     }
     return p;
 }

@@ -46,13 +46,16 @@ void native_run(struct cpu *c, struct native_code *k, struct native_regs *r,
 
 /* The x87 instruction i, just run in a stub, is what FIP names; lin: address
  * of its memory operand, 0 if it has none. */
-void native_note_x87(struct cpu *c, uint64_t lin);
-/* FIP and FDP as the guest sees them, from those of the host's image. */
+void native_note_x87(struct cpu *c, const struct insn *i, uint64_t lin);
+/* FIP, FDP and FOP as the guest sees them, from the host's FXSAVE64 image.
+ * FDP and FOP are those of unmasked exceptions alone: CPUID announces it. */
 struct x87_pointers {
     uint64_t ip, dp;
+    uint16_t op;
 };
-struct x87_pointers native_pointers(struct cpu *c, uint64_t host_ip,
-                                    uint64_t host_dp);
+struct x87_pointers native_pointers(struct cpu *c, const uint8_t *image);
+/* The same when only the lower half of the host's FIP is known. */
+struct x87_pointers native_pointers_of(struct cpu *c, uint32_t host_ip);
 
 /* Store vector register n (16 or 32 bytes) to buf; load it from buf. */
 void native_vector_get(struct cpu *c, unsigned n, bool is_256, void *buf);

@@ -24,13 +24,12 @@ static void encode_ae(struct native_code *k, unsigned op, bool is_wide)
     code_add(k, op << 3 | 6);
 }
 
-/* Selectors and opcode are stored as 0. */
+/* Selectors are stored as 0. */
 static void put_pointers(struct cpu *c, const struct insn *i, uint8_t *area)
 {
     bool is_wide = i->mode == 8 && (i->rex & REX_W);
-    struct x87_pointers p =
-        native_pointers(c, cpu_get(area + 8, 8), cpu_get(area + 16, 8));
-    cpu_put(area + 6, 2, 0); /* FOP */
+    struct x87_pointers p = native_pointers(c, area);
+    cpu_put(area + 6, 2, p.op & 0x7ff);
     cpu_put(area + 8, 8, is_wide ? p.ip : (uint32_t)p.ip);
     cpu_put(area + 16, 8, is_wide ? p.dp : (uint32_t)p.dp);
 }

@@ -118,7 +118,7 @@ enum block_mode {
     BM_SPACE_SHIFT = 14, /* 2 bits */
     BM_SMAP = 1 << 16,
     BM_VM86 = 1 << 17,
-    BM_UNGROUPED = 1 << 18, /* asked for: each access checked alone, */
+    BM_UNGROUPED = 1 << 18,   /* asked for: each access checked alone, */
     BM_SPLIT_STACK = 1 << 19, /* or only those off RSP */
 };
 
@@ -311,6 +311,8 @@ void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
 void tlb_drop_local(struct engine *eng);
 /* The stack is in the page of lin from now on, if that may be written. */
 void tlb_set_stack(struct engine *eng, uint64_t lin);
+/* Linear address of host memory that is in the TLB, 0 if it is not. */
+uint64_t tlb_find_host(const struct engine *eng, uint64_t host);
 /* Each page's next store is seen by tlb_resolve. */
 void tlb_drop_writes(struct engine *eng);
 /* No store reaches the host page directly any more. */

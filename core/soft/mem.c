@@ -260,14 +260,21 @@ static uint64_t ops_guest_rip(struct cpu *c, uint64_t host)
     uint64_t rip = 0;
     struct block *b;
 
-    if (!cache || pc < cache->exec || pc >= cache->exec + cache->bytes) {
-        return host;
+    if (!cache) return host;
+    if (host == (uint32_t)host) {
+        pc = cache->exec + (uint32_t)(host - (uint64_t)cache->exec);
     }
+    if (pc < cache->exec || pc >= cache->exec + cache->bytes) return host;
     code_lock(cache);
     b = code_block_at(cache, pc);
     if (b) rip = code_guest_rip(cache, b, pc);
     code_unlock(cache);
     return rip;
+}
+
+static uint64_t ops_guest_lin(struct cpu *c, uint64_t host)
+{
+    return tlb_find_host(engine_of(c), host);
 }
 
 static bool ops_ferr(struct cpu *c, bool on)
@@ -441,6 +448,7 @@ const struct cpu_ops soft_cpu_ops = {
     .phys_written = ops_phys_written,
     .bus_lock = ops_bus_lock,
     .guest_rip = ops_guest_rip,
+    .guest_lin = ops_guest_lin,
     .ferr = ops_ferr,
     .in = ops_in,
     .out = ops_out,

@@ -338,6 +338,23 @@ void tlb_set_stack(struct engine *eng, uint64_t lin)
     eng->stack[space].delta = t->wpage - t->wtag;
 }
 
+uint64_t tlb_find_host(const struct engine *eng, uint64_t host)
+{
+    uint64_t page = host & ~(uint64_t)(PAGE_BYTES - 1);
+
+    for (unsigned s = 0; s < SPACE_COUNT; s++) {
+        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+            const struct tlb_entry *t = &eng->tlb[s][i];
+            bool is_read = t->rpage == page && slot_of(t->rtag) == i;
+
+            if (is_read || (t->wpage == page && slot_of(t->wtag) == i)) {
+                return (is_read ? t->rtag : t->wtag) | (host - page);
+            }
+        }
+    }
+    return 0;
+}
+
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa)
 {
     unsigned i = gpa >> PAGE_SHIFT & (PHYS_ENTRIES - 1);

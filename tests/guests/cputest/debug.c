@@ -9,7 +9,7 @@ enum { ON_EXEC, ON_WRITE, ON_IO, ON_ACCESS };
 enum { BYTES1, BYTES2, BYTES8, BYTES4 };
 
 extern const char step_1[], step_2[], step_ss[], step_end[], step_int[];
-extern const char watch_1[], watch_2[], watch_rep[], exec_1[], io_1[];
+extern const char watch_1[], watch_2[], watch_rep[], exec_1[], exec_rep[], io_1[];
 
 USER_ASM(u_dr, "mov %dr0, %rax; int $0x80");
 USER_ASM(u_icebp, ".byte 0xf1; int $0x80");
@@ -42,6 +42,10 @@ static void single_step(void)
                      : "=m"(*data) : : "rsi", "rdi", "rcx", "memory"));
     check("REP traps after each iteration", trap_count, 6);
     check("with the count behind it", traps[0].cx << 4 | traps[1].cx, 0x21);
+    check("with RF set, and clear after the last",
+          traps[0].flags >> 16 << 8 | traps[1].flags >> 16 << 4 |
+              traps[2].flags >> 16,
+          0x110);
     TRY(asm volatile("pushf; orl $0x100, (%rsp); popf; int $0x20;"
                      "step_int: pushf; andl $~0x100, (%rsp); popf"));
     check("INT n clears TF: no trap in the handler", traps[0].vector, 0x20);
@@ -144,6 +148,13 @@ static void instruction_breakpoints(void)
     check("which is executed once", n, 1);
     /* 17.3.1.1: the one fault that pushes RF clear */
     check("its image has RF clear", trap.flags >> 16 & 1, 0);
+    /* 17.3.1.1: RF stays set for all iterations */
+    WRITE_DR(2, (uint64_t)exec_rep);
+    uint64_t count = 20000;
+    TRY(asm volatile("cld; exec_rep: rep stosb" : "+c"(count)
+                     : "a"(0), "D"(page(20)) : "memory"));
+    check("before REP STOSB of 20000 bytes it comes once", trap_count, 1);
+    check("at the first", trap.cx, 20000);
     trap_hook = NULL;
     WRITE_DR(7, 0x400);
     asm volatile("mov %%cr4, %%rax; or $8, %%rax; mov %%rax, %%cr4"

@@ -6,7 +6,14 @@
 static uint8_t area[2048] __attribute__((aligned(64)));
 static const uint32_t one_f = 0x3f800000, zero_f = 0;
 
-extern const char at_div[], at_wait[], at_divss[];
+extern const char at_div[], at_wait[], at_divss[], at_divm[], at_ld1[];
+
+/* SDM 1 8.1.9: the first byte's lower three bits and the second one; the
+ * code is the compiler's, so there may be no prefix. */
+static uint16_t fop(const char *at)
+{
+    return (uint16_t)((at[0] & 7) << 8 | (uint8_t)at[1]);
+}
 
 static void x87(void)
 {
@@ -14,7 +21,8 @@ static void x87(void)
 
     section("x87");
     TRY(asm volatile("fninit; fldcw %0; fld1; fldz; at_div: fdivrp; nop"
-                     : : "m"(cw)));
+                     :
+                     : "m"(cw)));
     check_trap("the instruction itself does not fault", NO_TRAP, 0);
     TRY(asm volatile("at_wait: fwait"));
     check_trap("the next waiting one is #MF", 16, 0);
@@ -28,11 +36,31 @@ static void x87(void)
     check("FSW has ES and ZE", *(uint16_t *)(area + 2) & 0x84, 0x84);
     TRY(asm volatile("fld1"));
     check_trap("FLD waits", 16, 0);
+    TRY(asm volatile("fnclex; fninit; fldcw %0; fld1; at_divm: fdivs %1;"
+                     "fxsave64 %2"
+                     :
+                     : "m"(cw), "m"(zero_f), "m"(area)
+                     : "memory"));
+    check("FIP of one with an operand", *(uint64_t *)(area + 8),
+          (uint64_t)at_divm);
+    check("FDP is its address", *(uint64_t *)(area + 16), (uint64_t)&zero_f);
+    check("FOP is its opcode", *(uint16_t *)(area + 6), fop(at_divm));
+    TRY(asm volatile("fnstenv %0" : "=m"(area)));
+    check("FNSTENV stores the same FIP", *(uint32_t *)(area + 12),
+          (uint32_t)(uint64_t)at_divm);
+    check("the same FDP", *(uint32_t *)(area + 20),
+          (uint32_t)(uint64_t)&zero_f);
+    check("the same FOP", *(uint16_t *)(area + 18), fop(at_divm));
+    TRY(asm volatile("fninit; at_ld1: fld1; fnstenv %0" : "=m"(area)));
+    check("FIP without an exception", *(uint32_t *)(area + 12),
+          (uint32_t)(uint64_t)at_ld1);
     TRY(asm volatile("fnclex; fwait; fninit"));
     check_trap("FNCLEX takes it away", NO_TRAP, 0);
     static double two = 2;
     TRY(asm volatile("fldl %0; fstp %%st; fnstenv %1"
-                     : : "m"(two), "m"(area) : "memory"));
+                     :
+                     : "m"(two), "m"(area)
+                     : "memory"));
     check("tag word of an empty stack", *(uint16_t *)(area + 8), 0xffff);
     asm volatile("fninit");
 }
@@ -43,12 +71,14 @@ static void sse(void)
 
     section("SSE");
     TRY(asm volatile("ldmxcsr %0; movss %1, %%xmm0; at_divss: divss %2, %%xmm0"
-                     : : "m"(unmasked), "m"(one_f), "m"(zero_f)));
+                     :
+                     : "m"(unmasked), "m"(one_f), "m"(zero_f)));
     check_trap("an unmasked division by zero is #XM", 19, 0);
     check("at its own address", trap.rip, (uint64_t)at_divss);
     WRITE_CR(4, READ_CR(4) & ~CR4_XMM);
     TRY(asm volatile("ldmxcsr %0; movss %1, %%xmm0; divss %2, %%xmm0"
-                     : : "m"(unmasked), "m"(one_f), "m"(zero_f)));
+                     :
+                     : "m"(unmasked), "m"(one_f), "m"(zero_f)));
     check_trap("without OSXMMEXCPT it is #UD", 6, 0);
     WRITE_CR(4, READ_CR(4) | CR4_XMM);
     asm volatile("ldmxcsr %0" : : "m"(plain));
@@ -163,7 +193,9 @@ static void xsave_family(void)
         check_trap("without XCR0.AVX it is #UD", 6, 0);
         asm volatile("xsetbv" : : "c"(0), "a"(7), "d"(0));
         asm volatile("mov %%cr0, %%rax; or $8, %%rax; mov %%rax, %%cr0"
-                     : : : "rax");
+                     :
+                     :
+                     : "rax");
         TRY(asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0" : : : "memory"));
         check_trap("with CR0.TS it is #NM", 7, 0);
         TRY(XSAVE("xsave", area, 7));
