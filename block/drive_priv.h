@@ -34,6 +34,7 @@ struct drive_table {
     job_fn job_event;
     void *job_arg;
     struct nbd_server *nbd; /* exports media, or NULL */
+    struct job *over;       /* jobs that wait for job_dismiss */
 };
 
 /* drive.c: the drive of a node; b is taken over on success. */

@@ -10,6 +10,7 @@
 
 #include "block/gate.h"
 #include "block/job_priv.h"
+#include "block/opts.h"
 #include "core/loop/loop.h"
 
 static const struct {
@@ -39,10 +40,9 @@ static void describe(struct job *j, struct job_info *i)
     *i = (struct job_info){ .id = j->id,
                             .drive = drive_id(j->drive),
                             .kind = j->kind,
-                            .status = j->is_over     ? "concluded"
-                                      : j->is_paused ? "paused"
-                                      : j->is_ready  ? "ready"
-                                                     : "running",
+                            .status = j->status,
+                            .waits_for_finalize = j->waits_for_finalize,
+                            .waits_for_dismiss = j->waits_for_dismiss,
                             .done = j->done,
                             .total = j->total,
                             .speed = j->speed,
@@ -61,6 +61,15 @@ static void tell(struct job *j, enum job_event ev)
     if (t->job_event == NULL) return;
     describe(j, &i);
     t->job_event(t->job_arg, ev, &i);
+}
+
+/* Loop thread. */
+static void set_status(struct job *j, const char *status)
+{
+    pthread_mutex_lock(&j->lock);
+    j->status = status;
+    pthread_mutex_unlock(&j->lock);
+    tell(j, JOB_STATUS);
 }
 
 /* ------------------------------------------------------- for the kinds */
@@ -156,34 +165,72 @@ static void destroy(struct job *j)
     free(j);
 }
 
-/* Loop thread: the job's thread has nothing more to do. */
-static void conclude(void *arg)
+/* Nothing holds the drive any more. */
+static void let_go(struct job *j)
 {
-    struct job *j = arg;
-    struct drive *d = j->drive;
-    struct blk *b = drive_blk(d);
+    struct drive_table *t = j->drive->table;
+
+    j->drive->job = NULL;
+    if (!j->waits_for_dismiss) {
+        set_status(j, "null");
+        destroy(j);
+        return;
+    }
+    node_unref(j->gate);
+    node_unref(j->target);
+    j->gate = j->target = NULL;
+    j->next = t->over;
+    t->over = j;
+}
+
+/* The last step, and the news of it. */
+static void finish(struct job *j)
+{
+    struct blk *b = drive_blk(j->drive);
     int rc;
 
-    pthread_join(j->thread, NULL);
     blk_quiesce(b);
     rc = j->ops->finish == NULL ? j->rc : j->ops->finish(j, j->rc);
     if (j->gate != NULL && blk_root(b) == j->gate) job_ungate(j, j->source);
     blk_resume(b);
+    if (rc == -ECANCELED && j->is_soft) rc = 0;
     j->rc = rc;
     if (rc < 0 && j->error.text[0] == '\0')
         err_set(&j->error, rc, "%s", strerror(-rc));
     tell(j, rc == 0            ? JOB_COMPLETED
             : rc == -ECANCELED ? JOB_CANCELLED
                                : JOB_FAILED);
-    d->job = NULL;
-    destroy(j);
+    set_status(j, "concluded");
+    let_go(j);
+}
+
+/* Loop thread: the job's thread has nothing more to do. */
+static void conclude(void *arg)
+{
+    struct job *j = arg;
+
+    pthread_join(j->thread, NULL);
+    if (j->rc < 0 && !(j->rc == -ECANCELED && j->is_soft)) {
+        set_status(j, "aborting");
+        finish(j);
+        return;
+    }
+    set_status(j, "waiting");
+    set_status(j, "pending");
+    if (j->waits_for_finalize && !j->is_cancelled) {
+        tell(j, JOB_PENDING);
+        return;
+    }
+    finish(j);
 }
 
 static void ready_on_loop(void *arg)
 {
     struct drive *d = arg;
 
-    if (d->job != NULL && d->job->is_ready) tell(d->job, JOB_READY);
+    if (d->job == NULL || !d->job->is_ready) return;
+    if (!d->job->is_over) set_status(d->job, "ready");
+    tell(d->job, JOB_READY);
 }
 
 void job_is_ready(struct job *j)
@@ -220,6 +267,9 @@ static struct job *job_new(struct drive *d, enum job_kind kind,
     j->ops = kinds[kind].ops;
     j->kind = kind;
     j->drive = d;
+    j->status = "created";
+    j->waits_for_finalize = a->waits_for_finalize;
+    j->waits_for_dismiss = a->waits_for_dismiss;
     j->speed = a->speed;
     j->source = blk_root(drive_blk(d));
     j->id = strdup(a->id != NULL ? a->id : drive_id(d));
@@ -254,7 +304,17 @@ static struct job *find(struct drive_table *t, const char *id)
     for (struct drive *d = t->first; d != NULL; d = d->next) {
         if (d->job != NULL && strcmp(d->job->id, id) == 0) return d->job;
     }
+    for (struct job *j = t->over; j != NULL; j = j->next) {
+        if (strcmp(j->id, id) == 0) return j;
+    }
     return NULL;
+}
+
+/* A letter, then letters, digits and - . _; the name of a drive always is. */
+static int check_id(const char *id, struct err *e)
+{
+    if (id == NULL || opts_is_id(id)) return 0;
+    return err_set(e, -EINVAL, "Invalid job ID '%.60s'", id);
 }
 
 int job_start(struct drive_table *t, struct drive *d, enum job_kind kind,
@@ -267,10 +327,15 @@ int job_start(struct drive_table *t, struct drive *d, enum job_kind kind,
     if (b == NULL)
         return err_set(e, -ENOMEDIUM, "Device '%s' has no medium", drive_id(d));
     if (d->job != NULL)
-        return err_set(e, -EBUSY, "Device '%s' is in use by job '%s'",
-                       drive_id(d), d->job->id);
+        return err_set(e, -EBUSY,
+                       "Node '%s' is busy: block device is in use by block "
+                       "job: %s",
+                       drive_id(d), job_kind_name(d->job->kind));
+    rc = check_id(a->id, e);
+    if (rc < 0) return rc;
     if (find(t, a->id != NULL ? a->id : drive_id(d)) != NULL)
-        return err_set(e, -EEXIST, "Job ID '%s' already in use", a->id);
+        return err_set(e, -EEXIST, "Job ID '%s' already in use",
+                       a->id != NULL ? a->id : drive_id(d));
     j = job_new(d, kind, a);
     if (j == NULL) return err_set(e, -ENOMEM, "out of memory");
     blk_quiesce(b);
@@ -282,8 +347,13 @@ int job_start(struct drive_table *t, struct drive *d, enum job_kind kind,
     if (rc < 0 && j->gate != NULL) job_ungate(j, j->source);
     if (rc == 0) d->job = j;
     blk_resume(b);
-    if (rc < 0) destroy(j);
-    return rc;
+    if (rc < 0) {
+        destroy(j);
+        return rc;
+    }
+    tell(j, JOB_STATUS);
+    set_status(j, "running");
+    return 0;
 }
 
 bool job_on_drive(const struct drive *d)
@@ -296,6 +366,11 @@ bool job_nth(struct drive_table *t, unsigned i, struct job_info *out)
     for (struct drive *d = t->first; d != NULL; d = d->next) {
         if (d->job == NULL || i-- > 0) continue;
         describe(d->job, out);
+        return true;
+    }
+    for (struct job *j = t->over; j != NULL; j = j->next) {
+        if (i-- > 0) continue;
+        describe(j, out);
         return true;
     }
     return false;
@@ -319,13 +394,50 @@ static void set(struct job *j, bool *flag, bool value)
     pthread_mutex_unlock(&j->lock);
 }
 
-int job_cancel(struct drive_table *t, const char *id, struct err *e)
+static int refuse(const struct job *j, const char *verb, struct err *e)
+{
+    return err_set(e, -EBUSY,
+                   "Job '%s' in state '%s' cannot accept command verb '%s'",
+                   j->id, j->status, verb);
+}
+
+/* Its thread has ended: it waits for job_finalize. */
+static bool is_pending(const struct job *j)
+{
+    return strcmp(j->status, "pending") == 0;
+}
+
+static bool is_concluded(const struct job *j)
+{
+    return strcmp(j->status, "concluded") == 0;
+}
+
+static int cancel(struct drive_table *t, const char *id, bool is_soft,
+                  struct err *e)
 {
     struct job *j = need(t, id, e);
 
     if (j == NULL) return -ENOENT;
+    if (is_concluded(j)) return refuse(j, "cancel", e);
+    if (is_pending(j)) {
+        j->rc = -ECANCELED;
+        set_status(j, "aborting");
+        finish(j);
+        return 0;
+    }
+    j->is_soft = is_soft && j->is_ready;
     set(j, &j->is_cancelled, true);
     return 0;
+}
+
+int job_cancel(struct drive_table *t, const char *id, struct err *e)
+{
+    return cancel(t, id, false, e);
+}
+
+int job_cancel_softly(struct drive_table *t, const char *id, struct err *e)
+{
+    return cancel(t, id, true, e);
 }
 
 int job_complete(struct drive_table *t, const char *id, struct err *e)
@@ -333,10 +445,32 @@ int job_complete(struct drive_table *t, const char *id, struct err *e)
     struct job *j = need(t, id, e);
 
     if (j == NULL) return -ENOENT;
-    if (!j->is_ready)
-        return err_set(e, -EBUSY,
-                       "The active block job '%s' cannot be completed", id);
+    if (!j->is_ready || j->is_over) return refuse(j, "complete", e);
     set(j, &j->is_completing, true);
+    return 0;
+}
+
+int job_finalize(struct drive_table *t, const char *id, struct err *e)
+{
+    struct job *j = need(t, id, e);
+
+    if (j == NULL) return -ENOENT;
+    if (!is_pending(j)) return refuse(j, "finalize", e);
+    finish(j);
+    return 0;
+}
+
+int job_dismiss(struct drive_table *t, const char *id, struct err *e)
+{
+    struct job *j = need(t, id, e), **at = &t->over;
+
+    if (j == NULL) return -ENOENT;
+    if (!is_concluded(j)) return refuse(j, "dismiss", e);
+    set_status(j, "null");
+    while (*at != j)
+        at = &(*at)->next;
+    *at = j->next;
+    destroy(j);
     return 0;
 }
 
@@ -345,7 +479,10 @@ int job_pause(struct drive_table *t, const char *id, struct err *e)
     struct job *j = need(t, id, e);
 
     if (j == NULL) return -ENOENT;
+    if (j->is_over) return refuse(j, "pause", e);
+    if (j->is_paused) return err_set(e, -EBUSY, "Job is already paused");
     set(j, &j->is_paused, true);
+    set_status(j, j->is_ready ? "standby" : "paused");
     return 0;
 }
 
@@ -354,8 +491,11 @@ int job_resume(struct drive_table *t, const char *id, struct err *e)
     struct job *j = need(t, id, e);
 
     if (j == NULL) return -ENOENT;
-    if (!j->is_paused) return err_set(e, -EINVAL, "Job '%s' is not paused", id);
+    if (j->is_over) return refuse(j, "resume", e);
+    if (!j->is_paused)
+        return err_set(e, -EINVAL, "Can't resume a job that was not paused");
     set(j, &j->is_paused, false);
+    set_status(j, j->is_ready ? "ready" : "running");
     return 0;
 }
 
@@ -377,7 +517,17 @@ void job_table_stop(struct drive_table *t)
     for (struct drive *d = t->first; d != NULL; d = d->next) {
         if (d->job == NULL) continue;
         set(d->job, &d->job->is_cancelled, true);
+        if (is_pending(d->job)) {
+            d->job->rc = -ECANCELED;
+            finish(d->job);
+        }
         while (d->job != NULL)
             loop_step(t->loop, 100);
+    }
+    while (t->over != NULL) {
+        struct job *j = t->over;
+
+        t->over = j->next;
+        destroy(j);
     }
 }

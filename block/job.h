@@ -19,6 +19,9 @@ struct job_args {
     const char *target, *format; /* backup, mirror; format NULL: the source's */
     bool is_target_existing;     /* mode=existing: do not create it */
     bool is_compressed;          /* backup */
+    const char *target_node;     /* instead of target: a node with a name */
+    bool waits_for_finalize;     /* auto-finalize=off */
+    bool waits_for_dismiss;      /* auto-dismiss=off */
     const char *top, *base;      /* commit, stream: file or node names */
     const char *backing_file;    /* what the header shall say, or NULL */
     uint64_t speed;              /* octets a second, 0: no limit */
@@ -27,15 +30,24 @@ struct job_args {
 struct job_info {
     const char *id, *drive;
     enum job_kind kind;
-    const char *status; /* running, paused, ready, concluded */
+    const char *status; /* as query-jobs has it */
+    bool waits_for_finalize, waits_for_dismiss;
     uint64_t done, total, speed;
     bool is_ready, is_paused;
     int rc;            /* when it has ended: 0, -ECANCELED, -errno */
     const char *error; /* its text, or "" */
 };
 
-/* What a job tells the machine: loop thread, no lock held. */
-enum job_event { JOB_READY, JOB_COMPLETED, JOB_CANCELLED, JOB_FAILED };
+/* What a job tells the machine: loop thread, the VM lock held or not. */
+enum job_event {
+    JOB_READY,
+    JOB_COMPLETED,
+    JOB_CANCELLED,
+    JOB_FAILED,
+    JOB_PENDING, /* waits for job_finalize */
+    JOB_STATUS,  /* status is another one now */
+    JOB_EVENTS,
+};
 typedef void (*job_fn)(void *arg, enum job_event ev, const struct job_info *i);
 void job_set_listener(struct drive_table *t, job_fn fn, void *arg);
 
@@ -47,6 +59,10 @@ int job_start(struct drive_table *t, struct drive *d, enum job_kind kind,
 bool job_nth(struct drive_table *t, unsigned i, struct job_info *out);
 /* By the job's id; -ENOENT, or what the job cannot do now. */
 int job_cancel(struct drive_table *t, const char *id, struct err *e);
+/* A job that is ready leaves a good copy, and is told of as completed. */
+int job_cancel_softly(struct drive_table *t, const char *id, struct err *e);
+int job_finalize(struct drive_table *t, const char *id, struct err *e);
+int job_dismiss(struct drive_table *t, const char *id, struct err *e);
 int job_complete(struct drive_table *t, const char *id, struct err *e);
 int job_pause(struct drive_table *t, const char *id, struct err *e);
 int job_resume(struct drive_table *t, const char *id, struct err *e);
@@ -59,5 +75,10 @@ void job_table_stop(struct drive_table *t);
 /* HMP `commit': write an overlay's changes into its backing file and empty
  * it; the guest waits. */
 int drive_commit(struct drive *d, struct err *e);
+
+/* blockdev-snapshot-sync: from now on changes go to a new image (format qcow2
+ * unless given) that stands on the present one.  Quiesced meanwhile. */
+int drive_overlay(struct drive *d, const char *file, const char *format,
+                  bool is_existing, struct err *e);
 
 #endif

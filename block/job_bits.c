@@ -8,6 +8,7 @@
 
 #include "block/chain.h"
 #include "block/image.h"
+#include "block/nodes.h"
 
 enum { MIN_CHUNK = 65536 };
 
@@ -134,12 +135,34 @@ static int create_target(struct job *j, const struct job_args *a,
     return image_create(format, &c, e);
 }
 
+static int use_target_node(struct job *j, const struct job_args *a,
+                           struct err *e)
+{
+    struct node *n = nodes_find(j->drive->table, a->target_node);
+
+    if (n == NULL)
+        return err_set(e, -ENODEV, "Cannot find device='%s' nor node-name='%s'",
+                       a->target_node, a->target_node);
+    if (chain_contains(j->source, n) ||
+        nodes_is_child(j->drive->table, a->target_node))
+        return err_set(e, -EBUSY, "Node '%s' is in use", a->target_node);
+    if (n->is_readonly)
+        return err_set(e, -EROFS, "Block node '%s' is read-only",
+                       a->target_node);
+    if (n->size_bytes != j->source->size_bytes)
+        return err_set(e, -EINVAL,
+                       "Source and target image have different sizes");
+    j->target = node_ref(n);
+    return 0;
+}
+
 int job_open_target(struct job *j, const struct job_args *a, struct err *e)
 {
     const struct node_options o = { .is_no_backing = true };
     const char *format = a->format;
     int rc = 0;
 
+    if (a->target_node != NULL) return use_target_node(j, a, e);
     if (a->target == NULL || a->target[0] == '\0')
         return err_set(e, -EINVAL, "no target file");
     if (format == NULL && !a->is_target_existing) format = j->source->drv->name;

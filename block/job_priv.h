@@ -27,6 +27,10 @@ struct job {
     const struct job_ops *ops;
     enum job_kind kind;
     char *id;
+    const char *status;
+    bool waits_for_finalize, waits_for_dismiss;
+    bool is_soft;     /* cancelled, but what is there is good */
+    struct job *next; /* in the list of those to be dismissed */
     struct drive *drive;
     struct node *source; /* the graph the guest saw when it began; no ref */
     struct node *gate;   /* on top of it, or NULL; a reference */

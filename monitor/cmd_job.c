@@ -52,8 +52,15 @@ static int speed_of(const struct cmd_arg *a, uint64_t *out, struct err *e)
     return 0;
 }
 
+/* auto-finalize, auto-dismiss at argument i and the next */
+static void take_waits(struct cmd *c, unsigned i, struct job_args *a)
+{
+    a->waits_for_finalize = c->arg[i].is_given && !c->arg[i].number;
+    a->waits_for_dismiss = c->arg[i + 1].is_given && !c->arg[i + 1].number;
+}
+
 /* -n -f and, from argument at on: device target format sync mode speed
- * job-id */
+ * job-id auto-finalize auto-dismiss */
 static int start_copy(struct cmd *c, enum job_kind kind, unsigned at,
                       bool is_compressed, struct err *e)
 {
@@ -67,6 +74,7 @@ static int start_copy(struct cmd *c, enum job_kind kind, unsigned at,
                              .is_compressed = is_compressed };
     int rc = speed_of(&a[5], &args.speed, e);
 
+    take_waits(c, at + 7, &args);
     if (rc == 0 && c->json != NULL && !a[3].is_given)
         rc = err_set(e, -EINVAL, "Parameter 'sync' is missing");
     if (rc == 0 && a[3].is_given) rc = parse_sync(a[3].text, &args.sync, e);
@@ -91,7 +99,56 @@ int cmd_drive_mirror(struct cmd *c, struct err *e)
     return start_copy(c, JOB_MIRROR, 2, false, e);
 }
 
-/* device speed base job-id backing-file */
+/* device target sync speed job-id auto-finalize auto-dismiss */
+static int start_on_node(struct cmd *c, enum job_kind kind, struct err *e)
+{
+    struct job_args args = { .id = c->arg[4].text,
+                             .target_node = c->arg[1].text };
+    int rc = parse_sync(c->arg[2].text, &args.sync, e);
+
+    if (rc == 0) rc = speed_of(&c->arg[3], &args.speed, e);
+    take_waits(c, 5, &args);
+    if (rc == 0) rc = start(c, c->arg[0].text, kind, &args, e);
+    if (rc < 0) return rc;
+    json_open(c->json, NULL, '{');
+    json_close(c->json, '}');
+    return 0;
+}
+
+int json_blockdev_backup(struct cmd *c, struct err *e)
+{
+    return start_on_node(c, JOB_BACKUP, e);
+}
+
+int json_blockdev_mirror(struct cmd *c, struct err *e)
+{
+    return start_on_node(c, JOB_MIRROR, e);
+}
+
+/* -n device snapshot-file format mode node-name */
+int cmd_snapshot_blkdev(struct cmd *c, struct err *e)
+{
+    const char *name = c->arg[1].text, *mode = c->arg[4].text;
+    struct drive_table *t = drives_of(c);
+    struct drive *d;
+
+    if (name == NULL) name = c->arg[5].text;
+    d = t != NULL && name != NULL ? drive_find(t, name) : NULL;
+    if (d == NULL)
+        return err_set(e, -ENODEV, "Cannot find device='%s' nor node-name='%s'",
+                       c->arg[1].text != NULL ? c->arg[1].text : "",
+                       c->arg[5].text != NULL ? c->arg[5].text : "");
+    if (mode != NULL && strcmp(mode, "existing") != 0 &&
+        strcmp(mode, "absolute-paths") != 0)
+        return err_set(e, -EINVAL,
+                       "Parameter 'mode' does not accept value '%s'", mode);
+    return drive_overlay(d, c->arg[2].text, c->arg[3].text,
+                         c->arg[0].is_given ||
+                             (mode != NULL && strcmp(mode, "existing") == 0),
+                         e);
+}
+
+/* device speed base job-id backing-file auto-finalize auto-dismiss */
 int cmd_block_stream(struct cmd *c, struct err *e)
 {
     struct job_args args = { .id = c->arg[3].text,
@@ -99,6 +156,7 @@ int cmd_block_stream(struct cmd *c, struct err *e)
                              .backing_file = c->arg[4].text };
     int rc = speed_of(&c->arg[1], &args.speed, e);
 
+    take_waits(c, 5, &args);
     return rc < 0 ? rc : start(c, c->arg[0].text, JOB_STREAM, &args, e);
 }
 
@@ -111,6 +169,7 @@ int json_block_commit(struct cmd *c, struct err *e)
                              .backing_file = c->arg[5].text };
     int rc = speed_of(&c->arg[1], &args.speed, e);
 
+    take_waits(c, 6, &args);
     if (rc == 0) rc = start(c, c->arg[0].text, JOB_COMMIT, &args, e);
     if (rc < 0) return rc;
     json_open(c->json, NULL, '{');
@@ -153,7 +212,28 @@ static int steer(struct cmd *c, const char *id, job_verb *verb, struct err *e)
 
 int cmd_job_cancel(struct cmd *c, struct err *e)
 {
-    return steer(c, c->arg[1].text, job_cancel, e);
+    return steer(c, c->arg[1].text,
+                 c->arg[0].is_given ? job_cancel : job_cancel_softly, e);
+}
+
+static int steer_json(struct cmd *c, job_verb *verb, struct err *e)
+{
+    int rc = steer(c, c->arg[0].text, verb, e);
+
+    if (rc < 0) return rc;
+    json_open(c->json, NULL, '{');
+    json_close(c->json, '}');
+    return 0;
+}
+
+int json_block_job_dismiss(struct cmd *c, struct err *e)
+{
+    return steer_json(c, job_dismiss, e);
+}
+
+int json_block_job_finalize(struct cmd *c, struct err *e)
+{
+    return steer_json(c, job_finalize, e);
 }
 
 int cmd_job_complete(struct cmd *c, struct err *e)
@@ -214,10 +294,10 @@ int query_block_jobs(struct cmd *c, struct err *e)
     json_open(o, NULL, '[');
     for (unsigned i = 0; t != NULL && job_nth(t, i, &j); i++) {
         json_open(o, NULL, '{');
-        json_bool(o, "auto-finalize", true);
+        json_bool(o, "auto-finalize", !j.waits_for_finalize);
         json_str(o, "io-status", "ok");
         json_str(o, "device", j.id);
-        json_bool(o, "auto-dismiss", true);
+        json_bool(o, "auto-dismiss", !j.waits_for_dismiss);
         json_bool(o, "busy", strcmp(j.status, "running") == 0);
         json_uint(o, "len", j.total);
         json_uint(o, "offset", j.done);

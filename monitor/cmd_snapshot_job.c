@@ -111,6 +111,7 @@ int query_jobs(struct cmd *c, struct err *e)
         json_uint(o, "total-progress", j.total);
         json_str(o, "type", job_kind_name(j.kind));
         json_str(o, "id", j.id);
+        if (j.error[0] != '\0') json_str(o, "error", j.error);
         json_close(o, '}');
     }
     json_close(o, ']');
@@ -154,12 +155,12 @@ int json_job_complete(struct cmd *c, struct err *e)
 
 int json_job_dismiss(struct cmd *c, struct err *e)
 {
-    return steer(c, "dismiss", NULL, e);
+    return steer(c, "dismiss", job_dismiss, e);
 }
 
 int json_job_finalize(struct cmd *c, struct err *e)
 {
-    return steer(c, "finalize", NULL, e);
+    return steer(c, "finalize", job_finalize, e);
 }
 
 int json_job_pause(struct cmd *c, struct err *e)

@@ -25,7 +25,8 @@ const struct command command_table[] = {
       "limit octets and operations a second of a drive (0: no limit)",
       cmd_set_throttle, .json = NULL },
     { "block_stream",
-      "device:blk [speed:int] [base:str] {job-id:str} {backing-file:str}",
+      "device:blk [speed:int] [base:str] {job-id:str} {backing-file:str} "
+      "{auto-finalize:bool} {auto-dismiss:bool}",
       "copy what a drive's backing files hold into its image", cmd_block_stream,
       .json = "block-stream" },
     { "boot_set", "bootdevice:str",
@@ -61,13 +62,15 @@ const struct command command_table[] = {
       .json = "device_del" },
     { "drive_backup",
       "[-n] [-f] [-c=compress] device:blk target:file [format:str] "
-      "{sync:str} {mode:str} {speed:int} {job-id:str}",
+      "{sync:str} {mode:str} {speed:int} {job-id:str} "
+      "{auto-finalize:bool} {auto-dismiss:bool}",
       "copy a drive as it is now (-n: to a file that exists, -f: with what "
       "backing files hold, -c: compressed)",
       cmd_drive_backup, .json = "drive-backup" },
     { "drive_mirror",
       "[-n] [-f] device:blk target:file [format:str] {sync:str} "
-      "{mode:str} {speed:int} {job-id:str}",
+      "{mode:str} {speed:int} {job-id:str} "
+      "{auto-finalize:bool} {auto-dismiss:bool}",
       "copy a drive and go on following it until block_job_complete",
       cmd_drive_mirror, .json = "drive-mirror" },
     { "dump-guest-memory",
@@ -201,6 +204,12 @@ const struct command command_table[] = {
     { "snapshot_note", "tag:str [note:rest]",
       "change what a snapshot's note says (nothing: take it away)",
       cmd_snapshot_note, .json = "x-orrery-snapshot-note" },
+    { "snapshot_blkdev",
+      "[-n] device?:blk snapshot-file:file [format:str] {mode:str} "
+      "{node-name:str}",
+      "let changes go to a new image that stands on the present one (-n: the "
+      "file exists)",
+      cmd_snapshot_blkdev, .json = "blockdev-snapshot-sync" },
     { "step", "", "let the chosen CPU execute one instruction, and pause again",
       cmd_step, .json = NULL },
     { "stop|s", "", "pause the machine", cmd_stop, .json = "stop" },

@@ -49,7 +49,7 @@ enum param_type {
     PARAM_EVENT,
 };
 
-enum { COMMAND_MAX_PARAMS = 10, COMMAND_MAX_LINE = 4096 };
+enum { COMMAND_MAX_PARAMS = 14, COMMAND_MAX_LINE = 4096 };
 
 struct param {
     char name[24];

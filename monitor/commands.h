@@ -64,7 +64,9 @@ command_fn cmd_migrate, cmd_migrate_cancel, cmd_migrate_incoming,
     json_migrate_parameters, json_migrate_capabilities;
 /* cmd_job.c */
 command_fn cmd_drive_backup, cmd_drive_mirror, cmd_block_stream, cmd_commit,
-    json_block_commit, cmd_job_cancel, cmd_job_complete, cmd_job_pause,
+    json_block_commit, json_blockdev_backup, json_blockdev_mirror,
+    json_block_job_dismiss, json_block_job_finalize,
+    cmd_snapshot_blkdev, cmd_job_cancel, cmd_job_complete, cmd_job_pause,
     cmd_job_resume, cmd_job_speed, info_block_jobs, query_block_jobs;
 /* cmd_nbd.c */
 command_fn cmd_nbd_start, cmd_nbd_add, cmd_nbd_remove, cmd_nbd_stop,

@@ -166,7 +166,27 @@ static void on_vm_event(void *arg, enum vm_event ev)
     }
 }
 
-/* Loop thread, no lock held. */
+/* {key: value, "id": id} */
+static void report_pair_locked(struct vm *vm, const char *event,
+                               const char *key, const char *value,
+                               const char *id)
+{
+    struct json_out o = { .f = NULL };
+    char *text = NULL;
+    size_t bytes = 0;
+
+    o.f = open_memstream(&text, &bytes);
+    if (o.f == NULL) return;
+    json_open(&o, NULL, '{');
+    json_str(&o, key, value);
+    json_str(&o, "id", id);
+    json_close(&o, '}');
+    fclose(o.f);
+    if (text != NULL) vm_report_locked(vm, event, text);
+    free(text);
+}
+
+/* Loop thread, the VM lock held or not. */
 static void on_job(void *arg, enum job_event ev, const struct job_info *i)
 {
     static const char *const names[] = {
@@ -174,14 +194,23 @@ static void on_job(void *arg, enum job_event ev, const struct job_info *i)
         [JOB_COMPLETED] = "BLOCK_JOB_COMPLETED",
         [JOB_CANCELLED] = "BLOCK_JOB_CANCELLED",
         [JOB_FAILED] = "BLOCK_JOB_COMPLETED", /* with an error */
+        [JOB_PENDING] = "BLOCK_JOB_PENDING",
+        [JOB_STATUS] = "JOB_STATUS_CHANGE",
     };
     struct hub *h = arg;
+    bool needs_lock = !vm_is_locked(h->vm);
 
-    vm_lock(h->vm);
-    vm_report_job_locked(h->vm, names[ev], job_kind_name(i->kind), i->id,
-                         i->total, i->done, i->speed,
-                         ev == JOB_FAILED ? i->error : NULL);
-    vm_unlock(h->vm);
+    if (needs_lock) vm_lock(h->vm);
+    if (ev == JOB_PENDING)
+        report_pair_locked(h->vm, names[ev], "type", job_kind_name(i->kind),
+                           i->id);
+    else if (ev == JOB_STATUS)
+        report_pair_locked(h->vm, names[ev], "status", i->status, i->id);
+    else
+        vm_report_job_locked(h->vm, names[ev], job_kind_name(i->kind), i->id,
+                             i->total, i->done, i->speed,
+                             ev == JOB_FAILED ? i->error : NULL);
+    if (needs_lock) vm_unlock(h->vm);
 }
 
 static void flush(struct hub *h)

@@ -12,7 +12,7 @@ const struct command json_table[] = {
          json_capabilities),
     JSON("block-commit",
          "{device!:str} {speed:int} {base:str} {top:str} {job-id:str} "
-         "{backing-file:str}",
+         "{backing-file:str} {auto-finalize:bool} {auto-dismiss:bool}",
          "write changes into a backing file while the guest goes on",
          json_block_commit),
     JSON("block_resize", "{device:str} {node-name:str} {size!:int}",
@@ -29,6 +29,18 @@ const struct command json_table[] = {
       .json = "blockdev-add",
       .answer = json_blockdev_add,
       .takes_any = true },
+    JSON("block-job-dismiss", "{id!:str}", "forget work that is over",
+         json_block_job_dismiss),
+    JSON("block-job-finalize", "{id!:str}", "let work that waits for it end",
+         json_block_job_finalize),
+    JSON("blockdev-backup",
+         "{device!:str} {target!:str} {sync!:str} {speed:int} {job-id:str} "
+         "{auto-finalize:bool} {auto-dismiss:bool}",
+         "copy a drive as it is now to a named node", json_blockdev_backup),
+    JSON("blockdev-mirror",
+         "{device!:str} {target!:str} {sync!:str} {speed:int} {job-id:str} "
+         "{auto-finalize:bool} {auto-dismiss:bool}",
+         "copy a drive to a named node and follow it", json_blockdev_mirror),
     JSON("blockdev-close-tray", "{device:str} {id:str}", "close a tray",
          json_close_tray),
     JSON("blockdev-del", "{node-name!:str}", "close a named node",

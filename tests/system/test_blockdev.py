@@ -6,6 +6,7 @@
 # - secrets: -object, object-add; missing, wrong and asked for on a terminal
 # - block_resize: the image grows; refused while a job runs
 # - trays and media in steps, their events; a node as a medium
+# - jobs: their states, nodes as targets, new images on top, -snapshot
 # - BLOCK_IO_ERROR, io-status, and cont that tries again
 import json
 import os
@@ -87,7 +88,7 @@ def fails(qmp, klass, pattern, name, arguments=None):
     raise Fail(f'{name} {arguments} was answered: {got}')
 
 
-def refused(pattern, *args):
+def refused(pattern, *args, tmpdir=None):
     """The program ends at once with status 1 and one line."""
     with tempfile.TemporaryDirectory() as d:
         make_images(d)
@@ -95,7 +96,8 @@ def refused(pattern, *args):
             [ORRERY, '-display', 'none', '-S',
              *(a.replace('@', d) for a in args)], stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=60 * SLOW, check=False,
-            preexec_fn=die_with_parent)
+            preexec_fn=die_with_parent,
+            env={**os.environ, **({'TMPDIR': tmpdir} if tmpdir else {})})
     if p.returncode != 1 or p.stderr.count('\n') != 1 or \
             not re.search(pattern, p.stderr):
         raise Fail(f'{args}: status {p.returncode}: {p.stderr!r}')
@@ -600,6 +602,144 @@ def test_a_node_is_put_into_a_drive_and_taken_out():
         same(q('query-block')[0]['inserted']['drv'], 'raw')
         if 'x' not in vm.hmp(f'change cd {vm.path("b.img")} raw x'):
             raise Fail('read-only-mode x was taken')
+
+
+# -------------------------------------------------------------------- jobs
+
+def states(q, job):
+    return [e['data']['status'] for e in q.events
+            if e['event'] == 'JOB_STATUS_CHANGE' and e['data']['id'] == job]
+
+
+def until_state(vm, job, state):
+    vm.until(f'{job} {state}', lambda: [
+        j for j in vm.qmp('query-jobs')
+        if j['id'] == job and j['status'] == state], 60)
+
+
+def test_a_job_goes_through_the_states_of_the_peer():
+    # The peer pauses and goes on whenever it looks at a graph.
+    with Machine('-S', '-drive', 'if=ide,id=hd,file=@/a.img,format=raw') as vm:
+        q = vm.qmp
+        q('drive-backup', {'device': 'hd', 'sync': 'full', 'job-id': 'j1',
+                           'target': vm.path('t1'), 'format': 'raw',
+                           'auto-finalize': False, 'auto-dismiss': False})
+        until_state(vm, 'j1', 'pending')
+        for verb, args in (('job-dismiss', {}), ('job-complete', {}),
+                           ('job-pause', {})):
+            if verb != 'job-pause' or not IS_PEER:
+                fails(q, 'GenericError', "'j1' in state 'pending' cannot",
+                      verb, {'id': 'j1', **args})
+        j = q('query-block-jobs')[0]
+        same((j['auto-finalize'], j['auto-dismiss'], j['status']),
+             (False, False, 'pending'))
+        q('block-job-finalize', {'id': 'j1'})
+        until_state(vm, 'j1', 'concluded')
+        q('job-dismiss', {'id': 'j1'})
+        same(q('query-jobs'), [])
+        q.wait_event('BLOCK_JOB_PENDING')
+        same([s for s in states(q, 'j1') if not (IS_PEER and s == 'paused')][
+            :2] + states(q, 'j1')[-4:],
+             ['created', 'running', 'waiting', 'pending', 'concluded', 'null'])
+        fails(q, 'GenericError', 'Job not found', 'job-dismiss', {'id': 'j1'})
+        fails(q, 'DeviceNotActive', "'j1' not found", 'block-job-dismiss',
+              {'id': 'j1'})
+        fails(q, 'GenericError', "Invalid job ID 'x y'", 'drive-backup',
+              {'device': 'hd', 'sync': 'full', 'job-id': 'x y',
+               'target': vm.path('t2'), 'format': 'raw'})
+
+
+def test_a_node_is_the_target_of_backup_and_mirror():
+    with Machine('-S', '-drive', 'if=ide,id=hd,file=@/a.img,format=raw',
+                 '-blockdev', 'raw,node-name=to,file.driver=file,'
+                 'file.filename=@/b.img') as vm:
+        q = vm.qmp
+        for target, pattern in (('nosuch', "node-name='nosuch'"),):
+            fails(q, 'GenericError', pattern, 'blockdev-backup',
+                  {'device': 'hd', 'target': target, 'sync': 'full'})
+        q('blockdev-backup', {'device': 'hd', 'target': 'to', 'sync': 'full',
+                              'job-id': 'b'})
+        same(q.wait_event('BLOCK_JOB_COMPLETED')['data']['type'], 'backup')
+        q('blockdev-mirror', {'device': 'hd', 'target': 'to', 'sync': 'full',
+                              'job-id': 'm'})
+        q.wait_event('BLOCK_JOB_READY')
+        fails(q, 'GenericError', 'in use', 'blockdev-del', {'node-name': 'to'})
+        q('block-job-cancel', {'device': 'm'})      # a good copy is left
+        e = q.wait_event('BLOCK_JOB_COMPLETED')['data']
+        same((e['type'], 'error' in e), ('mirror', False))
+        q('blockdev-mirror', {'device': 'hd', 'target': 'to', 'sync': 'full',
+                              'job-id': 'm'})
+        q.wait_event('BLOCK_JOB_READY')
+        q('block-job-cancel', {'device': 'm', 'force': True})
+        q.wait_event('BLOCK_JOB_CANCELLED')
+        q('blockdev-mirror', {'device': 'hd', 'target': 'to', 'sync': 'full',
+                              'job-id': 'm'})
+        q.wait_event('BLOCK_JOB_READY')
+        q('job-complete', {'id': 'm'})
+        q.wait_event('BLOCK_JOB_COMPLETED')
+        same(q('query-block')[0]['inserted']['node-name'], 'to')
+
+
+def test_changes_go_to_a_new_image_and_back():
+    need_qemu_img()
+    with open('/dev/urandom', 'rb') as f:
+        data = f.read(65536)
+    with Machine('-S', '-drive', 'if=ide,id=hd,file=@/a.img,format=raw') as vm:
+        q = vm.qmp
+        top = vm.path('top.qcow2')
+        fails(q, 'GenericError', "device='nosuch'", 'blockdev-snapshot-sync',
+              {'device': 'nosuch', 'snapshot-file': top})
+        q('blockdev-snapshot-sync', {'device': 'hd', 'snapshot-file': top,
+                                     'format': 'qcow2'})
+        b = q('query-block')[0]['inserted']
+        same((b['file'], b['drv'], b['backing_file_depth']),
+             (top, 'qcow2', 1))
+        sock = vm.path('nbd')
+        vm.hmp(f'nbd_server_start unix:{sock}')
+        vm.hmp('nbd_server_add -w hd')
+        with open(vm.path('piece'), 'wb') as f:
+            f.write(data)
+        shell('qemu-io', '-f', 'raw', '-c',
+              f'write -s {vm.path("piece")} 64k 64k', '-c', 'flush',
+              f'nbd:unix:{sock}:exportname=hd')
+        with open(vm.path('a.img'), 'rb') as f:
+            same(f.read().count(0), 4 << 20)
+        vm.hmp('nbd_server_stop')
+        same(vm.hmp('commit hd'), '')
+        with open(vm.path('a.img'), 'rb') as f:
+            f.seek(65536)
+            same(f.read(65536) == data, True)
+        same(vm.hmp(f'snapshot_blkdev hd {vm.path("top2.qcow2")} qcow2'), '')
+        q('block-stream', {'device': 'hd', 'job-id': 's'})
+        same('error' in q.wait_event('BLOCK_JOB_COMPLETED')['data'], False)
+        same(q('query-block')[0]['inserted']['backing_file_depth'], 0)
+        q('quit')
+        vm.wait_exit()
+        for name in ('top.qcow2', 'top2.qcow2'):
+            shell('qemu-img', 'check', '-q', vm.path(name))
+        shell('qemu-img', 'compare', '-q', vm.path('a.img'),
+              vm.path('top2.qcow2'))
+
+
+def test_what_is_written_to_a_snapshot_is_gone_or_committed():
+    need_qemu_img()
+    for how in (('-snapshot', '-drive', 'if=ide,id=hd,format=raw,file=@/a.img'),
+                ('-drive',
+                 'if=ide,id=hd,format=raw,file=@/a.img,snapshot=on')):
+        with Machine('-S', *how) as vm:
+            sock = vm.path('nbd')
+            vm.hmp(f'nbd_server_start unix:{sock}')
+            vm.hmp('nbd_server_add -w hd')
+            shell('qemu-io', '-f', 'raw', '-c', 'write -P 7 0 64k',
+                  f'nbd:unix:{sock}:exportname=hd')
+            with open(vm.path('a.img'), 'rb') as f:
+                same(f.read(65536), bytes(65536))
+            vm.hmp('nbd_server_stop')
+            same(vm.hmp('commit all'), '')
+            with open(vm.path('a.img'), 'rb') as f:
+                same(f.read(65536), b'\7' * 65536)
+    refused('TMPDIR|No such file', '-snapshot', '-drive',
+            'format=raw,file=@/a.img', tmpdir='/no/such')
 
 
 # ------------------------------------------------------------------ errors

@@ -31,7 +31,7 @@ struct env {
     struct drive *drive;
     uint8_t *model; /* what the guest must read */
     unsigned seed, writes_out;
-    int events[4], last_rc;
+    int events[JOB_EVENTS], last_rc;
     char last_error[200];
 };
 
