@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "block/block.h"
 #include "core/base/log.h"
@@ -37,6 +38,7 @@ struct receiving {
     struct migrate_out out; /* answers */
     bool answers, has_begun, has_state, was_running;
     uint64_t received;
+    uint64_t *used; /* pages that may hold something but zeros */
     /* An ORRERYVM stream in memory, or the one that comes in, whose first
      * octets were read already. */
     const uint8_t *state;
@@ -72,9 +74,20 @@ static int step_compare(struct migrate *m, void *arg, struct err *e)
 {
     struct receiving *r = arg;
 
+    struct mem_region *ram = vm_ram(m->vm);
+    int rc;
+
     migrate_set_state_locked(m, MIGRATE_ACTIVE);
-    return migrate_compare_locked(m->vm, (const char *)r->in.body, &r->answers,
-                                  e);
+    rc =
+        migrate_compare_locked(m->vm, (const char *)r->in.body, &r->answers, e);
+    if (rc < 0) return rc;
+    r->used = calloc(ram->size / MIGRATE_CHUNK_BYTES + 1,
+                     MIGRATE_CHUNK_WORDS * sizeof(*r->used));
+    if (r->used == NULL) return err_set(e, -ENOMEM, "out of memory");
+    /* Every page comes; what firmware left there would only be in the way. */
+    if (madvise(ram->host, ram->size, MADV_DONTNEED) < 0)
+        return err_set(e, -errno, "memory: %s", strerror(errno));
+    return 0;
 }
 
 /* CPUs and devices; memory is here already and stays as it came. */
@@ -175,7 +188,7 @@ static int take_frame(struct receiving *r, struct err *e)
     struct mem_region *ram = vm_ram(r->m->vm);
 
     if (migrate_is_frame(&r->in, "PAGE") && !r->has_state)
-        return migrate_apply_pages(&r->in, ram->host, ram->size, e);
+        return migrate_apply_pages(&r->in, ram->host, ram->size, r->used, e);
     if (migrate_is_frame(&r->in, "STAT")) return take_state(r, e);
     return err_set(e, -EINVAL,
                    "the stream is damaged: its parts are out of order");
@@ -293,6 +306,7 @@ static void *incoming_main(void *arg)
     memcpy(m->status.error, e.text, sizeof(m->status.error));
     pthread_mutex_unlock(&m->lock);
     tell(&r);
+    free(r.used);
     migrate_in_free(&r.in);
     migrate_out_free(&r.out);
     migrate_post_over(m, over);

@@ -338,7 +338,8 @@ static int count_data(const struct page_head *h, uint64_t pages)
     return n;
 }
 
-static void scatter(const struct page_head *h, uint8_t *chunk,
+/* chunk and used are those of the head's first page. */
+static void scatter(const struct page_head *h, uint8_t *chunk, uint64_t *used,
                     const uint8_t *data)
 {
     for (unsigned i = 0; i < MIGRATE_CHUNK_PAGES; i++) {
@@ -348,14 +349,15 @@ static void scatter(const struct page_head *h, uint8_t *chunk,
         if (!has_bit(h->zero, i)) {
             memcpy(page, data, MIGRATE_PAGE);
             data += MIGRATE_PAGE;
-        } else if (!is_zero(page)) { /* memory nobody used stays unused */
+            used[i / 64] |= 1ull << (i % 64);
+        } else if (has_bit(used, i)) {
             memset(page, 0, MIGRATE_PAGE);
         }
     }
 }
 
 int migrate_apply_pages(struct migrate_in *i, uint8_t *ram, uint64_t ram_bytes,
-                        struct err *e)
+                        uint64_t *used, struct err *e)
 {
     const uint8_t *data = i->body + sizeof(struct page_head);
     struct page_head h;
@@ -373,7 +375,7 @@ int migrate_apply_pages(struct migrate_in *i, uint8_t *ram, uint64_t ram_bytes,
     } else if (h.how != PLAIN || bytes != raw) {
         return damaged(e, "a piece of memory");
     }
-    scatter(&h, ram + h.base * MIGRATE_PAGE, data);
+    scatter(&h, ram + h.base * MIGRATE_PAGE, used + h.base / 64, data);
     return 0;
 }
 

@@ -84,9 +84,13 @@ int migrate_get_version(struct migrate_in *i, struct err *e);
 /* The next frame, checked, into i->frame and i->body. */
 int migrate_get_frame(struct migrate_in *i, struct err *e);
 bool migrate_is_frame(const struct migrate_in *i, const char *type);
-/* Put a PAGE frame into memory of that many octets. */
+/*
+ * Put a PAGE frame into memory of that many octets.  used: one bit per page
+ * that may hold something but zeros; updated.  (To look would cost more: memory
+ * that was read once gets no huge pages when it is written.)
+ */
 int migrate_apply_pages(struct migrate_in *i, uint8_t *ram, uint64_t ram_bytes,
-                        struct err *e);
+                        uint64_t *used, struct err *e);
 /* Take a STAT frame apart; caller frees *state. */
 int migrate_take_state(struct migrate_in *i, uint8_t **state, size_t *bytes,
                        bool *is_running, struct err *e);

@@ -61,6 +61,7 @@ static void sign(struct source *s)
 
 static int take(struct migrate_in *i, struct vm *vm, struct err *e)
 {
+    static uint64_t used[RAM_BYTES / MIGRATE_PAGE / 64];
     uint8_t *state = NULL;
     size_t bytes;
     bool flag;
@@ -71,7 +72,7 @@ static int take(struct migrate_in *i, struct vm *vm, struct err *e)
         migrate_compare_locked(vm, (const char *)i->body, &flag, e);
         vm_unlock(vm);
     } else if (migrate_is_frame(i, "PAGE")) {
-        rc = migrate_apply_pages(i, memory(), RAM_BYTES, e);
+        rc = migrate_apply_pages(i, memory(), RAM_BYTES, used, e);
     } else if (migrate_is_frame(i, "STAT")) {
         rc = migrate_take_state(i, &state, &bytes, &flag, e);
         free(state);

@@ -627,7 +627,8 @@ def json_answers(program, *args):
     with Folder() as at:
         cmd = [program, *args, '-m', '16', '-display', 'none', '-qmp',
                f'unix:{at("q")},server=on,wait=off']
-        p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL)
+        p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
         try:
             with QMP(at('q')) as q:
                 out = [shape(q('query-migrate'))]

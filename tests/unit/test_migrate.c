@@ -31,6 +31,7 @@ struct rig {
     uint8_t *data;
     size_t bytes, pos;
     uint8_t *from, *to;
+    uint64_t used[PAGES / 64 + 4];
     struct err e;
 };
 
@@ -142,7 +143,7 @@ static void take_pages(struct rig *r)
     while (r->pos < r->bytes) {
         if (migrate_get_frame(&i, &r->e) < 0) fail_msg("%s", r->e.text);
         assert_true(migrate_is_frame(&i, "PAGE"));
-        if (migrate_apply_pages(&i, r->to, RAM_BYTES, &r->e) < 0)
+        if (migrate_apply_pages(&i, r->to, RAM_BYTES, r->used, &r->e) < 0)
             fail_msg("%s", r->e.text);
     }
     migrate_in_free(&i);
@@ -156,6 +157,7 @@ static void chosen_pages_arrive_and_no_others(void **state)
     for (uint32_t seed = 1; seed <= 24; seed++) {
         fill(r->from, seed * 2654435761u);
         memset(r->to, 0x5a, RAM_BYTES);
+        memset(r->used, 0xff, sizeof(r->used));
         choose(bits, seed * 40503u, 1 + seed % 5);
         r->bytes = r->pos = 0;
         send_pages(r, bits, seed & 1);
@@ -171,6 +173,29 @@ static void chosen_pages_arrive_and_no_others(void **state)
                     assert_int_equal(page[k], 0x5a);
             }
         }
+    }
+}
+
+/* What was zero from the beginning is not touched. */
+static void unused_memory_stays_unused(void **state)
+{
+    struct rig *r = *state;
+    uint64_t bits[PAGES / 64 + 4];
+
+    fill(r->from, 12);
+    memset(bits, 0xff, sizeof(bits));
+    bits[PAGES / 64] = (1ull << PAGES % 64) - 1;
+    memset(bits + PAGES / 64 + 1, 0, 3 * sizeof(*bits));
+    send_pages(r, bits, false);
+    memset(r->to, 0x5a, RAM_BYTES);
+    take_pages(r);
+    for (unsigned i = 0; i < PAGES; i++) {
+        const uint8_t *page = r->from + (size_t)i * MIGRATE_PAGE;
+        bool is_zero = page[0] == 0 && memcmp(page, page + 1, 4095) == 0;
+
+        assert_int_equal(r->used[i / 64] >> (i % 64) & 1, !is_zero);
+        assert_int_equal(r->to[(size_t)i * MIGRATE_PAGE],
+                         is_zero ? 0x5a : page[0]);
     }
 }
 
@@ -234,7 +259,7 @@ static int swallow(struct rig *r)
         r->e = (struct err)ERR_INIT;
         rc = migrate_get_frame(&i, &r->e);
         if (rc == 0 && migrate_is_frame(&i, "PAGE"))
-            rc = migrate_apply_pages(&i, r->to, RAM_BYTES, &r->e);
+            rc = migrate_apply_pages(&i, r->to, RAM_BYTES, r->used, &r->e);
         if (rc == 0 && migrate_is_frame(&i, "STAT"))
             rc = migrate_take_state(&i, &got, &n, &is_running, &r->e);
         free(got);
@@ -500,6 +525,7 @@ int main(void)
 #define I(f) cmocka_unit_test_setup_teardown(f, images_setup, images_teardown)
     const struct CMUnitTest tests[] = {
         T(chosen_pages_arrive_and_no_others),
+        T(unused_memory_stays_unused),
         T(a_state_arrives_as_it_was),
         T(mutated_frames_are_refused_or_harmless),
         T(the_longest_lengths_are_refused),
