@@ -155,7 +155,9 @@ static int words_of_json(struct words *w, const struct json *backend,
             e, -EINVAL,
             "Invalid parameter type for 'backend', expected: object");
     if (*text_of(backend, "type") == '\0')
-        return err_set(e, -EINVAL, "Parameter 'backend.type' is missing");
+        return err_set(
+            e, -EINVAL,
+            "Invalid parameter type for 'backend.type', expected: string");
     w->is_client =
         server != NULL && server->type == JSON_BOOL && !server->is_true;
     if (size != NULL && size->type == JSON_INT)

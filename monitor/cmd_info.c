@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* help, info. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/vm/vm.h"
 #include "monitor/absent.h"
 #include "monitor/commands.h"
 
-enum { SCREEN_COLUMNS = 79 };
+enum { SCREEN_COLUMNS = 79, SCREEN_ROWS = 20 };
 
 /* Words of text, continued behind four blanks where a line is full. */
 static void print_wrapped(const char *text, size_t column, FILE *out)
@@ -48,7 +49,97 @@ void command_print_help(const struct command *p, const char *prefix, FILE *out)
     }
 }
 
-enum { PAGES_MAX = 160 };
+enum { PAGES_MAX = 160, NAMES_MAX = 200 };
+
+static size_t name_length(const char *name)
+{
+    return strcspn(name, "|");
+}
+
+/* Width of column n of rows names. */
+static size_t column_width(const char *const *name, unsigned count,
+                           unsigned rows, unsigned n)
+{
+    size_t width = 0;
+
+    for (unsigned i = n * rows; i < (n + 1) * rows && i < count; i++) {
+        if (name_length(name[i]) > width) width = name_length(name[i]);
+    }
+    return width + 2;
+}
+
+/* Fewest rows whose columns fit side by side. */
+static unsigned count_rows(const char *const *name, unsigned count)
+{
+    for (unsigned rows = 1; rows < count; rows++) {
+        size_t total = 0;
+
+        for (unsigned n = 0; n * rows < count; n++)
+            total += column_width(name, count, rows, n);
+        if (total <= SCREEN_COLUMNS + 2) return rows;
+    }
+    return count;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* One after the other. */
+static void print_flow(const char *const *name, unsigned count, FILE *out)
+{
+    size_t column = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        size_t n = name_length(name[i]);
+
+        if (column > 0 && column + 2 + n > SCREEN_COLUMNS) {
+            fputc('\n', out);
+            column = 0;
+        }
+        column += (size_t)fprintf(out, "%s%.*s", column > 0 ? "  " : "", (int)n,
+                                  name[i]);
+    }
+    fputc('\n', out);
+}
+
+/* In columns if those fit a screen of 24 lines. */
+static void print_names(const char **name, unsigned count, FILE *out)
+{
+    unsigned rows;
+
+    qsort(name, count, sizeof(name[0]), compare_names);
+    rows = count_rows(name, count);
+    if (rows > SCREEN_ROWS) {
+        print_flow(name, count, out);
+        return;
+    }
+    for (unsigned r = 0; r < rows; r++) {
+        for (unsigned i = r; i < count; i += rows) {
+            int n = (int)name_length(name[i]);
+            int width = (int)column_width(name, count, rows, i / rows);
+
+            fprintf(out, "%.*s%*s", n, name[i],
+                    i + rows < count ? width - n : 0, "");
+        }
+        fputc('\n', out);
+    }
+}
+
+static void print_commands(struct cmd *c)
+{
+    const char *name[NAMES_MAX];
+    unsigned count = 0;
+
+    for (const struct command *p = command_table; p->name != NULL; p++) {
+        if (count < NAMES_MAX) name[count++] = p->name;
+    }
+    print_names(name, count, c->out);
+    fputs("help NAME explains one, help all lists them with arguments; Tab "
+          "completes\n",
+          c->out);
+}
 
 /* Pages of the table and those of devices, in the order of their names. */
 struct pages {
@@ -101,9 +192,16 @@ static void list_pages(struct cmd *c)
 {
     struct pages all;
 
+    const char *name[PAGES_MAX];
+
     collect(c, &all);
-    for (unsigned i = 0; i < all.count; i++)
-        print_page(&all.page[i], c->out);
+    for (unsigned i = 0; i < all.count; i++) {
+        name[i] = all.page[i].name;
+        if (!c->s->is_person) print_page(&all.page[i], c->out);
+    }
+    if (!c->s->is_person) return;
+    print_names(name, all.count, c->out);
+    fputs("info NAME shows one, help info NAME explains it\n", c->out);
 }
 
 static int help_page(struct cmd *c, const char *name, struct err *e)
@@ -161,7 +259,11 @@ int cmd_help(struct cmd *c, struct err *e)
     const struct command *p;
     const char *name = c->arg[0].text, *page = c->arg[1].text;
 
-    if (!c->arg[0].is_given) {
+    if (!c->arg[0].is_given && c->s->is_person) {
+        print_commands(c);
+        return 0;
+    }
+    if (!c->arg[0].is_given || strcmp(name, "all") == 0) {
         for (p = command_table; p->name != NULL; p++)
             command_print_help(p, "", c->out);
         return 0;

@@ -100,6 +100,8 @@ struct command {
     const char *json; /* QMP's name, NULL: lines alone */
     /* Writes exactly one value to c->json; NULL: run, and {} is the answer. */
     int (*answer)(struct cmd *c, struct err *e);
+    /* Told to a person when it went well and printed nothing; or NULL. */
+    const char *done;
     bool has_plain_errors; /* a line's error is printed without "Error: " */
     bool takes_any;        /* JSON: unknown arguments are not refused */
 };

@@ -64,6 +64,8 @@ int cpu_register(const struct cpu *c, const char *name, uint64_t *out)
         if (!cpu_is_long(c)) *out = (uint32_t)*out;
         return 0;
     }
+    if (strcmp(name, "sp") == 0) name = "rsp";
+    if (strcmp(name, "fp") == 0) name = "rbp";
     for (unsigned i = 0; i < 16; i++) {
         if (strcmp(name, gpr_names[i][0]) == 0) {
             *out = c->gpr[i];

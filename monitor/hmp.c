@@ -111,10 +111,16 @@ static void run_locked(struct monitor_session *s, const char *line, FILE *out)
         fprintf(out, "%s\nTry \"help %.*s\" for more information\n", e.text,
                 (int)len, line);
     } else {
+        long before = ftell(out);
+
         rc = c.c->run(&c, &e);
-        if (rc < 0)
+        if (rc < 0) {
             fprintf(out, "%s%s\n",
                     c.c->has_plain_errors ? "" : "Error: ", e.text);
+        } else if (s->is_person && c.c->done != NULL && !s->is_waiting &&
+                   ftell(out) == before) {
+            fprintf(out, "%s\n", c.c->done);
+        }
     }
     command_free(&c);
 }
@@ -226,6 +232,8 @@ static bool run_line(void *arg, const char *line)
     FILE *f = open_memstream(&text, &bytes);
     unsigned rows = terminal_rows(m);
 
+    m->session.is_person =
+        m->pieces > 1 && (m->is_terminal || chardev_is_vc(m->chardev));
     m->pieces = 0;
     if (f == NULL) return true;
     if (m->is_terminal) history_add(line);

@@ -34,6 +34,7 @@ struct monitor_session {
     unsigned cpu;              /* chosen by the command cpu */
     char format, size;         /* given last in /FMT, 0 = none yet */
     bool is_quitting;          /* the last line was quit */
+    bool is_person;            /* who types: short help, a word on success */
     unsigned mouse_buttons;    /* held by mouse_button, input-send-event */
     int tablet_x, tablet_y;    /* last position given, 0..32767 */
     struct readline *readline; /* for info history, or NULL */

@@ -226,14 +226,24 @@ static size_t common_prefix(const struct readline *r)
     return n;
 }
 
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 static void list_offers(struct readline *r)
 {
     size_t width = 10, column = 0;
 
+    qsort(r->offer, r->offer_count, sizeof(r->offer[0]), compare);
     for (unsigned i = 0; i < r->offer_count; i++) {
         if (strlen(r->offer[i]) + 2 > width) width = strlen(r->offer[i]) + 2;
     }
     puts_(r, "\r\n");
+    if (r->hint[0] != '\0') {
+        puts_(r, r->hint);
+        puts_(r, "\r\n");
+    }
     for (unsigned i = 0; i < r->offer_count; i++) {
         char cell[LINE_BYTES];
 

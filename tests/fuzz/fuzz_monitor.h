@@ -31,9 +31,12 @@ static inline struct monitor_rig *fuzz_machine(void)
 /* Would this make or change files, or listen somewhere? */
 static inline bool fuzz_is_outside(const char *text)
 {
-    static const char *const words[] = { "save",      "dump", "logfile",
-                                         "gdbserver", "log",  "change",
-                                         "migrate",   "nbd",  "commit" };
+    static const char *const words[] = {
+        "save",    "dump",    "gdbserver", "log",   "change", "migrate",
+        "nbd",     "commit",  "snapshot",  "drive", "export", "blockdev",
+        "object",  "mirror",  "backup",    "trace", "pty",    "path",
+        "chardev", "stream",
+    };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strstr(text, words[i]) != NULL) return true;

@@ -22,6 +22,7 @@
 #include "block/block.h"
 #include "core/cpu/cpu.h"
 #include "core/cpu/cpuid.h"
+#include "core/cpu/host_print.h"
 #include "core/host/chardev.h"
 #include "core/host/display.h"
 #include "core/loop/loop.h"
