@@ -147,6 +147,28 @@ static bool is_type(const struct section *s, const char *type)
     return memcmp(s->type, type, 4) == 0;
 }
 
+/* The guest uses nothing that its accelerator alone has: u32 octets of a text
+ * that says what, the text. */
+static int check_needs(struct vm *vm, const struct vmstate_head *h,
+                       struct err *e)
+{
+    const uint8_t *at = h->accel + sizeof(struct section);
+    size_t left = h->accel_bytes - sizeof(struct section);
+    uint32_t bytes;
+
+    if (left < sizeof(bytes))
+        return vmstate_damaged(e, "the accelerator's part");
+    memcpy(&bytes, at, sizeof(bytes));
+    if (bytes > left - sizeof(bytes))
+        return vmstate_damaged(e, "the accelerator's part");
+    if (bytes == 0 || strcmp(h->about.accel, vm_accel_name(vm)) == 0) return 0;
+    return err_set(e, -EINVAL,
+                   "the saved guest uses %.*s, which accelerator %s does not "
+                   "have; start this machine with -accel %s",
+                   bytes < 80 ? (int)bytes : 80, at + sizeof(bytes),
+                   vm_accel_name(vm), h->about.accel);
+}
+
 /* CPUs and devices, after the head of the first section. */
 static int read_parts(struct vm *vm, vmstate_read_fn read, void *arg,
                       struct section *s, struct vmstate_head *h, struct err *e)
@@ -156,6 +178,7 @@ static int read_parts(struct vm *vm, vmstate_read_fn read, void *arg,
 
     if (is_type(s, "ACCL")) {
         rc = keep_section(read, arg, s, &h->accel, &h->accel_bytes, e);
+        if (rc == 0) rc = check_needs(vm, h, e);
         if (rc == 0)
             rc = vmstate_read_section(read, arg, s, MAX_STATE_BYTES, e);
     }
@@ -241,8 +264,7 @@ static int load_cpus_locked(struct vm *vm, const struct vmstate_head *h,
     return rc;
 }
 
-/* Only the accelerator that wrote it can read it; others were asked in
- * check_meta() whether they can do without. */
+/* Only the accelerator that wrote it can read it. */
 static int load_accel_locked(struct vm *vm, const struct vmstate_head *h,
                              struct err *e)
 {

@@ -15,6 +15,7 @@
 #include "core/vm/debug.h"
 #include "core/vm/eventfd.h"
 #include "core/vm/ioapic.h"
+#include "core/vm/kernel_lapic.h"
 #include "core/vm/mem.h"
 #include "core/vm/tsc.h"
 #include "core/vm/vcpu.h"
@@ -54,6 +55,11 @@ struct kvm_accel {
     size_t run_bytes;            /* of the shared kvm_run mapping */
     struct kvm_clock_data clock; /* kvmclock when guest time stopped */
     bool has_clock;
+    struct vm_kernel_lapic lapic;
+    uint32_t extra_msr[KVM_MAX_MSRS]; /* without a field in struct cpu */
+    unsigned extra_count;
+    uint32_t tsc_khz;
+    bool has_extra; /* the list was made */
     struct kvm_slot slot[KVM_MAX_SLOTS];
     unsigned slot_max; /* the kernel's limit or KVM_MAX_SLOTS */
     struct kvm_cpuid2 *cpuid;
@@ -86,7 +92,13 @@ struct kvm_vcpu {
     struct kvm_run *run;
     struct cpu cpu; /* copy, valid after kvm_get_state */
     uint8_t xsave[4096] __attribute__((aligned(64)));
-    struct kvm_lapic_state lapic;
+    struct kvm_lapic_state lapic; /* after a reset */
+    /* kvm_save.c: as of the last vcpu_get, or loaded */
+    struct kernel_lapic_regs lapic_regs;
+    uint64_t extra[KVM_MAX_MSRS]; /* values of extra_msr */
+    uint64_t tsc;
+    uint8_t mp_state, sipi_vector, has_pending_nmi;
+    bool has_new_tsc, has_new_extra; /* to be put with the next state */
     bool is_dirty;              /* cpu was changed and must be written back */
     struct kvm_dirty_gfn *ring; /* NULL: none */
     uint32_t ring_at;           /* next entry to look at */
@@ -146,6 +158,20 @@ int kvm_cpuid_set(struct kvm_vcpu *k, struct err *e);
 /* kvm_state.c: vCPU at a safe point. */
 void kvm_get_state(struct kvm_vcpu *k);
 int kvm_put_state(struct kvm_vcpu *k);
+
+/* An external interrupt the CPU took over and has not delivered; in
+ * cpu.pending_error. */
+#define KVM_PENDING_INTERRUPT 0x80000000u
+
+/* kvm_save.c */
+void kvm_save_init(struct kvm_accel *a);
+/* Fetch what only saving needs; then, before the state is put: put it. */
+void kvm_get_extra(struct kvm_vcpu *k);
+void kvm_put_extra(struct kvm_vcpu *k);
+uint64_t kvm_tsc(struct vcpu *v);
+void kvm_set_tsc(struct vcpu *v, uint64_t value);
+int kvm_save(struct vm *vm, struct state_out *out);
+int kvm_load(struct vm *vm, const uint8_t *data, size_t bytes, struct err *e);
 
 /* kvm_run.c */
 void kvm_run_vcpu(struct vcpu *v);

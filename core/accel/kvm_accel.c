@@ -49,6 +49,7 @@ static void vcpu_reset(struct vcpu *v)
     cpu_log_reset(&k->cpu, "system reset");
     cpu_reset(&k->cpu);
     set_lapic_reset(k);
+    k->has_new_tsc = k->has_new_extra = false;
     k->is_dirty = true;
 }
 
@@ -120,6 +121,7 @@ static int vcpu_open(struct vcpu *v, struct err *e)
 static void vcpu_get(struct vcpu *v)
 {
     kvm_get_state(v->engine);
+    kvm_get_extra(v->engine);
 }
 
 static void vcpu_put(struct vcpu *v)
@@ -201,6 +203,10 @@ static const struct vm_accel_ops kvm_ops = {
     .dirty_stop = kvm_dirty_stop,
     .set_debug = kvm_set_debug,
     .close = close_vm,
+    .tsc = kvm_tsc,
+    .set_tsc = kvm_set_tsc,
+    .save = kvm_save,
+    .load = kvm_load,
     .has_kernel_lapic = true,
 };
 
@@ -360,6 +366,7 @@ static int open_kvm(struct vm *vm, const char *opts, struct err *e)
     if (rc < 0) goto close_vm_fd;
     coalesce(a);
     kvm_signals_init();
+    kvm_save_init(a);
     vm_set_accel(vm, "kvm", &kvm_ops, a);
     mem_set_listener_locked(
         vm, &(struct mem_listener){ .changed = kvm_memory_changed, .arg = a });

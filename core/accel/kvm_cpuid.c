@@ -58,23 +58,27 @@ static const struct cpuid_leaf *model_leaf(const struct cpu_model *m,
 /* A named model hides what it lacks; "host" and "max" show all KVM has. */
 static void apply_model(struct kvm_accel *a, bool is_host)
 {
-    static const uint32_t feature_leaf[][2] = {
-        { 1, 0 },
-        { 7, 0 },
-        { 0xd, 1 },
-        { 0x80000001, 0 },
+    static const struct {
+        uint32_t leaf, subleaf;
+        bool has_eax, has_ebx; /* these hold features, too */
+    } row[] = {
+        { 1, 0, false, false },
+        { 7, 0, false, true },
+        { 7, 1, true, true },
+        { 0xd, 1, true, false },
+        { 0x80000001, 0, false, false },
     };
 
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]) && !is_host; i++) {
         struct kvm_cpuid_entry2 *en =
-            find(a->cpuid, feature_leaf[i][0], feature_leaf[i][1]);
+            find(a->cpuid, row[i].leaf, row[i].subleaf);
         const struct cpuid_leaf *m =
-            model_leaf(&a->model, feature_leaf[i][0], feature_leaf[i][1]);
+            model_leaf(&a->model, row[i].leaf, row[i].subleaf);
 
-        if (en == NULL || is_host) continue;
-        if (feature_leaf[i][0] != 7) en->ecx &= m ? m->ecx : 0;
-        if (feature_leaf[i][0] == 7) en->ecx &= m ? m->ecx : 0;
-        if (feature_leaf[i][0] == 7) en->ebx &= m ? m->ebx : 0;
+        if (en == NULL) continue;
+        if (row[i].has_eax) en->eax &= m ? m->eax : 0;
+        if (row[i].has_ebx) en->ebx &= m ? m->ebx : 0;
+        en->ecx &= m ? m->ecx : 0;
         en->edx &= m ? m->edx : 0;
     }
 }
@@ -125,6 +129,48 @@ static void apply_identity(struct kvm_accel *a, bool is_host)
     }
 }
 
+/* What the guest sees, for whoever asks the model. */
+static void show_in_model(struct kvm_accel *a)
+{
+    struct cpu_model *m = &a->model;
+
+    m->is_native = true;
+    m->leaf_count = 0;
+    for (uint32_t i = 0; i < a->cpuid->nent; i++) {
+        const struct kvm_cpuid_entry2 *en = &a->cpuid->entries[i];
+
+        if (m->leaf_count == sizeof(m->leaf) / sizeof(m->leaf[0])) break;
+        m->leaf[m->leaf_count++] =
+            (struct cpuid_leaf){ en->function, en->index, en->eax,
+                                 en->ebx,      en->ecx,   en->edx };
+    }
+}
+
+/* -cpu NAME,-kvm or kvm=off, QEMU's spelling: the guest is not to use what KVM
+ * alone has, so that it can go on elsewhere. */
+static bool is_kvm_hidden(const char *spec)
+{
+    for (const char *s = strchr(spec, ','); s != NULL; s = strchr(s, ',')) {
+        size_t n = strcspn(++s, ",");
+
+        if ((n == 4 && memcmp(s, "-kvm", 4) == 0) ||
+            (n == 7 && memcmp(s, "kvm=off", 7) == 0))
+            return true;
+    }
+    return false;
+}
+
+static void hide_kvm(struct kvm_cpuid2 *t)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < t->nent; i++) {
+        if (t->entries[i].function >> 8 == 0x400000) continue;
+        t->entries[n++] = t->entries[i];
+    }
+    t->nent = n;
+}
+
 int kvm_cpuid_build(struct kvm_accel *a, const char *spec, struct err *e)
 {
     const struct vm_config *cfg = vm_config(a->vm);
@@ -138,6 +184,8 @@ int kvm_cpuid_build(struct kvm_accel *a, const char *spec, struct err *e)
     if (rc < 0) return rc;
     apply_model(a, is_host);
     apply_identity(a, is_host);
+    if (is_kvm_hidden(spec)) hide_kvm(a->cpuid);
+    show_in_model(a);
     return 0;
 }
 

@@ -31,6 +31,19 @@ static const struct {
     M(0xc0000084, fmask),
     M(0xc0000102, kernel_gs_base),
     M(0xc0000103, tsc_aux),
+    M(0x48, spec_ctrl),
+    M(0x17a, mcg_status),
+    M(0x250, mtrr_fixed[0]),
+    M(0x258, mtrr_fixed[1]),
+    M(0x259, mtrr_fixed[2]),
+    M(0x268, mtrr_fixed[3]),
+    M(0x269, mtrr_fixed[4]),
+    M(0x26a, mtrr_fixed[5]),
+    M(0x26b, mtrr_fixed[6]),
+    M(0x26c, mtrr_fixed[7]),
+    M(0x26d, mtrr_fixed[8]),
+    M(0x26e, mtrr_fixed[9]),
+    M(0x26f, mtrr_fixed[10]),
 #undef M
 };
 enum { MSR_FIELDS = sizeof(msr_field) / sizeof(msr_field[0]) };
@@ -307,18 +320,48 @@ static void get_events(struct kvm_vcpu *k)
         c->has_intr_shadow = ev.interrupt.shadow != 0;
         c->is_nmi_blocked = ev.nmi.masked;
         c->has_pending_exception = ev.exception.injected;
-        c->pending_vector = ev.exception.nr;
-        c->has_pending_error = ev.exception.has_error_code;
-        c->pending_error = ev.exception.error_code;
+        c->pending_vector = ev.exception.injected ? ev.exception.nr : 0;
+        c->has_pending_error =
+            ev.exception.injected && ev.exception.has_error_code;
+        c->pending_error = c->has_pending_error ? ev.exception.error_code : 0;
+        /* A software interrupt's instruction will be executed again. */
+        if (!ev.exception.injected && ev.interrupt.injected &&
+            !ev.interrupt.soft) {
+            c->has_pending_exception = true;
+            c->pending_vector = ev.interrupt.nr;
+            c->pending_error = KVM_PENDING_INTERRUPT;
+        } else if (!ev.exception.injected && ev.nmi.injected) {
+            c->has_pending_exception = true;
+            c->pending_vector = EXC_NMI;
+        }
+        k->has_pending_nmi = ev.nmi.pending;
+        k->sipi_vector = (uint8_t)ev.sipi_vector;
         c->is_smm = ev.smi.smm;
     }
     if (kvm_call(k->fd, KVM_GET_MP_STATE, &mp) < 0) return;
+    k->mp_state = (uint8_t)mp.mp_state;
     switch (mp.mp_state) {
     case KVM_MP_STATE_HALTED: c->activity = CPU_HALTED; break;
     case KVM_MP_STATE_UNINITIALIZED:
     case KVM_MP_STATE_INIT_RECEIVED:
     case KVM_MP_STATE_SIPI_RECEIVED: c->activity = CPU_WAIT_SIPI; break;
     default: c->activity = CPU_ACTIVE;
+    }
+}
+
+static void put_pending(const struct cpu *c, struct kvm_vcpu_events *ev)
+{
+    if (!c->has_pending_exception) return;
+    if (c->pending_error == KVM_PENDING_INTERRUPT && !c->has_pending_error) {
+        ev->interrupt.injected = 1;
+        ev->interrupt.nr = c->pending_vector;
+    } else if (c->pending_vector == EXC_NMI) {
+        ev->nmi.injected = 1;
+    } else {
+        ev->exception.injected = 1;
+        ev->exception.nr = c->pending_vector;
+        ev->exception.has_error_code = c->has_pending_error;
+        ev->exception.error_code = c->pending_error;
     }
 }
 
@@ -332,17 +375,22 @@ static int put_events(struct kvm_vcpu *k)
     if (k->a->has_vcpu_events) {
         ev.interrupt.shadow = c->has_intr_shadow ? KVM_X86_SHADOW_INT_STI : 0;
         ev.nmi.masked = c->is_nmi_blocked;
-        ev.exception.injected = c->has_pending_exception;
-        ev.exception.nr = c->pending_vector;
-        ev.exception.has_error_code = c->has_pending_error;
-        ev.exception.error_code = c->pending_error;
+        put_pending(c, &ev);
         ev.flags = KVM_VCPUEVENT_VALID_SHADOW;
+        if (k->has_new_extra) {
+            ev.nmi.pending = k->has_pending_nmi;
+            ev.sipi_vector = k->sipi_vector;
+            ev.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING |
+                        KVM_VCPUEVENT_VALID_SIPI_VECTOR;
+        }
         rc = kvm_call(k->fd, KVM_SET_VCPU_EVENTS, &ev);
     }
     if (c->activity == CPU_HALTED) mp.mp_state = KVM_MP_STATE_HALTED;
     if (c->activity == CPU_WAIT_SIPI) {
         mp.mp_state = KVM_MP_STATE_UNINITIALIZED;
     }
+    if (k->has_new_extra && c->activity == CPU_WAIT_SIPI)
+        mp.mp_state = k->mp_state;
     return rc < 0 ? rc : kvm_call(k->fd, KVM_SET_MP_STATE, &mp);
 }
 
@@ -367,6 +415,11 @@ int kvm_put_state(struct kvm_vcpu *k)
     copy_regs(&r, &k->cpu, false);
     rc = kvm_call(k->fd, KVM_SET_REGS, &r);
     if (rc >= 0) rc = put_extended(k);
-    if (rc >= 0) put_msrs(k);
-    return rc < 0 ? rc : put_events(k);
+    if (rc >= 0) {
+        kvm_put_extra(k);
+        put_msrs(k);
+        rc = put_events(k);
+        k->has_new_extra = false;
+    }
+    return rc;
 }

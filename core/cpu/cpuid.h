@@ -19,6 +19,8 @@ struct cpu_model {
     unsigned phys_bits;
     uint64_t arch_capabilities; /* MSR 0x10a where CPUID announces it */
     bool is_amd;
+    bool is_native; /* the host's CPU runs the guest: it and the kernel say
+                       which CR4, EFER and XCR0 there can be */
     bool has_nx, has_1g_pages, has_pcid, has_invpcid, has_smep, has_smap,
         has_fsgsbase, has_umip, has_xsave, has_rdtscp, has_x2apic,
         has_tsc_deadline, has_mtrr, has_pat, has_long, has_spec_ctrl;

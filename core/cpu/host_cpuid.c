@@ -230,9 +230,9 @@ static void offered(uint32_t w[WORDS])
              (v[2] | 1u << 17 | 1u << 21 | 1u << 22 | 1u << 24 | 1u << 31);
     bool has_avx = (v[2] & 1u << 27) && (v[2] & 1u << 28);
     host_leaf(7, 0, x);
-    w[W7B] = all[W7B] & (x[1] | 1u << 0 | 1u << 1 | 1u << 6 | 1u << 7 |
-                         1u << 9 | 1u << 10 | 1u << 13 | 1u << 19 | 1u << 20 |
-                         1u << 23 | 1u << 24);
+    w[W7B] = all[W7B] &
+             (x[1] | 1u << 0 | 1u << 1 | 1u << 6 | 1u << 7 | 1u << 9 |
+              1u << 10 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 24);
     w[W7C] = all[W7C] & (x[2] | 1u << 2 | 1u << 22);
     w[W7D] = 0; /* no fsrm: short copies are better without REP here */
     host_leaf(0x80000001, 0, x);
@@ -278,10 +278,10 @@ static void add_words(const char *list, uint32_t w[WORDS])
 /* QEMU options that change nothing here. */
 static bool is_ignored(const char *s, size_t bytes)
 {
-    static const char *const names[] = {
-        "check",      "enforce", "migratable=", "host-phys-bits=",
-        "phys-bits=", "pmu=",    "kvm="
-    };
+    static const char *const names[] = { "check",      "enforce",
+                                         "migratable", "host-phys-bits",
+                                         "phys-bits",  "pmu",
+                                         "kvm" };
     for (unsigned n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
         size_t len = strlen(names[n]);
         if (len <= bytes && memcmp(s, names[n], len) == 0) return true;

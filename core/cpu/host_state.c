@@ -70,7 +70,7 @@ const struct field cpu_state[] = {
     BOOL(cpu, is_nmi_blocked),
     BOOL(cpu, is_smm),
     BOOL(cpu, has_pending_exception),
-    U8_MAX(cpu, pending_vector, 31),
+    U8(cpu, pending_vector),
     BOOL(cpu, has_pending_error),
     U32(cpu, pending_error),
     BYTES(cpu, xsave),
@@ -99,7 +99,7 @@ static bool is_control_known(const struct cpu *c)
 {
     const struct cpu_model *m = c->model;
     uint64_t cr4 = 0x7ff, efer = EFER_SCE;
-    if (!m) return true;
+    if (!m || m->is_native) return true;
     if (m->has_umip) cr4 |= CR4_UMIP;
     if (m->has_fsgsbase) cr4 |= CR4_FSGSBASE;
     if (m->has_pcid) cr4 |= CR4_PCIDE;
@@ -139,7 +139,9 @@ static bool are_addresses_canonical(const struct cpu *c)
 
 static bool is_xcr0_valid(const struct cpu *c)
 {
-    uint64_t mask = c->model ? c->model->xcr0_mask : 7;
+    uint64_t mask = c->model == NULL      ? 7
+                    : c->model->is_native ? UINT64_MAX
+                                          : c->model->xcr0_mask;
     return (c->xcr0 & 1) && !(c->xcr0 & ~mask) && (c->xcr0 & 6) != 4;
 }
 

@@ -82,7 +82,7 @@ void lapic_update(struct lapic *l)
 {
     struct vcpu *v = vm_vcpu(l->all->d->vm, l->index);
 
-    if (v == NULL) return;
+    if (v == NULL || l->all->is_kernel) return;
     if (lapic_has_extint(l) || lapic_deliverable(l) >= 0) {
         vcpu_raise(v, VCPU_INTR);
     } else {
@@ -441,7 +441,7 @@ static void lapic_init(void *lapics, unsigned cpu)
 /* The page follows CPU 0; systems keep all CPUs' at one address. */
 static void lapic_move(struct lapics *a, uint64_t base)
 {
-    if (BASE_ADDR(base) == a->mmio_base) return;
+    if (a->is_kernel || BASE_ADDR(base) == a->mmio_base) return;
     a->mmio_base = BASE_ADDR(base);
     mem_set_offset_locked(a->d->vm, &a->mmio, a->mmio_base);
 }
@@ -499,14 +499,20 @@ static void lapic_reset(struct dev *d)
 
 static int lapic_create(struct dev *d, struct err *e)
 {
+    const struct vm_accel_ops *accel = vm_accel(d->vm, NULL);
     struct lapics *a = d->s;
 
     (void)e;
     a->d = d;
+    a->is_kernel = accel != NULL && accel->has_kernel_lapic;
     for (unsigned i = 0; i < VM_MAX_CPUS; i++) {
         a->cpu[i].index = i;
         a->cpu[i].all = a;
         lapic_timer_init(&a->cpu[i]);
+    }
+    if (a->is_kernel) {
+        lapic_reset(d);
+        return 0;
     }
     a->mmio_base = LAPIC_BASE_GPA;
     mem_init_mmio(&a->mmio, "apic-msi", LAPIC_BYTES, &lapic_mmio_ops, a);
@@ -524,6 +530,7 @@ static void lapic_destroy(struct dev *d)
     for (unsigned i = 0; i < VM_MAX_CPUS; i++) {
         timer_disarm_locked(&a->cpu[i].timer);
     }
+    if (a->is_kernel) return;
     intr_set_lapic_locked(d->vm, NULL, NULL);
     mem_del_locked(d->vm, &a->mmio);
 }
@@ -543,11 +550,20 @@ static int lapic_loaded(struct dev *d, unsigned version, struct err *e)
             return err_set(e, -EINVAL, "cpu %u: timer mode is 3", i);
         l->irr[0] &= ~0xffffu; /* vectors 0..15 are illegal */
         l->isr[0] &= ~0xffffu;
+        if (a->is_kernel) continue;
         lapic_timer_arm(l);
         lapic_update(l);
     }
+    if (a->is_kernel) return lapic_kernel_give(a, e);
     lapic_move(a, a->cpu[0].base);
     return 0;
+}
+
+static void lapic_saving(struct dev *d)
+{
+    struct lapics *a = d->s;
+
+    if (a->is_kernel) lapic_kernel_take(a);
 }
 
 static const struct field lapic_cpu_state[] = {
@@ -587,5 +603,6 @@ const struct dev_class lapic_class = {
     .create = lapic_create,
     .reset = lapic_reset,
     .loaded = lapic_loaded,
+    .saving = lapic_saving,
     .destroy = lapic_destroy,
 };

@@ -102,6 +102,7 @@ struct lapics {
     struct mem_region mmio;
     uint64_t mmio_base;
     bool pic_level;
+    bool is_kernel; /* the accelerator has them; state alone is here */
 };
 
 /* lapic.c */
@@ -124,6 +125,10 @@ void lapic_error(struct lapic *l, uint32_t bit);
 uint8_t lapic_ppr(const struct lapic *l);
 /* Registers and timer to their state after INIT. */
 void lapic_init_regs(struct lapic *l);
+
+/* lapic_kernel.c: from the kernel's into these, and back. */
+void lapic_kernel_take(struct lapics *a);
+int lapic_kernel_give(struct lapics *a, struct err *e);
 
 /* lapic_print.c: `info lapic`, all CPUs */
 void lapic_print(void *lapics, FILE *out);

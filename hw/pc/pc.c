@@ -38,8 +38,6 @@ static int add(struct pc *pc, const struct dev_class *cls, struct dev **out,
 
 static int add_interrupts(struct pc *pc, struct err *e)
 {
-    struct vm *vm = pc->d->vm;
-    const struct vm_accel_ops *accel = vm_accel(vm, NULL);
     int rc;
 
     rc = add(pc, &pic_class, &pc->pic, e);
@@ -47,7 +45,6 @@ static int add_interrupts(struct pc *pc, struct err *e)
     rc = add(pc, &ioapic_class, &pc->ioapic, e);
     if (rc < 0) return rc;
     pc_irqs_init(pc);
-    if (accel != NULL && accel->has_kernel_lapic) return 0;
     return add(pc, &lapic_class, NULL, e);
 }
 
