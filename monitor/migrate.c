@@ -237,6 +237,7 @@ void migrate_end(struct vm *vm)
 
     if (m == NULL) return;
     m->waiting = NULL;
+    m->is_ending = true;
     cancel(m);
     while (m->has_thread)
         loop_step(vm_loop(vm), 100);

@@ -26,6 +26,7 @@ struct migrate {
     bool has_thread;
     _Atomic bool is_cancelled; /* stop as soon as possible */
     bool is_late;              /* cannot be cancelled any more */
+    bool is_ending;            /* the program is: nothing starts again */
     int cancel_fd;             /* readable: the same for those who wait */
     char *uri;
     struct migrate_channel *channel;

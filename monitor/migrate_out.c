@@ -298,7 +298,7 @@ static int step_take_back(struct migrate *m, void *arg, struct err *e)
     int rc = 0;
 
     (void)e;
-    if (!s->has_stopped) return 0;
+    if (!s->has_stopped || m->is_ending) return 0;
     if (s->has_let_go && t != NULL) {
         struct err why = ERR_INIT;
 
@@ -492,7 +492,8 @@ void *migrate_out_main(void *arg)
     struct migrate *m = arg;
     struct sending s = { .m = m,
                          .ram = vm_ram(m->vm)->host,
-                         .pages = vm_ram(m->vm)->size / MIGRATE_PAGE };
+                         .pages = (vm_ram(m->vm)->size + MIGRATE_PAGE - 1) /
+                                  MIGRATE_PAGE };
     struct err e = ERR_INIT, ignored = ERR_INIT;
     int rc = send_machine(&s, &e);
 

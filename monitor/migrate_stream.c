@@ -367,7 +367,7 @@ int migrate_apply_pages(struct migrate_in *i, uint8_t *ram, uint64_t ram_bytes,
     if (i->frame.bytes < sizeof(h)) return damaged(e, "a piece of memory");
     memcpy(&h, i->body, sizeof(h));
     bytes = i->frame.bytes - sizeof(h);
-    count = count_data(&h, ram_bytes / MIGRATE_PAGE);
+    count = count_data(&h, (ram_bytes + MIGRATE_PAGE - 1) / MIGRATE_PAGE);
     if (count < 0) return damaged(e, "memory outside of the machine's");
     raw = (size_t)count * MIGRATE_PAGE;
     if (h.how == ZSTD && unpack(i->scratch, raw, data, bytes)) {

@@ -42,7 +42,7 @@ void options_print_help(FILE *out)
             "       orrery [run] [options] [disk_image]\n"
             "                                 one machine in the "
             "foreground\n"
-            "       orrery import FILE [DIR]  a folder of a machine that "
+            "       orrery import FILE [DIR]  a machine that "
             "snapshot_export wrote\n"
             "       orrery img COMMAND        disk images (orrery img --help)\n",
             ORRERY_VERSION);
