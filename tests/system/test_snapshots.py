@@ -20,7 +20,7 @@ import tempfile
 import time
 
 import common                                           # noqa: F401
-from tap import Skip, each, main, need_accel
+from tap import Skip, each, main
 from vmlab import VM, Fail, guest, ORRERY
 
 COUNT = 20 if os.environ.get('LONG') else 5
@@ -392,19 +392,6 @@ def test_wrong_names_change_nothing():
             says(vm, 'info snapshots', 'There is no snapshot available.')
             leave(vm)
         disk.check()
-
-
-def test_under_kvm_the_refusal_says_why():
-    need_accel('kvm')
-    with Disk() as disk:
-        with VM(*disk.args('-boot', 'n', memory='32'), accel='kvm') as vm:
-            for line in ('savevm a', 'loadvm a'):
-                says(vm, line, 'Error: snapshots of a running machine are not '
-                     'supported under accelerator kvm [^\n]*; use -accel soft')
-            status(vm, 'running')
-            leave(vm)
-        if disk.tags():
-            raise Fail(f'qemu-img lists {disk.tags()}')
 
 
 @each('memory', 'CPUs')
