@@ -191,7 +191,7 @@ static int add(struct cmd *c, const struct words *w, struct err *e)
     char spec[1024];
     int rc = 0;
 
-    if (w->id[0] == '\0') rc = err_set(e, -EINVAL, "Parameter 'id' is missing");
+    if (w->id[0] == '\0') rc = err_set(e, -EINVAL, "chardev: no id specified");
     if (rc == 0) rc = spec_of(w, spec, sizeof(spec), e);
     if (rc == 0) rc = chardev_add(c->vm, w->id, spec, e);
     return rc;

@@ -58,7 +58,7 @@ static int match(const char *pattern, uint64_t *events, struct err *e)
 {
     *events = trace_match(pattern);
     if (*events != 0) return 0;
-    return err_set(e, -ENOENT, "unknown event name '%s'", pattern);
+    return err_set(e, -ENOENT, "unknown event \"%s\"", pattern);
 }
 
 static void set_events(uint64_t events, bool on)

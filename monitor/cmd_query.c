@@ -72,12 +72,14 @@ int json_cpu_expansion(struct cmd *c, struct err *e)
     struct cpu_model *m;
     int rc;
 
+    if (name == NULL || name->type != JSON_STRING)
+        return err_set(
+            e, -EINVAL,
+            "Invalid parameter type for 'model.name', expected: string");
     if (!is_full && strcmp(c->arg[0].text, "static") != 0)
         return err_set(e, -EINVAL,
                        "Parameter 'type' does not accept value '%s'",
                        c->arg[0].text);
-    if (name == NULL || name->type != JSON_STRING)
-        return err_set(e, -EINVAL, "Parameter 'model.name' is missing");
     m = calloc(1, sizeof(*m));
     if (m == NULL) return err_set(e, -ENOMEM, "out of memory");
     rc = cpu_model_build(m, name->text, 1, e);
@@ -162,7 +164,7 @@ int info_memdev(struct cmd *c, struct err *e)
     fprintf(c->out,
             "memory backend: pc.ram\n  size:  %llu\n  merge: false\n"
             "  dump: true\n  prealloc: false\n  share: false\n"
-            "  policy: default\n  host nodes:\n\n",
+            "  reserve: true\n  policy: default\n  host nodes: \n\n",
             (unsigned long long)vm_config(c->vm)->ram_bytes);
     return 0;
 }

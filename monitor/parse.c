@@ -278,6 +278,10 @@ static int parse_value(struct cmd *c, const struct param *p, bool is_last,
 static int parse_flags(struct cmd *c, const struct param *params,
                        const char **at, struct err *e)
 {
+    bool has_flag = false;
+
+    for (unsigned i = 0; params[i].type != PARAM_END; i++)
+        has_flag |= params[i].flag != 0;
     for (;;) {
         const char *p = skip(*at);
         unsigned i = 0;
@@ -288,7 +292,11 @@ static int parse_flags(struct cmd *c, const struct param *params,
             return 0;
         while (params[i].type != PARAM_END && params[i].flag != p[1])
             i++;
-        if (params[i].type == PARAM_END) return 0;
+        if (params[i].type == PARAM_END) {
+            if (!has_flag || !isalpha((unsigned char)p[1])) return 0;
+            return err_set(e, -EINVAL, "%s: unsupported option -%c", c->c->name,
+                           p[1]);
+        }
         *at = p + 2;
         c->arg[i].is_given = true;
         if (params[i].type == PARAM_FLAG) continue;

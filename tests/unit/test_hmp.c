@@ -577,7 +577,8 @@ static void parameters_are_taken_apart(void **state)
     assert_int_equal(params_parse("dev:what", p), -EINVAL);
     assert_int_equal(params_parse("dev", p), -EINVAL);
     assert_int_equal(params_parse("a:int b:int c:int d:int e:int f:int g:int "
-                                  "h:int i:int j:int k:int",
+                                  "h:int i:int j:int k:int l:int m:int n:int "
+                                  "o:int p:int q:int",
                                   p),
                      -E2BIG);
 }
