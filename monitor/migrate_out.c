@@ -407,6 +407,8 @@ static int complete(struct sending *s, struct err *e)
                                s->was_running);
         if (rc < 0) write_failed(m, rc, e);
     }
+    /* The disks are written back while the other side loads. */
+    if (rc == 0) rc = migrate_call(m, step_flush, s, false, e);
     if (rc == 0) rc = get_answer(s, "LOAD", e);
     if (rc == 0) rc = migrate_call(m, step_let_go, s, false, e);
     if (rc == 0) {
