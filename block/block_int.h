@@ -132,6 +132,7 @@ struct block_driver {
     /* Whole images; see the node_* functions in block/image.h.  NULL: cannot.
      */
     const struct image_create_opt *create_opts; /* key NULL at the end */
+    const struct image_create_opt *amend_opts;  /* those of amend alone */
     int (*create)(const struct image_create *c, struct err *e);
     int (*measure)(const struct image_create *c, struct node *source,
                    uint64_t *required, uint64_t *fully_allocated,

@@ -113,6 +113,32 @@ int image_opts_check(const struct image_create_opt *table, const char *format,
     return 0;
 }
 
+static const struct image_create_opt *
+find_opt(const struct image_create_opt *table, const char *key)
+{
+    while (table != NULL && table->key != NULL && strcmp(table->key, key) != 0)
+        table++;
+    return table == NULL || table->key == NULL ? NULL : table;
+}
+
+int image_amend(struct node *n, const struct image_create *c, struct err *e)
+{
+    const struct block_driver *d = n->drv;
+    bool has_fixed = d != &block_luks; /* which says why they stay */
+
+    for (const char *const *p = c->pairs; p != NULL && p[0] != NULL; p += 2) {
+        const struct image_create_opt *o = find_opt(d->amend_opts, p[0]);
+        int rc;
+
+        if (o == NULL && has_fixed) o = find_opt(d->create_opts, p[0]);
+        if (o == NULL)
+            return err_set(e, -EINVAL, "Invalid parameter '%s'", p[0]);
+        rc = check_value(o, p[1], e);
+        if (rc < 0) return rc;
+    }
+    return d->amend(n, c, e);
+}
+
 /* ------------------------------------------------------------ creating */
 
 int image_create_file(const char *file, struct node **out, struct err *e)

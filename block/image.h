@@ -34,6 +34,8 @@ struct image_create_opt {
     uint64_t min, max; /* IMAGE_SIZE, IMAGE_NUMBER; max 0: no limit */
     bool can_amend;
 };
+/* "encrypt.state" and what else `amend' takes for key slots. */
+extern const struct image_create_opt luks_qcow2_amend_opts[];
 struct image_create {
     const char *file;
     uint64_t size_bytes;
@@ -41,6 +43,7 @@ struct image_create {
     const char *const *pairs; /* key, value, key, value, ..., NULL */
     const struct image_progress *progress;
     const struct secret_table *secrets;
+    bool is_forced; /* amend: what may make the image unreadable */
 };
 /* Values from pairs, checked against the driver's table by image_create(). */
 const char *image_opt_text(const struct image_create *c, const char *key);
@@ -51,6 +54,8 @@ bool image_opt_bool(const struct image_create *c, const char *key,
 /* Check pairs against the table: unknown key, bad value, range. */
 int image_opts_check(const struct image_create_opt *table, const char *format,
                      const struct image_create *c, struct err *e);
+/* Change options of an image that is there; its driver has amend. */
+int image_amend(struct node *n, const struct image_create *c, struct err *e);
 /* Create the image file (replacing what is there, as qemu-img does, but never
  * one that is in use: the lock is asked).  On failure nothing half-made stays
  * under the name. */

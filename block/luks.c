@@ -260,6 +260,15 @@ static int try_slot(struct node *file, uint64_t offset,
     return rc;
 }
 
+int luks_try_slot(struct node *file, uint64_t offset,
+                  const struct luks_info *info, unsigned slot,
+                  const struct crypto_hash *h, const uint8_t *secret,
+                  size_t secret_bytes, uint8_t *key, struct err *e)
+{
+    return try_slot(file, offset, info, &info->slot[slot], h, secret,
+                    secret_bytes, key, e);
+}
+
 int luks_make(const struct luks_info *info, const uint8_t *key,
               struct luks **out, struct err *e)
 {
@@ -268,10 +277,11 @@ int luks_make(const struct luks_info *info, const uint8_t *key,
 
     if (l == NULL) return err_set(e, -ENOMEM, "out of memory");
     l->info = *info;
+    memcpy(l->key, key, info->key_bytes);
     rc = crypto_open(info->cipher, info->mode, key, info->key_bytes, &l->crypto,
                      e);
     if (rc < 0) {
-        free(l);
+        luks_wipe(l, sizeof(*l));
         return rc;
     }
     *out = l;
@@ -327,7 +337,7 @@ void luks_close(struct luks *l)
 {
     if (l == NULL) return;
     crypto_close(l->crypto);
-    free(l);
+    luks_wipe(l, sizeof(*l));
 }
 
 const struct luks_info *luks_get_info(const struct luks *l)

@@ -73,6 +73,15 @@ int luks_create(struct node *file, uint64_t offset, const struct luks_spec *s,
                 const uint8_t *secret, size_t secret_bytes, struct luks **out,
                 struct err *e);
 
+/*
+ * Fill or erase key slots: options state, new-secret, old-secret, keyslot and
+ * iter-time, each behind prefix, with QEMU's rules and texts.  Nothing else may
+ * be going on with the image.
+ */
+struct image_create;
+int luks_amend(struct node *file, uint64_t offset, struct luks *l,
+               const struct image_create *c, const char *prefix, struct err *e);
+
 /* `info`: cipher, mode, hash, UUID and key slots in QEMU's layout; format: of
  * the encryption, or NULL. */
 void luks_describe(const struct luks_info *info, const char *format,

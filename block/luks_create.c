@@ -105,9 +105,8 @@ static uint64_t cpu_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* How many iterations this computer makes in the time. */
-static int measure(const struct crypto_hash *h, size_t key_bytes, uint64_t ms,
-                   uint32_t *out)
+int luks_measure(const struct crypto_hash *h, size_t key_bytes, uint64_t ms,
+                 uint32_t *out)
 {
     static const uint8_t salt[32];
     uint8_t key[CRYPTO_MAX_KEY];
@@ -146,6 +145,15 @@ static int make_uuid(char *out, size_t cap)
     return rc;
 }
 
+void luks_encode_slot(const struct luks_slot *s, uint8_t *out)
+{
+    put32(out, s->is_active ? LUKS_SLOT_ENABLED : LUKS_SLOT_DISABLED);
+    put32(out + 4, s->iterations);
+    memcpy(out + 8, s->salt, sizeof(s->salt));
+    put32(out + 40, (uint32_t)(s->offset / BLOCK_SECTOR_BYTES));
+    put32(out + 44, s->stripes);
+}
+
 static void encode(const struct luks_info *info, uint8_t *at)
 {
     memset(at, 0, LUKS_HEADER_BYTES);
@@ -162,25 +170,17 @@ static void encode(const struct luks_info *info, uint8_t *at)
            sizeof(info->digest_salt));
     put32(at + LUKS_AT_DIGEST_ITERATIONS, info->digest_iterations);
     memcpy(at + LUKS_AT_UUID, info->uuid, strlen(info->uuid));
-    for (unsigned i = 0; i < LUKS_KEY_SLOTS; i++) {
-        const struct luks_slot *s = &info->slot[i];
-        uint8_t *to = at + LUKS_AT_SLOTS + LUKS_SLOT_BYTES * i;
-
-        put32(to, s->is_active ? LUKS_SLOT_ENABLED : LUKS_SLOT_DISABLED);
-        put32(to + 4, s->iterations);
-        memcpy(to + 8, s->salt, sizeof(s->salt));
-        put32(to + 40, (uint32_t)(s->offset / BLOCK_SECTOR_BYTES));
-        put32(to + 44, s->stripes);
-    }
+    for (unsigned i = 0; i < LUKS_KEY_SLOTS; i++)
+        luks_encode_slot(&info->slot[i],
+                         at + LUKS_AT_SLOTS + LUKS_SLOT_BYTES * i);
 }
 
-/* The master key into slot 0, split and encrypted with the secret. */
-static int write_slot(struct node *file, uint64_t offset,
-                      const struct luks_info *info, const struct crypto_hash *h,
-                      const uint8_t *secret, size_t secret_bytes,
-                      const uint8_t *key, struct err *e)
+int luks_write_slot(struct node *file, uint64_t offset,
+                    const struct luks_info *info, unsigned slot,
+                    const struct crypto_hash *h, const uint8_t *secret,
+                    size_t secret_bytes, const uint8_t *key, struct err *e)
 {
-    const struct luks_slot *s = &info->slot[0];
+    const struct luks_slot *s = &info->slot[slot];
     size_t bytes = (size_t)luks_slot_bytes(info, s);
     uint8_t *pieces = calloc(1, bytes), slot_key[CRYPTO_MAX_KEY];
     struct crypto *c = NULL;
@@ -219,7 +219,7 @@ static int fill(struct luks_info *info, const struct crypto_hash *h,
     if (rc == 0) rc = crypto_random(s->salt, sizeof(s->salt));
     if (rc == 0)
         rc = crypto_random(info->digest_salt, sizeof(info->digest_salt));
-    if (rc == 0) rc = measure(h, info->key_bytes, ms, &s->iterations);
+    if (rc == 0) rc = luks_measure(h, info->key_bytes, ms, &s->iterations);
     if (rc < 0) return rc;
     s->is_active = true;
     info->digest_iterations = s->iterations / 8;
@@ -250,7 +250,8 @@ int luks_create(struct node *file, uint64_t offset, const struct luks_spec *s,
         err_set(e, rc, "LUKS header: %s", strerror(-rc));
         goto done;
     }
-    rc = write_slot(file, offset, &info, h, secret, secret_bytes, key, e);
+    rc = luks_write_slot(file, offset, &info, 0, h, secret, secret_bytes, key,
+                         e);
     if (rc < 0) goto done;
     encode(&info, header);
     rc = node_pwrite(file, offset, header, sizeof(header));

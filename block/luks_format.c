@@ -297,6 +297,38 @@ static const struct image_create_opt create_opts[] = {
     /* clang-format on */
 };
 
+static int amend(struct node *n, const struct image_create *c, struct err *e)
+{
+    struct luks_disk *d = n->s;
+    int rc = luks_amend(n->child, 0, d->luks, c, "", e);
+
+    if (rc == 0) d->info = *luks_get_info(d->luks);
+    return rc;
+}
+
+#define AMEND_OPTS(p)                                                         \
+    { p "iter-time",  IMAGE_NUMBER,                                           \
+      "Time to spend in PBKDF in milliseconds", NULL, 0, 0, true },           \
+    { p "keyslot",    IMAGE_NUMBER,                                           \
+      "Select a single keyslot to modify explicitly", NULL, 0, 0, true },     \
+    { p "new-secret", IMAGE_TEXT,                                             \
+      "New secret to set in the matching keyslots. Empty string to erase",    \
+      NULL, 0, 0, true },                                                     \
+    { p "old-secret", IMAGE_TEXT,                                             \
+      "Select all keyslots that match this password", NULL, 0, 0, true },     \
+    { p "state",      IMAGE_TEXT,                                             \
+      "Select new state of affected keyslots (active/inactive)",              \
+      NULL, 0, 0, true },                                                     \
+    { NULL, IMAGE_TEXT, NULL, NULL, 0, 0, false }
+
+/* clang-format off */
+static const struct image_create_opt amend_opts[] = { AMEND_OPTS("") };
+const struct image_create_opt luks_qcow2_amend_opts[] = {
+    AMEND_OPTS("encrypt.")
+};
+/* clang-format on */
+#undef AMEND_OPTS
+
 const struct block_driver block_luks = {
     .name = "luks",
     .title = "an encrypted disk with a LUKS1 header",
@@ -308,6 +340,8 @@ const struct block_driver block_luks = {
     .writev = write_disk,
     .flush = flush_disk,
     .create_opts = create_opts,
+    .amend_opts = amend_opts,
+    .amend = amend,
     .create = create,
     .measure = measure,
     .truncate = truncate_disk,

@@ -41,6 +41,7 @@ enum {
 struct luks {
     struct luks_info info;
     struct crypto *crypto;
+    uint8_t key[CRYPTO_MAX_KEY]; /* the master key, for new key slots */
 };
 
 /* Octets of a key slot's contents, in whole sectors. */
@@ -52,6 +53,21 @@ void luks_xor(uint8_t *to, const uint8_t *from, size_t bytes);
 /* An open cipher with the master key. */
 int luks_make(const struct luks_info *info, const uint8_t *key,
               struct luks **out, struct err *e);
+/* 1: the secret opens this slot, key is the master key then; 0: it does not. */
+int luks_try_slot(struct node *file, uint64_t offset,
+                  const struct luks_info *info, unsigned slot,
+                  const struct crypto_hash *h, const uint8_t *secret,
+                  size_t secret_bytes, uint8_t *key, struct err *e);
+/* The master key into a slot, split and encrypted with the secret. */
+int luks_write_slot(struct node *file, uint64_t offset,
+                    const struct luks_info *info, unsigned slot,
+                    const struct crypto_hash *h, const uint8_t *secret,
+                    size_t secret_bytes, const uint8_t *key, struct err *e);
+/* How many iterations this computer makes in the time. */
+int luks_measure(const struct crypto_hash *h, size_t key_bytes, uint64_t ms,
+                 uint32_t *out);
+/* LUKS_SLOT_BYTES of the header. */
+void luks_encode_slot(const struct luks_slot *s, uint8_t *out);
 void luks_wipe(void *data, size_t bytes); /* and free; NULL: nothing */
 
 #endif

@@ -479,6 +479,7 @@ const struct block_driver block_qcow2 = {
     .info = qcow2_info,
     .info_specific = qcow2_info_specific,
     .check = qcow2_check,
+    .amend_opts = luks_qcow2_amend_opts,
     .amend = qcow2_amend,
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "block/luks.h"
 #include "block/qcow2_ops.h"
 
 static int write_header_locked(struct qcow2 *s)
@@ -303,11 +304,21 @@ static int set_refcount_bits(struct node *n, const struct image_create *c,
 
 /* ---------------------------------------------------------------- amend */
 
+static bool is_key_slot_option(const char *key)
+{
+    const struct image_create_opt *o = luks_qcow2_amend_opts;
+
+    while (o->key != NULL && strcmp(o->key, key) != 0)
+        o++;
+    return o->key != NULL;
+}
+
 static int refuse_fixed(const struct image_create *c, struct err *e)
 {
     for (const char *const *p = c->pairs; p != NULL && p[0] != NULL; p += 2) {
         const struct image_create_opt *o = qcow2_create_opts;
 
+        if (is_key_slot_option(p[0])) continue;
         while (o->key != NULL && strcmp(o->key, p[0]) != 0)
             o++;
         if (o->key == NULL)
@@ -343,6 +354,28 @@ static int set_size(struct node *n, const struct image_create *c, struct err *e)
     return size == n->size_bytes ? 0 : node_truncate(n, size, "off", false, e);
 }
 
+/* encrypt.state and what belongs to it. */
+static int set_key_slots(struct node *n, const struct image_create *c,
+                         struct err *e)
+{
+    struct qcow2 *s = n->s;
+    uint64_t offset, bytes;
+    bool is_asked = false;
+    int rc;
+
+    for (const struct image_create_opt *o = luks_qcow2_amend_opts;
+         o->key != NULL; o++)
+        is_asked |= image_opt_text(c, o->key) != NULL;
+    if (!is_asked) return 0;
+    if (s->h.crypt_method != QCOW2_CRYPT_LUKS)
+        return err_set(e, -ENOTSUP,
+                       "Only LUKS encryption options can be amended for qcow2 "
+                       "with LUKS encryption");
+    rc = qcow2_luks_range(s, &offset, &bytes, e);
+    if (rc < 0) return rc;
+    return luks_amend(s->file, offset, qcow2_luks_of(s), c, "encrypt.", e);
+}
+
 int qcow2_amend(struct node *n, const struct image_create *c, struct err *e)
 {
     const char *compat = image_opt_text(c, "compat");
@@ -356,6 +389,7 @@ int qcow2_amend(struct node *n, const struct image_create *c, struct err *e)
     if (rc == 0 && !is_down) rc = set_version(n, c, e);
     if (rc == 0) rc = set_refcount_bits(n, c, e);
     if (rc == 0) rc = set_lazy(n, c, e);
+    if (rc == 0) rc = set_key_slots(n, c, e);
     if (rc == 0) rc = set_backing(n, c, e);
     if (rc == 0) rc = set_size(n, c, e);
     if (rc == 0 && is_down) rc = set_version(n, c, e);

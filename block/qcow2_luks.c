@@ -54,6 +54,11 @@ static void crypt_free_nothing(void *arg)
     (void)arg;
 }
 
+struct luks *qcow2_luks_of(const struct qcow2 *s)
+{
+    return s->crypt == crypt ? s->crypt_arg : NULL;
+}
+
 int qcow2_luks_open(struct qcow2 *s, const struct node_options *o,
                     struct err *e)
 {

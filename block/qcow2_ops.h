@@ -65,6 +65,8 @@ int qcow2_plan_layout(struct qcow2_plan *p, uint64_t size_bytes, bool with_data,
                       struct err *e);
 
 /* Place of the LUKS header in the file, checked. */
+/* The open cipher; NULL: opened without a secret, or not encrypted. */
+struct luks *qcow2_luks_of(const struct qcow2 *s);
 int qcow2_luks_range(const struct qcow2 *s, uint64_t *offset, uint64_t *bytes,
                      struct err *e);
 

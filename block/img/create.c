@@ -442,12 +442,11 @@ int img_amend(struct img *m)
         c.file = n->name;
         c.pairs = (const char *const *)p.kv;
         c.progress = &w.progress;
-        rc = image_opts_check(n->drv->create_opts, n->drv->name, &c, &e);
-        if (rc == 0) rc = n->drv->amend(n, &c, &e);
+        c.is_forced = img_has(m, IMG_FORCE);
+        rc = image_amend(n, &c, &e);
         if (rc == 0) rc = node_flush(n);
         if (rc < 0 && rc != -ECANCELED)
-            img_error("Error while amending options: %s",
-                      e.text[0] ? e.text : strerror(-rc));
+            img_error("%s", e.text[0] ? e.text : strerror(-rc));
         img_work_end(&w, rc == 0);
         rc = rc == 0 ? 0 : 1;
     }

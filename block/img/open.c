@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "block/block.h"
 #include "block/img/img.h"
+#include "block/passphrase.h"
 #include "core/base/json.h"
 
 /* --------------------------------------------------------------- pairs */
@@ -126,6 +129,17 @@ static const char *type_text(enum image_opt_type type)
     }
 }
 
+static void print_options(const struct image_create_opt *o, bool is_amend)
+{
+    for (; o->key != NULL; o++) {
+        char text[80];
+
+        if (is_amend && !o->can_amend) continue;
+        snprintf(text, sizeof(text), "%s=<%s>", o->key, type_text(o->type));
+        printf("  %-22s - %s\n", text, o->help);
+    }
+}
+
 bool img_options_help(const struct img *m, const char *format)
 {
     const struct block_driver *d = block_driver_find(format);
@@ -148,13 +162,8 @@ bool img_options_help(const struct img *m, const char *format)
         printf("Amend options for '%s':\n", format);
     else
         printf("Supported %s options:\n", format);
-    for (const struct image_create_opt *o = d->create_opts; o->key; o++) {
-        char text[80];
-
-        if (is_amend && !o->can_amend) continue;
-        snprintf(text, sizeof(text), "%s=<%s>", o->key, type_text(o->type));
-        printf("  %-22s - %s\n", text, o->help);
-    }
+    print_options(d->create_opts, is_amend);
+    if (is_amend && d->amend_opts != NULL) print_options(d->amend_opts, true);
     return true;
 }
 
@@ -318,6 +327,39 @@ static void warn(const struct node *n, unsigned flags, bool is_guessed)
     }
 }
 
+/* An encrypted image, and no secret was given: ask for it, open once more. */
+static int ask(const struct img *m, const struct description *d,
+               struct node_options *o, struct node **out, struct err *e)
+{
+    const struct blk_options bo = { .format = d->format };
+    const char *key = blk_secret_key(d->file, &bo);
+    struct node_kv *kv = calloc(o->kv_count + 1, sizeof(*kv));
+    char text[PASSPHRASE_MAX_BYTES], id[32];
+    int rc;
+
+    if (kv == NULL || key == NULL) {
+        free(kv);
+        return -ENOKEY;
+    }
+    rc = passphrase_ask(d->file, text, sizeof(text), e);
+    for (unsigned i = 0;; i++) { /* one for each image */
+        snprintf(id, sizeof(id), "#ask%u", i);
+        if (!secret_has(m->secrets, id)) break;
+    }
+    if (rc == 0) rc = secret_add(m->secrets, id, text, strlen(text), e);
+    explicit_bzero(text, sizeof(text));
+    for (unsigned i = 0; i < o->kv_count; i++)
+        kv[i] = (struct node_kv){ o->kv[i].key, o->kv[i].value, false };
+    kv[o->kv_count] = (struct node_kv){ key, id, false };
+    if (rc == 0) {
+        o->kv = kv;
+        o->kv_count++;
+        rc = node_open_image(d->file, d->format, true, false, o, out, e);
+    }
+    free(kv);
+    return rc;
+}
+
 int img_open(const struct img *m, const char *file, const char *format,
              const char *cache, unsigned flags, struct node **out)
 {
@@ -346,6 +388,7 @@ int img_open(const struct img *m, const char *file, const char *format,
     o.kv = d.kv;
     o.kv_count = d.kv != NULL ? d.pairs.count / 2 : 0;
     rc = node_open_image(d.file, d.format, true, false, &o, out, &e);
+    if (rc == -ENOKEY && isatty(STDIN_FILENO)) rc = ask(m, &d, &o, out, &e);
     if (rc < 0)
         img_error("Could not open '%s': %s", file, img_reason(&e, d.file));
     else
