@@ -25,6 +25,7 @@ enum {
 struct node;
 struct image_create;
 struct image_create_opt;
+struct image_bitmap;
 struct image_check;
 struct image_info;
 struct image_progress;
@@ -146,6 +147,7 @@ struct block_driver {
     int (*change_backing)(struct node *n, const char *file, const char *format,
                           struct err *e);
     int (*make_empty)(struct node *n, struct err *e);
+    int (*bitmap)(struct node *n, const struct image_bitmap *b, struct err *e);
 
     int (*snapshot_list)(struct node *n, struct image_snapshot **out,
                          unsigned *count, struct err *e);

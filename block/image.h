@@ -102,6 +102,25 @@ struct image_check {
         compressed_clusters;
 };
 
+/* --------------------------------------------------------------- bitmaps */
+
+enum image_bitmap_action {
+    IMAGE_BITMAP_ADD,
+    IMAGE_BITMAP_REMOVE,
+    IMAGE_BITMAP_CLEAR,
+    IMAGE_BITMAP_ENABLE,
+    IMAGE_BITMAP_DISABLE,
+    IMAGE_BITMAP_MERGE,
+};
+/* What the driver's bitmap does to a persistent dirty bitmap. */
+struct image_bitmap {
+    enum image_bitmap_action action;
+    const char *name;
+    uint64_t granularity;    /* add: octets a bit stands for, 0: usual */
+    const char *source_name; /* merge: the bitmap that is added */
+    struct node *source;     /* its image, NULL: the same one */
+};
+
 /* ------------------------------------------------------------- snapshots */
 
 struct image_snapshot {

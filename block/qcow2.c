@@ -483,6 +483,7 @@ const struct block_driver block_qcow2 = {
     .amend = qcow2_amend,
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,
+    .bitmap = qcow2_bitmap_edit,
     .snapshot_list = qcow2_snapshot_list,
     .snapshot_create = qcow2_snapshot_create,
     .snapshot_apply = qcow2_snapshot_apply,

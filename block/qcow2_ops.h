@@ -86,6 +86,10 @@ void qcow2_bitmap_directory(const struct qcow2 *s, uint64_t *offset,
 /* *at: 0 at first; false: that was the last. */
 bool qcow2_bitmap_next(const struct qcow2 *s, uint64_t *at,
                        struct qcow2_bitmap *out);
+/* qcow2_bitmap_edit.c: the driver's bitmap. */
+struct image_bitmap;
+int qcow2_bitmap_edit(struct node *n, const struct image_bitmap *b,
+                      struct err *e);
 void qcow2_bitmaps_describe(const struct qcow2 *s, struct info_sink *out);
 
 /* ------------------------------------------- snapshots (qcow2_snapshot.c) */

@@ -39,6 +39,18 @@ static const struct img_option amend_options[] = {
     { 'o', NULL, "options", "format's options; -o help lists them" },
     OPT_END
 };
+static const struct img_option bitmap_options[] = {
+    { IMG_MERGE, "merge", "SOURCE", "add the bits of another bitmap" },
+    { IMG_ADD, "add", NULL, "make it, enabled" },
+    { IMG_REMOVE, "remove", NULL, "delete it" },
+    { IMG_CLEAR, "clear", NULL, "clear all its bits" },
+    { IMG_ENABLE, "enable", NULL, "let it record what is written" },
+    { IMG_DISABLE, "disable", NULL, "let it record nothing more" },
+    { 'b', NULL, "source_file", "image SOURCE is in" },
+    { 'F', NULL, "source_fmt", "its format" },
+    { 'g', NULL, "granularity", "octets a bit stands for (64k)" },
+    OPT_OBJECT, OPT_IMAGE_OPTS, OPT_FORMAT, OPT_END
+};
 static const struct img_option bench_options[] = {
     { 'c', NULL, "count", "number of requests (75000)" },
     { 'd', NULL, "depth", "requests in flight (64)" },
@@ -183,6 +195,8 @@ static const struct img_command cmd_amend = { "amend", "filename",
     "change options of an image", amend_options, img_amend, false };
 static const struct img_command cmd_bench = { "bench", "filename",
     "measure how fast an image is", bench_options, img_bench, false };
+static const struct img_command cmd_bitmap = { "bitmap", "filename bitmap",
+    "make, remove and merge dirty bitmaps", bitmap_options, img_bitmap, false };
 static const struct img_command cmd_check = { "check", "filename",
     "look for errors in an image", check_options, img_check, false };
 static const struct img_command cmd_commit = { "commit", "filename",
@@ -221,7 +235,7 @@ static const struct img_command cmd_snapshot = { "snapshot", "filename",
 /* clang-format on */
 
 const struct img_command *const img_commands[] = {
-    &cmd_amend,   &cmd_bench,    &cmd_check,  &cmd_commit, &cmd_compare,
+    &cmd_amend,   &cmd_bench,    &cmd_bitmap, &cmd_check,  &cmd_commit, &cmd_compare,
     &cmd_convert, &cmd_create,   &cmd_dd,     &cmd_info,   &cmd_map,
     &cmd_measure, &cmd_nbd, &cmd_snapshot, &cmd_rebase, &cmd_resize, NULL,
 };

@@ -33,6 +33,14 @@ enum img_option_id {
     IMG_PATTERN,
     IMG_FORCE,
     IMG_CACHE,
+    IMG_ADD,
+    IMG_REMOVE,
+    IMG_CLEAR,
+    IMG_ENABLE,
+    IMG_DISABLE,
+    IMG_MERGE,
+    IMG_BITMAPS,
+    IMG_SKIP_BROKEN,
 };
 
 struct img_option {
@@ -210,6 +218,7 @@ int img_dd(struct img *m);
 int img_bench(struct img *m);
 int img_amend(struct img *m);
 int img_nbd(struct img *m);
+int img_bitmap(struct img *m);
 
 /* help.c */
 void img_print_help(const struct img_command *const *all);
