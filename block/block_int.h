@@ -26,6 +26,7 @@ struct node;
 struct image_create;
 struct image_create_opt;
 struct image_bitmap;
+struct image_bitmap_info;
 struct image_check;
 struct image_info;
 struct image_progress;
@@ -148,6 +149,8 @@ struct block_driver {
                           struct err *e);
     int (*make_empty)(struct node *n, struct err *e);
     int (*bitmap)(struct node *n, const struct image_bitmap *b, struct err *e);
+    bool (*bitmap_nth)(struct node *n, unsigned i,
+                       struct image_bitmap_info *out);
 
     int (*snapshot_list)(struct node *n, struct image_snapshot **out,
                          unsigned *count, struct err *e);

@@ -121,6 +121,13 @@ struct image_bitmap {
     struct node *source;     /* its image, NULL: the same one */
 };
 
+/* The i-th of an image, for the driver's bitmap_nth. */
+struct image_bitmap_info {
+    char name[1024];
+    uint64_t granularity;
+    bool is_enabled, is_broken;
+};
+
 /* ------------------------------------------------------------- snapshots */
 
 struct image_snapshot {

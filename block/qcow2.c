@@ -484,6 +484,7 @@ const struct block_driver block_qcow2 = {
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,
     .bitmap = qcow2_bitmap_edit,
+    .bitmap_nth = qcow2_bitmap_nth,
     .snapshot_list = qcow2_snapshot_list,
     .snapshot_create = qcow2_snapshot_create,
     .snapshot_apply = qcow2_snapshot_apply,

@@ -231,7 +231,8 @@ static int write_header(struct edit *d, uint64_t at, uint64_t bytes,
     qcow2_put32(ext, count);
     qcow2_put64(ext + 8, bytes);
     qcow2_put64(ext + 16, at);
-    rc = qcow2_ext_set(s, QCOW2_EXT_BITMAPS, ext, count > 0 ? sizeof(ext) : 0);
+    rc = qcow2_ext_set(s, QCOW2_EXT_BITMAPS, count > 0 ? ext : NULL,
+                       count > 0 ? sizeof(ext) : 0);
     if (count > 0)
         s->h.autoclear |= QCOW2_AUTOCLEAR_BITMAPS;
     else
@@ -430,6 +431,22 @@ static int edit_locked(struct edit *d, const struct image_bitmap *b)
     }
     free(before);
     return rc;
+}
+
+bool qcow2_bitmap_nth(struct node *n, unsigned i, struct image_bitmap_info *out)
+{
+    struct qcow2_bitmap b;
+    uint64_t at = 0;
+
+    do {
+        if (!qcow2_bitmap_next(n->s, &at, &b)) return false;
+    } while (i-- > 0);
+    memset(out->name, 0, sizeof(out->name));
+    memcpy(out->name, b.name, b.name_bytes);
+    out->granularity = UINT64_C(1) << b.granularity_bits;
+    out->is_enabled = b.flags & QCOW2_BITMAP_AUTO;
+    out->is_broken = b.flags & QCOW2_BITMAP_IN_USE;
+    return true;
 }
 
 int qcow2_bitmap_edit(struct node *n, const struct image_bitmap *b,

@@ -88,6 +88,9 @@ bool qcow2_bitmap_next(const struct qcow2 *s, uint64_t *at,
                        struct qcow2_bitmap *out);
 /* qcow2_bitmap_edit.c: the driver's bitmap. */
 struct image_bitmap;
+struct image_bitmap_info;
+bool qcow2_bitmap_nth(struct node *n, unsigned i,
+                      struct image_bitmap_info *out);
 int qcow2_bitmap_edit(struct node *n, const struct image_bitmap *b,
                       struct err *e);
 void qcow2_bitmaps_describe(const struct qcow2 *s, struct info_sink *out);

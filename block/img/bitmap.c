@@ -101,3 +101,62 @@ int img_bitmap(struct img *m)
     node_unref(n);
     return rc < 0 ? 1 : 0;
 }
+
+/* --------------------------------------------------------------- convert */
+
+int img_check_bitmaps(const struct node *from, bool skips_broken)
+{
+    struct image_bitmap_info i;
+
+    if (from->drv->bitmap_nth == NULL)
+        return refuse("Source lacks bitmap support");
+    for (unsigned k = 0;
+         from->drv->bitmap_nth((struct node *)(uintptr_t)from, k, &i); k++) {
+        if (!i.is_broken || skips_broken) continue;
+        img_error("Cannot copy inconsistent bitmap '%s'", i.name);
+        img_error("Use --skip-broken-bitmaps to skip inconsistent bitmaps, or "
+                  "--remove them with 'orrery img bitmap'");
+        return -1;
+    }
+    return 0;
+}
+
+static int copy_one(struct node *from, struct node *to,
+                    const struct image_bitmap_info *i)
+{
+    static const enum image_bitmap_action steps[] = { IMAGE_BITMAP_ADD,
+                                                      IMAGE_BITMAP_MERGE,
+                                                      IMAGE_BITMAP_DISABLE };
+    struct image_bitmap b = { .name = i->name,
+                              .granularity = i->granularity,
+                              .source_name = i->name,
+                              .source = from };
+    struct err e = ERR_INIT;
+
+    for (unsigned k = 0; k < (i->is_enabled ? 2u : 3u); k++) {
+        b.action = steps[k];
+        if (to->drv->bitmap(to, &b, &e) == 0) continue;
+        img_error("Failed to populate bitmap %s: %s", i->name, e.text);
+        return -1;
+    }
+    return 0;
+}
+
+int img_copy_bitmaps(struct node *from, struct node *to, bool skips_broken)
+{
+    struct image_bitmap_info i;
+    int rc = 0;
+
+    if (to->drv->bitmap == NULL) {
+        img_error("Format driver '%s' does not support bitmaps",
+                  to->drv->name);
+        return -1;
+    }
+    for (unsigned k = 0; rc == 0 && from->drv->bitmap_nth(from, k, &i); k++) {
+        if (i.is_broken && skips_broken)
+            img_error("warning: Skipping inconsistent bitmap '%s'", i.name);
+        else
+            rc = copy_one(from, to, &i);
+    }
+    return rc;
+}

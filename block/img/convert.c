@@ -59,6 +59,14 @@ static int check_options(struct convert *v)
         img_error("Must specify image file name");
         return -1;
     }
+    if (img_has(m, IMG_SKIP_BROKEN) && !img_has(m, IMG_BITMAPS)) {
+        img_error("Use of --skip-broken-bitmaps requires --bitmaps");
+        return -1;
+    }
+    if (img_has(m, IMG_BITMAPS) && m->operand_count > 2) {
+        img_error("Copying bitmaps only possible with single source");
+        return -1;
+    }
     if (img_has(m, 'n') && img_has(m, 'o')) {
         img_error("warning: -o has no effect when skipping image creation");
     }
@@ -270,6 +278,11 @@ static int copy(struct convert *v)
         if (rc < 0) err_set(&e, rc, "error while writing: %s", strerror(-rc));
     }
     if (rc < 0 && rc != -ECANCELED) img_error("%s", e.text);
+    if (rc == 0 && img_has(v->m, IMG_BITMAPS)) {
+        rc = img_copy_bitmaps(v->sources[0], c->target,
+                              img_has(v->m, IMG_SKIP_BROKEN));
+        if (rc == 0) rc = node_flush(c->target);
+    }
     return rc;
 }
 
@@ -293,6 +306,9 @@ static int convert(struct convert *v)
     int sig, rc;
 
     if (open_sources(v) < 0) return 1;
+    if (img_has(m, IMG_BITMAPS) &&
+        img_check_bitmaps(v->sources[0], img_has(m, IMG_SKIP_BROKEN)) < 0)
+        return 1;
     if (!img_has(m, 'n') &&
         img_target_begin(&v->target, m->operands[m->operand_count - 1]) < 0)
         return 1;

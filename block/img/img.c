@@ -113,6 +113,9 @@ static const struct img_option convert_options[] = {
     { 'm', NULL, "num_coroutines", "threads, 1 to 16 (8)" },
     { 'W', NULL, NULL, "write out of order" },
     { IMG_SALVAGE, "salvage", NULL, "unreadable sectors become zeros" },
+    { IMG_BITMAPS, "bitmaps", NULL, "copy dirty bitmaps too" },
+    { IMG_SKIP_BROKEN, "skip-broken-bitmaps", NULL,
+      "leave out those that are inconsistent" },
     OPT_END
 };
 static const struct img_option create_options[] = {

@@ -221,6 +221,9 @@ int img_nbd(struct img *m);
 int img_bitmap(struct img *m);
 
 /* help.c */
+/* bitmap.c: the bitmaps of one image into another; prints what goes wrong. */
+int img_check_bitmaps(const struct node *from, bool skips_broken);
+int img_copy_bitmaps(struct node *from, struct node *to, bool skips_broken);
 void img_print_help(const struct img_command *const *all);
 void img_print_command_help(const struct img_command *c);
 void img_print_man(const struct img_command *const *all);

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What is exercised: persistent dirty bitmaps, with qemu-img as judge
+# - bitmap: every action and every refusal, texts and statuses
+# - bits a running peer has set: merged across images and granularities,
+#   cleared, copied by convert --bitmaps; counted by the peer
+# - the peer's check finds nothing, nothing is leaked
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+import common                                           # noqa: F401
+from tap import Skip, main
+from vmlab import IS_PEER, ORRERY, SLOW, Fail, die_with_parent
+
+PEER = 'qemu-system-x86_64'
+STEPS = '''
+bitmap --add a.q b0
+bitmap --add a.q b0
+bitmap --add -g 32k a.q b1
+bitmap --add -g 3k a.q b2
+bitmap --add -g 256 a.q b2
+bitmap --add -g 4G a.q b2
+bitmap --add -g foo a.q b2
+bitmap --remove a.q none
+bitmap --clear a.q none
+bitmap --enable a.q none
+bitmap --merge none a.q b0
+bitmap --merge b0 a.q none
+bitmap --disable a.q b0
+bitmap --disable a.q b0
+bitmap --merge b1 a.q b0
+bitmap a.q b0
+bitmap --add a.q
+bitmap -g 64k --clear a.q b0
+bitmap --add --disable a.q b5
+bitmap --remove --add a.q b5
+bitmap -b b.q --clear a.q b0
+bitmap -F qcow2 --merge b0 a.q b1
+bitmap --remove a.q b5
+bitmap --add -g 32k b.q m32
+bitmap --merge dirty b.q m32
+bitmap --add --disable a.q other
+bitmap --merge dirty -b b.q -F qcow2 a.q other
+bitmap --add -g 128k b.q m128
+bitmap --merge m32 b.q m128
+bitmap --clear b.q dirty
+convert --bitmaps -O raw b.q out
+convert --bitmaps -f raw -O qcow2 r out
+convert --bitmaps -O qcow2 a.q b.q out
+convert --skip-broken-bitmaps -O qcow2 b.q out
+convert --bitmaps -O qcow2 b.q c.q
+bitmap --remove b.q m32
+bitmap --remove b.q m128
+bitmap --remove b.q dirty
+'''
+
+
+def run(d, *args):
+    p = subprocess.run(args, cwd=d, capture_output=True, text=True,
+                       check=False, stdin=subprocess.DEVNULL,
+                       timeout=60 * SLOW)
+    return p.returncode, re.sub('^(orrery img|qemu-img): ', '',
+                                p.stdout + p.stderr, flags=re.M)
+
+
+def peer(d, image, *commands, readonly=False):
+    """QMP commands to a peer that has the image as node n0; the answers."""
+    lines = [{'execute': 'qmp_capabilities'}, *commands, {'execute': 'quit'}]
+    p = subprocess.run(
+        [PEER, '-S', '-display', 'none', '-nodefaults', '-m', '16', '-accel',
+         'tcg', '-qmp', 'stdio', '-blockdev',
+         f'qcow2,node-name=n0,read-only={"on" if readonly else "off"},'
+         f'file.driver=file,file.filename={image}'], cwd=d, text=True,
+        input='\n'.join(map(json.dumps, lines)), capture_output=True,
+        check=False, timeout=60 * SLOW, preexec_fn=die_with_parent)
+    return [json.loads(x) for x in p.stdout.splitlines() if x[0] == '{']
+
+
+def write(text):
+    return {'execute': 'human-monitor-command',
+            'arguments': {'command-line': f'qemu-io n0 "{text}"'}}
+
+
+def bitmaps(d, image):
+    for answer in peer(d, image, {'execute': 'query-named-block-nodes'},
+                       readonly=True):
+        for n in answer.get('return') or []:
+            if isinstance(n, dict) and n.get('node-name') == 'n0':
+                return n.get('dirty-bitmaps', [])
+    raise Fail(f'{image}: the peer does not open it')
+
+
+def play(tool):
+    with tempfile.TemporaryDirectory() as d:
+        for name in ('a.q', 'b.q'):
+            run(d, 'qemu-img', 'create', '-q', '-f', 'qcow2', name, '10M')
+        run(d, 'qemu-img', 'create', '-q', '-f', 'raw', 'r', '1M')
+        run(d, 'qemu-img', 'bitmap', '--add', '-g', '64k', 'b.q', 'dirty')
+        peer(d, 'b.q', write('write 1M 200k'), write('write 5M 64k'))
+        said = []
+        for line in STEPS.split('\n')[1:-1]:
+            said.append((line, *run(d, *tool, *line.split())))
+        for image in ('a.q', 'b.q', 'c.q'):
+            said.append((image, bitmaps(d, image)))
+            said.append((image, run(d, 'qemu-img', 'check', '-q', image)))
+            said.append((image, run(d, ORRERY, 'img', 'check', '-q', image)))
+        if os.path.exists(os.path.join(d, 'out')):
+            said.append('a refused convert left its target')
+        return said
+
+
+def test_bitmaps_are_those_of_the_peer():
+    if IS_PEER:
+        raise Skip('the peer has a tool of its own')
+    if shutil.which('qemu-img') is None or shutil.which(PEER) is None:
+        raise Skip('qemu-img or the peer is not installed')
+    ours, theirs = play([ORRERY, 'img']), play(['qemu-img'])
+    counts = [b['count'] for x in theirs if x[0] == 'c.q'
+              and isinstance(x[1], list) for b in x[1]]
+    if sorted(counts) != [0, 5 << 16, 6 << 16]:
+        raise Fail(f'the peer counts {counts}')
+    left = 'a refused convert left its target'
+    bad = [f'{o}\n    theirs {t}' for o, t in
+           zip(ours, [t for t in theirs if t != left]) if o != t]
+    if bad or left in ours:
+        raise Fail('\n'.join(bad) + left * (left in ours))
+
+
+if __name__ == '__main__':
+    main(globals())
