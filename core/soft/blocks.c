@@ -277,6 +277,43 @@ void code_drop_site(struct soft_vm *s, unsigned block, uint64_t rip)
     code_unlock(c);
 }
 
+static unsigned split_slot(uint64_t rip)
+{
+    return rip * 0x9e3779b97f4a7c15ull >> 40 & (SPLITS - 1);
+}
+
+void code_note_split(struct soft_vm *s, unsigned block, uint64_t rip, int at)
+{
+    struct code_cache *c = s->cache;
+    struct code_split *p = &c->split[split_slot(rip)];
+
+    code_lock(c);
+    if (p->rip != rip) *p = (struct code_split){ .rip = rip };
+    if (p->at != at) {
+        /* Some frames are now here, now there. */
+        if (p->changes < SPLIT_CHANGES) p->changes++;
+        p->at = (int16_t)at;
+        p->count = 0;
+    }
+    /* A single access may span them: not for ever. */
+    if (p->count < SPLIT_SEEN + SPLIT_DROPS) p->count++;
+    if (p->count >= SPLIT_SEEN && p->count < SPLIT_SEEN + SPLIT_DROPS &&
+        p->changes < SPLIT_CHANGES && block < c->block_count &&
+        !c->blocks[block].is_dead) {
+        drop_locked(c, &c->blocks[block]);
+    }
+    code_unlock(c);
+}
+
+bool code_split_of(const struct code_cache *c, uint64_t rip, int16_t *at)
+{
+    const struct code_split *p = &c->split[split_slot(rip)];
+
+    *at = p->at;
+    return p->rip == rip && p->count >= SPLIT_SEEN &&
+           p->changes < SPLIT_CHANGES;
+}
+
 /* ---- finding and linking */
 
 static bool is_same_mode(const struct mode_key *a, const struct mode_key *b)

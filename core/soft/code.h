@@ -89,6 +89,16 @@ enum code_entry {
 
 enum { HOT_SAMPLES = 3, NO_SITE_BITS = 4096 };
 
+/* Where a group off a register spans two pages, from its first access on. */
+struct code_split {
+    uint64_t rip; /* of that */
+    int16_t at;
+    uint16_t count; /* times seen; SPLIT_SEEN and more: it is split */
+    uint16_t changes;
+};
+
+enum { SPLITS = 1024, SPLIT_SEEN = 16, SPLIT_CHANGES = 32, SPLIT_DROPS = 8 };
+
 enum { CODE_HASH = 1 << 17, PAGE_HASH = 1 << 13 };
 
 struct code_cache {
@@ -112,6 +122,8 @@ struct code_cache {
     uint32_t hash[CODE_HASH]; /* number of the first block + 1 */
     _Atomic(struct code_page *) page_hash[PAGE_HASH];
 
+    struct code_split split[SPLITS];
+    uint16_t next_site[2][SITE_CLASSES];
     uint64_t no_site[NO_SITE_BITS / 64]; /* accesses that missed too often */
     struct soft_vm *soft;
     struct translator *translator;
@@ -167,6 +179,11 @@ void code_note_running(struct soft_vm *s, const uint8_t *host);
 /* The access of the block's instruction at rip shall use the table. */
 void code_drop_site(struct soft_vm *s, unsigned block, uint64_t rip);
 bool code_has_no_site(const struct code_cache *c, uint64_t rip);
+
+/* The group of the block whose first access is at rip spans two pages, at bytes
+ * behind that access: when that is so again and again, it is split. */
+void code_note_split(struct soft_vm *s, unsigned block, uint64_t rip, int at);
+bool code_split_of(const struct code_cache *c, uint64_t rip, int16_t *at);
 
 /* A store to a page with code has hit none: should this happen often, the
  * blocks are dropped, and the page is plain until it is executed again. */

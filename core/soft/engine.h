@@ -11,6 +11,7 @@
 #include "core/cpu/emulate.h"
 #include "core/soft/context.h"
 #include "core/soft/ring_state.h"
+#include "core/soft/site.h"
 #include "core/soft/soft.h"
 #include "core/soft/watch.h"
 #include "core/vm/debug.h"
@@ -46,9 +47,7 @@ enum {
     LOCAL_WORDS = TLB_ENTRIES / 64,
     PHYS_ENTRIES = 64,
     FILTER_BITS = 1 << 15,
-    GROUP_MAX = 16,
-    SITES = 256,
-    SITE_MISSES = 512,
+    GROUP_MAX = 32,
 };
 
 /* Address spaces that may be reached: user mode, supervisor mode, supervisor
@@ -72,18 +71,6 @@ struct tlb_entry {
  * the access goes to host address 0 and faults.
  */
 #define NO_STACK_PAGE (1ull << 63)
-
-/*
- * Page caches of places in user-mode code that is hot (host_address.c): the
- * page an access there went to last, one set for loads, one for stores, shared
- * by places with the same number.  They hold what the table held, and are
- * cleared with it.  An empty one has NO_STACK_PAGE and host address 0.
- */
-struct site_set {
-    uint64_t page[SITES]; /* linear */
-    uint64_t host[SITES];
-    int32_t misses[SITES]; /* left until a place is reconsidered */
-};
 
 /* Instruction fetch: linear page -> host page. */
 struct fetch_entry {
@@ -214,7 +201,7 @@ struct engine {
         uint64_t gpa; /* page, or 1 */
         uint8_t *page;
     } phys[PHYS_ENTRIES];
-    uint32_t site_flushes; /* since places were reconsidered last */
+    uint32_t site_flushes; /* since a place was reconsidered last */
     uint8_t bounce[128] __attribute__((aligned(64)));
     struct verify_log *verify;
     void *signal_stack;
@@ -231,21 +218,6 @@ struct engine {
     } stat;
     char error[200];
 };
-
-/* Behind a call to soft_slow. */
-struct slow_site {
-    uint64_t rip;
-    uint16_t bytes;
-    uint8_t is_write;
-    uint8_t has_saved_flags; /* guest flags are in saved_flags */
-    uint8_t is_stack;        /* through engine.stack: its space, plus one */
-    uint8_t is_group;        /* of several accesses: all or nothing; when it
-                              * fails, code 29 bytes behind goes on */
-    uint16_t swaps;          /* see soft_unswap */
-    uint32_t block;          /* its number */
-    uint16_t place;          /* in engine.sites, plus one; 0: none */
-    uint16_t unused;
-} __attribute__((packed)); /* it lies between instructions */
 
 /*
  * Guest registers R13, R14, R15 whose value is in the place of another one's
@@ -305,7 +277,6 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin);
 /* Host page of guest-physical memory, NULL if it is not plain memory. */
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa);
 void tlb_init(struct engine *eng);
-void tlb_clear_sites(struct engine *eng);
 void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
 /* What is of no global page goes; what is kept of other PCIDs stays. */
 void tlb_drop_local(struct engine *eng);

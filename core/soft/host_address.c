@@ -195,6 +195,21 @@ static size_t segment_field(int seg)
            (size_t)seg * sizeof(struct flat_segment);
 }
 
+static void describe_group(const struct translator *t, struct fixup *f,
+                           const struct group *g)
+{
+    int64_t from = g->from - g->first_from;
+
+    f->first = (int16_t)(t->insn[g->first].rip - f->rip);
+    f->from = (int16_t)from;
+    f->group_kind = GROUP_PLAIN;
+    if (g->is_indexed) {
+        f->group_kind = GROUP_TABLE;
+    } else if (t->is_hot && !g->stride && from == f->from) {
+        f->group_kind = GROUP_FRAME;
+    }
+}
+
 struct fixup *add_fixup(struct translator *t, enum fixup_kind kind)
 {
     static struct fixup none; /* written to only when the block is given up */
@@ -212,6 +227,7 @@ struct fixup *add_fixup(struct translator *t, enum fixup_kind kind)
     f->rip = t->now ? t->now->rip : t->rip;
     f->has_saved_flags = t->are_flags_saved;
     f->is_group = t->checked_group != NULL;
+    if (t->checked_group) describe_group(t, f, t->checked_group);
     f->is_swapped = t->loop.is_body && !t->loop.is_setup;
     f->fail_to = t->loop.is_setup ? t->loop.plain : NULL;
     return f;
@@ -244,40 +260,38 @@ static void emit_segment(struct translator *t, const struct access *a)
 /* ---- the probe */
 
 /*
- * In hot code the page last accessed here is compared first, which takes half
+ * In hot code the range last accessed here is compared first, which takes half
  * as long (S1 = linear address):
- *     xor  S1, gs:page
- *     cmp  S1, 4096 - bytes
- *     ja   out of line
+ *     sub  S1, gs:base
+ *     cmp  S1, gs:limit
+ *     jae  out of line
  *     add  S1, gs:host
  */
 static void emit_site(struct translator *t, const struct access *a)
 {
     struct emitter *e = &t->hot;
-    uint64_t rip = t->now->rip;
-    unsigned place = (rip ^ rip >> 8) & (SITES - 1);
-    int32_t set = (int32_t)(offsetof(struct engine, sites) +
-                            a->is_write * sizeof(struct site_set));
+    unsigned place = site_choose(t->cache->next_site[a->is_write], a->bytes);
+    int32_t at = (int32_t)(offsetof(struct engine, sites) +
+                           a->is_write * sizeof(struct site_set) + 8 * place);
     struct fixup *f;
 
-    emit_op_rm(e, 0x33, true, S1, mem_gs(set + 8 * (int32_t)place));
-    emit_op_rr(e, 0x81, true, 7, S1); /* cmp */
-    emit32(e, PAGE_BYTES - a->bytes);
-    emit_jcc(e, 7, emit_pc(e)); /* ja */
-    f = add_fixup(t, FIX_SITE);
+    emit_op_rm(e, 0x2b, true, S1,
+               mem_gs(at + (int32_t)offsetof(struct site_set, base)));
+    emit_op_rm(e, 0x3b, true, S1,
+               mem_gs(at + (int32_t)offsetof(struct site_set, limit)));
+    emit_jcc(e, 3, emit_pc(e)); /* jae */
+    f = add_fixup(t, FIX_SLOW);
     emit_op_rm(e, 0x03, true, S1,
-               mem_gs(set + (int32_t)offsetof(struct site_set, host) +
-                      8 * (int32_t)place));
+               mem_gs(at + (int32_t)offsetof(struct site_set, host)));
     f->back = emit_pc(e);
-    f->tag_at = t->space * TLB_SPAN + (a->is_write ? 8 : 0);
     f->place = (uint16_t)(place + 1);
     f->bytes = (uint16_t)a->bytes;
     f->is_write = a->is_write;
 }
 
-static bool has_site(const struct translator *t)
+static bool has_site(const struct translator *t, const struct access *a)
 {
-    return t->is_hot && !t->loop.is_setup &&
+    return t->is_hot && !t->loop.is_setup && a->bytes <= SITE_BYTES_MAX &&
            !code_has_no_site(t->cache, t->now->rip);
 }
 
@@ -378,9 +392,10 @@ void emit_checked(struct translator *t, const struct access *a)
     emit_segment(t, a);
     if (a->base == GPR_SP && a->index < 0 && a->asize > 2 &&
         !(t->mode.bits & (BM_UNGROUPED | BM_SPLIT_STACK)) &&
-        !t->loop.is_setup && !(t->has_stack_group && !t->checked_group)) {
+        !t->loop.is_setup && !(t->has_stack_group && !t->checked_group) &&
+        !(t->checked_group && t->checked_group->has_split)) {
         emit_stack_probe(t, a);
-    } else if (has_site(t)) {
+    } else if (has_site(t, a)) {
         emit_site(t, a);
     } else {
         emit_probe(t, a);

@@ -106,9 +106,25 @@ static bool is_branch(const struct guest_insn *n)
     return n->kind >= INSN_JMP && n->kind <= INSN_CALL_INDIRECT;
 }
 
-/* Does emitting it leave S1 alone, but for a group's address? */
-static bool keeps_s1(const struct guest_insn *n)
+/* LEA uses it for registers without one of the host's. */
+static bool lea_keeps_s1(const struct translator *t, const struct guest_insn *n)
 {
+    const int g[3] = {
+        guest_gpr(n->o[0].reg.value),
+        guest_gpr(n->o[1].mem.base),
+        guest_gpr(n->o[1].mem.index),
+    };
+
+    for (unsigned i = 0; i < 3; i++) {
+        if (g[i] >= 0 && host_in(t, g[i]) == H_NONE) return false;
+    }
+    return n->d.operand_width != 16;
+}
+
+/* Does emitting it leave S1 alone, but for a group's address? */
+static bool keeps_s1(const struct translator *t, const struct guest_insn *n)
+{
+    if (n->kind == INSN_LEA) return lea_keeps_s1(t, n);
     return n->kind == INSN_GENERIC || n->kind == INSN_NOP ||
            n->kind == INSN_PUSH || n->kind == INSN_POP || n->kind == INSN_JCC ||
            n->kind == INSN_JMP;
@@ -146,7 +162,7 @@ bool emit_block_insn(struct translator *t, struct block *b,
     t->are_flags_saved = false;
     emit_group_checks(t, n);
     if (emit_insn(t, n)) {
-        if (!keeps_s1(n)) t->in_s1 = -1;
+        if (!keeps_s1(t, n)) t->in_s1 = -1;
         if (n->kind != INSN_GENERIC && n->kind != INSN_NOP &&
             n->kind != INSN_LEA && n->kind != INSN_JCC) {
             t->in_s2 = -1;
@@ -246,54 +262,6 @@ static void cold_loop_exit(struct translator *t, const struct fixup *f)
     }
 }
 
-/*
- * S1: linear address.  To the slow path when too often here, or when the table
- * does not have it either; otherwise the place's cache is filled from there.
- */
-static void cold_site(struct translator *t, const struct fixup *f)
-{
-    const struct mem_form tag = { S2, H_NONE, 0, true, (int32_t)f->tag_at };
-    const struct mem_form page = { S2, H_NONE, 0, true,
-                                   (int32_t)f->tag_at + 16 };
-    int32_t set = (int32_t)(offsetof(struct engine, sites) +
-                            f->is_write * sizeof(struct site_set));
-    int32_t at = f->place - 1;
-    const int32_t temp = offsetof(struct engine, temp);
-    struct emitter *e = &t->cold;
-    uint8_t *often, *slow;
-
-    emit_op_rm(e, 0x83, false, 5,
-               mem_gs(set + (int32_t)offsetof(struct site_set, misses) +
-                      4 * at)); /* sub */
-    emit8(e, 1);
-    emit8(e, 0x78); /* js */
-    emit8(e, 0);
-    often = e->at;
-    emit_op_rr(e, 0x89, false, S1, S2);
-    emit_op_rr(e, 0xc1, false, 5, S2); /* shr */
-    emit8(e, 7);
-    emit_op_rr(e, 0x81, false, 4, S2); /* and */
-    emit32(e, (TLB_ENTRIES - 1) * 32);
-    emit_op_rm(e, 0x33, true, S1, tag);
-    emit_op_rr(e, 0x81, true, 7, S1); /* cmp */
-    emit32(e, PAGE_BYTES - f->bytes);
-    emit8(e, 0x77); /* ja */
-    emit8(e, 0);
-    slow = e->at;
-    emit_store(e, H_AX, temp + 24);
-    emit_op_rm(e, 0x8b, true, H_AX, tag);
-    emit_store(e, H_AX, set + 8 * at);
-    emit_op_rm(e, 0x8b, true, H_AX, page);
-    emit_store(e, H_AX,
-               set + (int32_t)offsetof(struct site_set, host) + 8 * at);
-    emit_op_rr(e, 0x01, true, H_AX, S1); /* add */
-    emit_load(e, H_AX, temp + 24);
-    emit_jmp(e, f->back);
-    if (e->status == 0) slow[-1] = (uint8_t)(e->at - slow);
-    emit_op_rm(e, 0x33, true, S1, tag);
-    if (e->status == 0) often[-1] = (uint8_t)(e->at - often);
-}
-
 /* S1 = the address that was compared. */
 static void cold_address(struct translator *t, const struct fixup *f)
 {
@@ -304,9 +272,10 @@ static void cold_address(struct translator *t, const struct fixup *f)
     } else if (f->is_stack) {
         emit_op_rm(e, 0x33, true, S1, mem_gs((int32_t)f->tag_at));
     } else if (f->place) {
-        emit_op_rm(e, 0x33, true, S1,
+        emit_op_rm(e, 0x03, true, S1,
                    mem_gs((int32_t)(offsetof(struct engine, sites) +
-                                    f->is_write * sizeof(struct site_set)) +
+                                    f->is_write * sizeof(struct site_set) +
+                                    offsetof(struct site_set, base)) +
                           8 * (f->place - 1)));
     } else {
         emit_op_rm(
@@ -322,19 +291,21 @@ static void cold_slow(struct translator *t, const struct fixup *f)
     uint8_t *crossing = NULL;
 
     cold_address(t, f);
-    if (f->is_group && !f->is_const) crossing = cold_crossing(e, f->bytes);
-    if (f->place) cold_site(t, f);
+    if (f->group_kind == GROUP_PLAIN && !f->is_const) {
+        crossing = cold_crossing(e, f->bytes);
+    }
     emit_call(e, t->cache->entry[CODE_SLOW]); /* struct slow_site */
     emit64(e, f->rip);
     emit16(e, f->bytes);
     emit8(e, f->is_write);
     emit8(e, f->has_saved_flags);
     emit8(e, f->is_stack ? t->space + 1 : 0);
-    emit8(e, f->is_group);
+    emit8(e, f->group_kind);
     emit16(e, swaps);
     emit32(e, t->number);
     emit16(e, f->place);
-    emit16(e, 0);
+    emit16(e, (uint16_t)f->first);
+    emit16(e, (uint16_t)f->from);
     emit_jmp(e, f->back);
     if (f->is_group) cold_ungrouped(t, f, crossing);
 }
@@ -357,7 +328,6 @@ static void emit_cold(struct translator *t)
 
         emit_patch(&t->hot, f->end, emit_pc(e));
         switch (f->kind) {
-        case FIX_SITE:
         case FIX_SLOW: cold_slow(t, f); break;
         case FIX_EMULATE: cold_emulate(t, f); break;
         case FIX_LINK:

@@ -273,22 +273,23 @@ bool emit_branch(struct translator *t, struct guest_insn *n)
 
 /* ---- the landing pad */
 
-/* S1 += v without touching flags, in 7 bytes or more; may use S2. */
-static void emit_add_const(struct emitter *e, uint64_t v)
+/* S2 = S1 - rip without touching flags, in one instruction of 5 bytes or more
+ * at first. */
+static void emit_difference(struct emitter *e, uint64_t rip)
 {
-    struct mem_form sum = { S1, S2, 0, false, 0 };
+    uint64_t minus = -rip;
 
-    if ((int64_t)v == (int32_t)v) {
-        emit8(e, 0x4d); /* lea S1, [S1 + disp32] */
+    if ((int64_t)minus == (int32_t)minus) {
+        emit8(e, 0x4d); /* lea S2, [S1 + disp32] */
         emit8(e, 0x8d);
-        emit8(e, 0xad);
-        emit32(e, (uint32_t)v);
+        emit8(e, 0xb5);
+        emit32(e, (uint32_t)minus);
         return;
     }
     emit8(e, 0x49); /* mov S2, imm64 */
     emit8(e, 0xbe);
-    emit64(e, v);
-    emit_op_rm(e, 0x8d, true, S1, sum);
+    emit64(e, minus);
+    emit_lea(e, true, S2, (struct mem_form){ S2, S1, 0, false, 0 });
 }
 
 /*
@@ -301,12 +302,10 @@ void emit_pad(struct translator *t)
     struct emitter *e = &t->hot;
     uint8_t *hit;
 
-    emit_add_const(e, -t->rip);
-    emit_move(e, S2, H_CX);
-    emit_move(e, H_CX, S1);
-    hit = emit_short(e, 0xe3); /* jrcxz */
+    emit_difference(e, t->rip);
+    emit_op_rr(e, 0x87, true, H_CX, S2); /* xchg */
+    hit = emit_short(e, 0xe3);           /* jrcxz */
     emit_move(e, H_CX, S2);
-    emit_add_const(e, t->rip);
     emit_jmp(e, t->cache->entry[CODE_EXIT_MISS]);
     land_short(e, hit, hit);
     emit_move(e, H_CX, S2);

@@ -78,34 +78,63 @@ static bool is_constant(const struct group *g)
 
 static bool fits(const struct group *g, int64_t from, int64_t end)
 {
+    enum { SAME_TABLE = 32 };
     int64_t lo = from < g->from ? from : g->from;
     int64_t hi = end > g->end ? end : g->end;
 
     if (is_constant(g)) return (lo ^ (hi - 1)) >> PAGE_SHIFT == 0;
+    if (g->has_split && hi > g->split && lo < g->split) return false;
+    if (g->is_indexed) return hi - lo <= g->end - g->from + SAME_TABLE;
     return hi - lo <= GROUP_SPAN;
 }
 
 /* An open group for the access, or a new one; -1: none. */
-static int find_group(struct plan *p, const struct access *a, int64_t from)
+static int find_group(struct plan *p, const struct access *a, int64_t from,
+                      bool is_indexed)
 {
     struct translator *t = p->t;
 
     for (unsigned k = 0; k < t->group_count; k++) {
         const struct group *g = &t->group[k];
         if (!p->is_open[k] || g->a.base != a->base || g->a.index != a->index ||
-            g->a.scale != a->scale) {
+            g->a.scale != a->scale || g->is_indexed != is_indexed) {
             continue;
         }
         if (fits(g, from, from + a->bytes)) return (int)k;
-        if (!is_constant(g)) p->is_open[k] = false;
+        if (!is_constant(g) && !is_indexed && !g->has_split) {
+            p->is_open[k] = false;
+        }
     }
     if (t->group_count == GROUP_MAX) return -1;
     p->is_open[t->group_count] = true;
     return (int)t->group_count++;
 }
 
+/* Does it span two pages, as was seen, or another one off the same register? */
+static void set_split(const struct plan *p, const struct guest_insn *n,
+                      struct group *g)
+{
+    const struct translator *t = p->t;
+    int16_t at;
+
+    if (is_constant(g) || g->is_indexed) return;
+    for (unsigned k = 0; k + 1 < t->group_count; k++) {
+        const struct group *o = &t->group[k];
+        if (!p->is_open[k] || !o->has_split || o->a.base != g->a.base ||
+            o->a.index != g->a.index || o->a.scale != g->a.scale) {
+            continue;
+        }
+        g->has_split = true;
+        g->split = o->split;
+    }
+    if (!g->has_split && code_split_of(t->cache, n->rip, &at)) {
+        g->has_split = true;
+        g->split = g->from + at;
+    }
+}
+
 static void add_member(struct plan *p, struct guest_insn *n,
-                       const struct access *a, bool is_slot)
+                       const struct access *a, bool is_slot, bool is_indexed)
 {
     int64_t delta = a->base >= 0 ? p->delta[a->base] : 0;
     int64_t from = a->disp + delta, end = from + a->bytes;
@@ -115,7 +144,7 @@ static void add_member(struct plan *p, struct guest_insn *n,
 
     if (from != (int32_t)from && a->base >= 0) return;
     if (a->base == GPR_SP && p->t->mode.bits & BM_SPLIT_STACK) return;
-    k = find_group(p, a, from);
+    k = find_group(p, a, from, is_indexed);
     if (k < 0) return;
     g = &p->t->group[k];
     if (count != p->t->group_count) {
@@ -126,8 +155,11 @@ static void add_member(struct plan *p, struct guest_insn *n,
                              .delta = delta,
                              .index_delta =
                                  a->index >= 0 ? p->delta[a->index] : 0,
+                             .is_indexed = is_indexed,
+                             .first_from = from,
                              .pin = H_NONE };
     }
+    if (count != p->t->group_count) set_split(p, n, g);
     if (from < g->from) g->from = from;
     if (end > g->end) g->end = end;
     g->a.is_write |= a->is_write;
@@ -144,7 +176,12 @@ static void add_accesses(struct plan *p, struct guest_insn *n)
     if (n->mem >= 0 && n->kind == INSN_GENERIC &&
         access_of(p->t, n, &n->o[n->mem], &a) && a.asize == 8 &&
         a.seg != SEG_FS && a.seg != SEG_GS) {
-        if (a.base >= 0 || a.index < 0) add_member(p, n, &a, false);
+        if (p->t->is_hot && !code_has_no_site(p->t->cache, n->rip) &&
+            index_reach(p->t, n, &a) && a.base >= 0) {
+            add_member(p, n, &a, false, true);
+        } else if (a.base >= 0 || a.index < 0) {
+            add_member(p, n, &a, false, false);
+        }
         return;
     }
     if (n->mem >= 0) return;
@@ -164,7 +201,7 @@ static void add_accesses(struct plan *p, struct guest_insn *n)
     case INSN_RET: break;
     default: return;
     }
-    add_member(p, n, &a, true);
+    add_member(p, n, &a, true, false);
 }
 
 static void note_writes(struct plan *p, const struct guest_insn *n)
@@ -247,7 +284,7 @@ void plan_groups(struct translator *t)
     }
     for (unsigned k = 0; k < t->group_count; k++) {
         struct group *g = &t->group[k];
-        bool is_stack = g->a.base == GPR_SP && g->a.index < 0;
+        bool is_stack = g->a.base == GPR_SP && g->a.index < 0 && !g->has_split;
         bool is_live = t->insn[g->first].in != 0;
 
         if (t->loop.is_body && loop_hoists(t, g)) continue;
@@ -301,6 +338,22 @@ void emit_group_checks(struct translator *t, struct guest_insn *n)
     }
 }
 
+static void add_index(struct translator *t, const struct access *a,
+                      struct mem_form *m)
+{
+    int x = reg_in(t, a->index, S2);
+
+    m->index = x;
+    m->scale = a->scale;
+    if (x != S2) return;
+    /* The instruction's other operand may need S2. */
+    emit_lea(&t->hot, true, S1,
+             (struct mem_form){ S1, S2, a->scale, false, 0 });
+    m->index = H_NONE;
+    m->scale = 0;
+    t->in_s1 = -1;
+}
+
 bool group_access(struct translator *t, bool is_slot, const struct access *a,
                   struct mem_form *m)
 {
@@ -322,6 +375,7 @@ bool group_access(struct translator *t, bool is_slot, const struct access *a,
                                 (int32_t)(a->disp + t->sp_pending) };
     } else {
         *m = mem_at(S1, (int32_t)(t->now->offset[is_slot] - g->from));
+        if (g->is_indexed) add_index(t, a, m);
     }
     return true;
 }

@@ -83,6 +83,8 @@ bool loop_hoists(const struct translator *t, struct group *g)
     int b = g->a.base, x = g->a.index;
     int64_t stride = 0, ahead = 0;
 
+    if (g->is_indexed) return false;
+
     if (b >= 0) {
         if (!l->is_known[b]) return false;
         stride += l->step[b];

@@ -35,7 +35,7 @@
 #define SITE_BYTES 8
 #define SITE_STACK 12
 #define SITE_GROUP 13
-#define SITE_SIZE  24
+#define SITE_SIZE  26
 
 #define REP_DOWN_BIT 8
 

@@ -39,21 +39,6 @@ static void clear_stack(struct engine *eng, unsigned space)
     eng->stack[space].delta = -NO_STACK_PAGE;
 }
 
-void tlb_clear_sites(struct engine *eng)
-{
-    for (unsigned k = 0; k < 2; k++) {
-        uint64_t *page = eng->sites[k].page, n = SITES;
-        uint64_t *host = eng->sites[k].host, m = SITES;
-
-        __asm__ volatile("rep stosq"
-                         : "+D"(page), "+c"(n)
-                         : "a"(NO_STACK_PAGE)
-                         : "memory");
-        __asm__ volatile("rep stosq" : "+D"(host), "+c"(m) : "a"(0) : "memory");
-    }
-    eng->site_flushes++;
-}
-
 static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
 {
     eng->tlb[space][slot].rtag = no_tag(slot);
@@ -164,7 +149,7 @@ static void flush_all(struct engine *eng)
 {
     filter_clear(eng->large_regions);
     context_drop_all(eng);
-    tlb_clear_sites(eng);
+    site_clear_all(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
         clear_data(eng, s);
@@ -193,7 +178,7 @@ static void drop_local_data(struct engine *eng, unsigned space)
 
 void tlb_drop_local(struct engine *eng)
 {
-    tlb_clear_sites(eng);
+    site_clear_all(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
         drop_local_data(eng, s);
@@ -242,7 +227,7 @@ static void flush_page(struct engine *eng, uint64_t lin)
         flush_all(eng);
         return;
     }
-    tlb_clear_sites(eng);
+    site_clear_all(eng);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_slot(eng, s, slot);
         clear_stack(eng, s);
@@ -282,14 +267,12 @@ void tlb_init(struct engine *eng)
     flush_all(eng);
     for (unsigned i = 0; i < PHYS_ENTRIES; i++)
         eng->phys[i].gpa = 1;
-    for (unsigned i = 0; i < SITES; i++) {
-        eng->sites[0].misses[i] = eng->sites[1].misses[i] = SITE_MISSES;
-    }
+    site_init(eng);
 }
 
 void tlb_drop_writes(struct engine *eng)
 {
-    tlb_clear_sites(eng);
+    site_clear_all(eng);
     context_protect(eng, NULL);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
@@ -303,7 +286,7 @@ void tlb_drop_writes(struct engine *eng)
 
 void tlb_protect(struct engine *eng, const uint8_t *page)
 {
-    tlb_clear_sites(eng);
+    site_clear_all(eng);
     context_protect(eng, page);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
@@ -405,7 +388,7 @@ static void enter(struct engine *eng, unsigned space, uint64_t lin,
         set_local(eng, space, 1, slot, !p->is_global);
     } else if (t->wtag == tag && !can_write) {
         t->wtag = none;
-        tlb_clear_sites(eng);
+        site_clear_all(eng);
     }
     note_large_page(eng, lin, p->page_bytes);
     eng->stat.fills++;

@@ -79,8 +79,12 @@ struct group {
     int64_t delta;     /* added to the base before it */
     unsigned at;       /* the check stands before this instruction */
     int64_t at_delta;
-    unsigned members; /* 0: not a group */
+    unsigned members;   /* 0: not a group */
+    int64_t first_from; /* displacement of the first member */
+    bool has_split;     /* it never spans this displacement */
+    int64_t split;
     bool is_stack;
+    bool is_indexed; /* all that a bounded index may reach: host_index.c */
     /* Checked once for many rounds of a loop: host_loop.c */
     bool is_hoisted;
     int64_t index_delta; /* added to the index before it */
@@ -111,7 +115,6 @@ struct loop {
 
 /* Out-of-line code to be written when the main path is done. */
 enum fixup_kind {
-    FIX_SITE,    /* miss of a page cache: the table, else as FIX_SLOW */
     FIX_SLOW,    /* TLB miss: slow path, back; a group: else without it */
     FIX_EMULATE, /* emulate insn */
     FIX_LINK,    /* direct jump within the page, patchable */
@@ -131,7 +134,9 @@ struct fixup {
     bool has_saved_flags;
     uint16_t bytes;
     bool is_write, is_stack, is_group;
-    uint16_t place;         /* FIX_SITE: its number, plus one */
+    enum group_kind group_kind;
+    int16_t first, from;    /* as in struct slow_site */
+    uint16_t place;         /* its number plus one, if it has a range cache */
     bool is_swapped;        /* in a loop: registers are to be swapped back */
     const uint8_t *fail_to; /* is_group: where it goes on if not NULL */
 };
@@ -234,6 +239,12 @@ bool group_access(struct translator *t, bool is_slot, const struct access *a,
 
 bool adds_constant(const struct guest_insn *n, int g, int64_t *by);
 int32_t stash_of(int k);
+
+/* ---- host_index.c */
+
+/* If the index of n's access has a bound: a becomes all it may reach. */
+bool index_reach(const struct translator *t, const struct guest_insn *n,
+                 struct access *a);
 
 /* ---- host_fold.c */
 

@@ -50,18 +50,6 @@ static uint64_t load_crossing(struct engine *eng, uint64_t lin, unsigned bytes)
  * must be emulated (fault, device, store across pages, store to code). */
 uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site);
 
-/* A place misses often when that is not for flushes. */
-static bool missed_often(struct engine *eng, const struct slow_site *site)
-{
-    int32_t *left = &eng->sites[site->is_write].misses[site->place - 1];
-    bool is_often = eng->site_flushes < SITE_MISSES / 8;
-
-    if (*left >= 0) return false;
-    *left = SITE_MISSES;
-    eng->site_flushes = 0;
-    return is_often;
-}
-
 /* The check of a group may stand before instructions that fault: it must not
  * make a page dirty.  So a store needs a page that is known to be. */
 static uint64_t group_access(struct engine *eng, uint64_t lin,
@@ -79,6 +67,22 @@ static uint64_t group_access(struct engine *eng, uint64_t lin,
     return t->wpage + (lin & (PAGE_BYTES - 1));
 }
 
+/* The range of a group lies in two pages. */
+static void note_spanning(struct engine *eng, uint64_t lin,
+                          const struct slow_site *site)
+{
+    uint64_t first = site->rip + (uint64_t)(int64_t)site->first;
+    unsigned left = PAGE_BYTES - (unsigned)(lin & (PAGE_BYTES - 1));
+
+    switch (site->is_group) {
+    case GROUP_TABLE: code_drop_site(eng->soft, site->block, first); break;
+    case GROUP_FRAME:
+        code_note_split(eng->soft, site->block, first, site->from + (int)left);
+        break;
+    default: break;
+    }
+}
+
 uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
 {
     struct engine *eng;
@@ -90,13 +94,16 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
                         site->is_write ? ACC_READ | ACC_WRITE : ACC_READ)) {
         return 0;
     }
-    if (site->place && missed_often(eng, site)) {
-        code_drop_site(eng->soft, site->block, site->rip);
+    if (site->place) {
+        uint64_t host = site_fill(eng, lin, site);
+        if (host) return host;
+    }
+    if (site->is_group && is_crossing(lin, site->bytes)) {
+        note_spanning(eng, lin, site);
+        return 0;
     }
     if (is_crossing(lin, site->bytes)) {
-        return site->is_write || site->is_group
-                   ? 0
-                   : load_crossing(eng, lin, site->bytes);
+        return site->is_write ? 0 : load_crossing(eng, lin, site->bytes);
     }
     if (site->is_group) return group_access(eng, lin, site);
     if (site->is_stack) {

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* link: core support */
+/* Frames and tables that lie across pages, jumps in the middle: the same code
+ * natively and on the software CPU. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "core/soft/engine.h"
+#include "tests/unit/support/soft_rig.h"
+
+/* Table look-ups by bytes and bits, a frame, forward jumps both ways. */
+__asm__(".text\n"
+        "mix:\n"
+        "    push %rbx\n"
+        "    call mix_body\n"
+        "    pop %rbx\n"
+        "    ret\n"
+        "mix_body:\n"
+        "    mov $3000, %ecx\n"
+        "    mov $0x12345678, %ebx\n"
+        "    xor %eax, %eax\n"
+        "1:  push %rbx\n"
+        "    push %rcx\n"
+        "    sub $0x48, %rsp\n"
+        "    mov %rbx, 8(%rsp)\n"
+        "    mov %rax, 0x30(%rsp)\n"
+        "    movzbl %bl, %edx\n"
+        "    add (%rdi, %rdx, 4), %eax\n"
+        "    movzbl %bh, %edx\n"
+        "    xor 0x400(%rdi, %rdx, 4), %eax\n"
+        "    mov %rbx, %rdx\n"
+        "    shr $0x38, %rdx\n"
+        "    add 0x800(%rdi, %rdx, 8), %rax\n"
+        "    mov %ebx, %esi\n"
+        "    and $0x3f, %esi\n"
+        "    xor (%rdi, %rsi, 8), %rax\n"
+        "    movzbl %bl, %edx\n"
+        "    sub (%rdi, %rdx, 4), %eax\n"
+        "    test $1, %al\n"
+        "    jz 2f\n"
+        "    add 8(%rsp), %rax\n"
+        "2:  test $4, %al\n"
+        "    jnz 3f\n"
+        "    rol $5, %rax\n"
+        "    jmp 4f\n"
+        "3:  add 0x30(%rsp), %rax\n"
+        "4:  movzbl %al, %edx\n"
+        "    incl (%rdi, %rdx, 4)\n"
+        "    add $0x48, %rsp\n"
+        "    pop %rcx\n"
+        "    pop %rbx\n"
+        "    imul $0x19660d, %rbx, %rbx\n"
+        "    add $0x3c6ef35f, %rbx\n"
+        "    dec %ecx\n"
+        "    jnz 1b\n"
+        "mix_end:\n"
+        "    ret\n");
+uint64_t mix(void *table);
+extern const uint8_t mix_body[], mix_end[];
+
+enum { CODE = 0x100000, TABLE_BYTES = 0x1000 };
+
+static void fill(uint8_t *table)
+{
+    for (unsigned i = 0; i < TABLE_BYTES; i++)
+        table[i] = (uint8_t)(i * 7 + i / 256);
+}
+
+static void run_at(const struct soft_options *o, uint64_t table, uint64_t sp)
+{
+    static const uint8_t stop[] = { 0xe6, 0xf4, 0xeb, 0xfe };
+    uint8_t here[TABLE_BYTES];
+    struct soft_rig *r = rig_new(o);
+    uint64_t expected;
+
+    fill(here);
+    rig_put(r, table, here, sizeof(here));
+    rig_put(r, CODE, mix_body, (size_t)(mix_end - mix_body));
+    rig_put(r, CODE + (uint64_t)(mix_end - mix_body), stop, sizeof(stop));
+    rig_mode(r, 64, CODE);
+    rig_user(r);
+    r->c->gpr[GPR_DI] = table;
+    r->c->gpr[GPR_SP] = sp;
+    expected = mix(here);
+    assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+    assert_int_equal(r->c->gpr[GPR_AX], expected);
+    assert_int_equal(r->c->gpr[GPR_SP], sp);
+    assert_memory_equal(r->ram.host + table, here, sizeof(here));
+    rig_free(r);
+}
+
+static const struct soft_options ways[] = {
+    { .is_interpreted = false },
+    { .is_ungrouped = true },
+    { .is_all_hot = true },
+    { .is_verified = true },
+};
+
+static void frames_across_pages_hold_what_was_put_there(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        if (ways[i].is_verified) continue;
+        for (unsigned at = 0; at <= 0x68; at += 8) {
+            run_at(&ways[i], 0x200000, 0x7f000 + at);
+        }
+    }
+}
+
+static void tables_across_pages_are_read_and_written(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        run_at(&ways[i], 0x200000, 0x7f800);
+        run_at(&ways[i], 0x200e00, 0x7f020);
+        run_at(&ways[i], 0x200a08, 0x7f800);
+        run_at(&ways[i], 0x2007fd, 0x7f030);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(frames_across_pages_hold_what_was_put_there),
+        cmocka_unit_test(tables_across_pages_are_read_and_written),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
