@@ -43,8 +43,12 @@ TCG_DIFFERS = [
     # 3B 17.3.1, 17.2.3
     'single step: INT1', 'data breakpoint: two at once',
     'debug register: GD', 'debug register: with BD',
+    # 3B 17.3.1.1: RF during REP
+    'single step: with RF set', 'instruction breakpoint: before REP',
+    'instruction breakpoint: at the first',
     # 1 8.1.8, 8.7, 11.5, 13.8; 2B CLFLUSH
-    'x87: FIP', 'x87: FLD waits', 'SSE: ', 'XSAVE: a header', 'XSAVE: so is',
+    'x87: FIP', 'x87: FDP', 'x87: FOP', 'x87: FNSTENV',
+    'x87: the same ', 'x87: FLD waits', 'SSE: ', 'XSAVE: a header', 'XSAVE: so is',
     'other: CLFLUSH',
     # 3A 8.1.3
     'second processor: code changed', 'second processor: after a serial',
