@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sections of a machine's state: what all readers and writers share. */
-#include "monitor/vmstate_int.h"
+#include "monitor/vmstate.h"
 
 #include <errno.h>
 #include <string.h>
 #include <zlib.h>
 
 #include "core/vm/state.h"
+#include "monitor/vmstate_int.h"
 
 const char vmstate_magic[8] = "ORRERYVM";
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* link: monitor hw core block */
 /*
- * State of a whole machine "pc" under the software CPU: what is saved, loaded
- * and saved again is the same, octet by octet, after a reset, in the middle of
- * the firmware, and with devices programmed at random; hostile streams are
- * refused and leave the machine as it was.
+ * State of whole machines of every type: what is saved, loaded and saved again
+ * is the same, octet by octet, after a reset, in the middle of the firmware
+ * (under KVM, too), and with devices programmed at random; each device that
+ * keeps anything is in it.  Hostile streams are refused and leave the machine
+ * as it was.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,7 +34,13 @@
 
 enum { RAM_BYTES = 8 << 20, DISK_BYTES = 1 << 20, MUTATIONS = 60 };
 
+/* What a test runs on; NULL: the default machine, the software CPU. */
+struct kind {
+    const char *machine, *accel;
+};
+
 struct rig {
+    const struct kind *kind;
     struct vm_config cfg;
     struct loop *loop;
     struct vm *vm;
@@ -71,9 +78,9 @@ static void make_machine(struct rig *r)
     add_drive(r, "ide1-cd0", NULL, true, true);
     add_drive(r, "floppy0", NULL, true, false);
     vm_unlock(r->vm);
-    if (accel_open(r->vm, "soft", why, sizeof(why), &r->e) < 0)
+    if (accel_open(r->vm, r->kind->accel, why, sizeof(why), &r->e) < 0)
         fail_msg("%s", r->e.text);
-    assert_int_equal(machine_select(NULL, &m, &r->e), 0);
+    assert_int_equal(machine_select(r->kind->machine, &m, &r->e), 0);
     vm_lock(r->vm);
     if (m->init(r->vm, &r->e) < 0) fail_msg("%s", r->e.text);
     vm_reset_locked(r->vm);
@@ -83,11 +90,13 @@ static void make_machine(struct rig *r)
 static int setup(void **state)
 {
     static char hd[] = "ide0-hd0", cd[] = "ide1-cd0", floppy[] = "floppy0";
+    static const struct kind usual = { NULL, "soft" };
     struct rig *r = calloc(1, sizeof(*r));
     char found[256];
     int fd;
 
     if (r == NULL || loop_create(&r->loop, &r->e) < 0) return -1;
+    r->kind = *state != NULL ? *state : &usual;
     strcpy(r->path, "/tmp/orrery-vmstate-XXXXXX");
     fd = mkstemp(r->path);
     if (fd < 0 || ftruncate(fd, DISK_BYTES) < 0) return -1;
@@ -107,10 +116,15 @@ static int setup(void **state)
     r->cfg.drive_count = 3;
     r->has_bios =
         firmware_find(NULL, "bios-256k.bin", found, sizeof(found), NULL) == 0;
-    if (r->has_bios)
-        make_machine(r);
-    else
+    r->cfg.machine = (char *)(uintptr_t)r->kind->machine;
+    if (!r->has_bios)
         print_message("no firmware: install the package seabios\n");
+    else if (strcmp(r->kind->accel, "kvm") == 0 &&
+             access("/dev/kvm", R_OK | W_OK))
+        print_message("no /dev/kvm that may be opened\n");
+    else
+        make_machine(r);
+    r->has_bios = r->vm != NULL;
     *state = r;
     return 0;
 }
@@ -359,6 +373,69 @@ static void devices_programmed_at_random_are_saved_as_they_are(void **state)
     vm_unlock(r->vm);
 }
 
+/* Classes that keep nothing the guest could see. */
+static bool keeps_nothing(const struct dev_class *c)
+{
+    static const char *const names[] = { "machine", "isa-debugcon",
+                                         "isa-debug-exit" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(c->name, names[i]) == 0) return true;
+    return c->size == 0;
+}
+
+struct census {
+    const struct state_out *out;
+    unsigned devices, fields;
+};
+
+/* In the stream: u8 octets of the id, the id, and each field's key. */
+static int count_device(struct dev *d, void *arg)
+{
+    struct census *c = arg;
+    char key[64];
+    size_t n = strlen(d->id);
+
+    if (d->cls->state == NULL) {
+        if (!keeps_nothing(d->cls))
+            fail_msg("%s (%s) has no state table", d->id, d->cls->name);
+        return 0;
+    }
+    key[0] = (char)n;
+    memcpy(key + 1, d->id, n);
+    if (memmem(c->out->data, c->out->bytes, key, n + 1) == NULL)
+        fail_msg("%s is not in the state", d->id);
+    c->devices++;
+    for (const struct field *f = d->cls->state; f->type != FIELD_END; f++) {
+        n = strlen(f->key);
+        key[0] = (char)n;
+        memcpy(key + 1, f->key, n);
+        if (memmem(c->out->data, c->out->bytes, key, n + 1) == NULL)
+            fail_msg("%s: field %s is not in the state", d->id, f->key);
+        c->fields++;
+    }
+    return 0;
+}
+
+static void every_device_of_the_machine_is_in_its_state(void **state)
+{
+    struct rig *r = *state;
+    struct census c = { .devices = 0 };
+    struct state_out out;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    out = save(r);
+    c.out = &out;
+    dev_for_each(vm_root(r->vm), count_device, &c);
+    vm_unlock(r->vm);
+    state_out_free(&out);
+    print_message("%s: %u devices, %u fields\n",
+                  r->kind->machine != NULL ? r->kind->machine : "default",
+                  c.devices, c.fields);
+    assert_true(c.devices > 0);
+}
+
 /* ------------------------------------------------------------- hostile */
 
 struct section_head {
@@ -471,16 +548,38 @@ static void a_stream_cut_anywhere_is_refused(void **state)
     state_out_free(&good);
 }
 
+enum { MAX_TESTS = 64 };
+
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(a_reset_machine_is_saved_as_it_is),
-        T(a_machine_amid_its_firmware_is_saved_as_it_is),
-        T(devices_programmed_at_random_are_saved_as_they_are),
+#define T(f)     cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define ON(k, f) cmocka_unit_test_prestate_setup_teardown(f, setup, teardown, k)
+    static struct kind kind[MAX_TESTS];
+    static const struct kind kvm = { NULL, "kvm" };
+    struct CMUnitTest tests[MAX_TESTS] = {
         T(hostile_streams_are_refused_or_harmless),
         T(a_stream_cut_anywhere_is_refused),
+        ON((void *)(uintptr_t)&kvm, a_reset_machine_is_saved_as_it_is),
+        ON((void *)(uintptr_t)&kvm,
+           a_machine_amid_its_firmware_is_saved_as_it_is),
+        ON((void *)(uintptr_t)&kvm,
+           every_device_of_the_machine_is_in_its_state),
     };
+    size_t count = 5;
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    for (const struct machine *m = machine_table;
+         m->name != NULL && count + 4 <= MAX_TESTS; m++) {
+        struct kind *k = &kind[m - machine_table];
+        const struct CMUnitTest each[] = {
+            ON(k, every_device_of_the_machine_is_in_its_state),
+            ON(k, a_reset_machine_is_saved_as_it_is),
+            ON(k, a_machine_amid_its_firmware_is_saved_as_it_is),
+            ON(k, devices_programmed_at_random_are_saved_as_they_are),
+        };
+
+        *k = (struct kind){ m->name, "soft" };
+        memcpy(tests + count, each, sizeof(each));
+        count += 4;
+    }
+    return _cmocka_run_group_tests("vmstate", tests, count, NULL, NULL);
 }
