@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -198,6 +199,8 @@ static int parse_number(struct parser *x, struct json *j)
         if (!isdigit((unsigned char)word[last])) end = word;
     }
     if (*end != '\0') return syntax(x, "invalid number");
+    if (j->type == JSON_FLOAT && !isfinite(j->f))
+        return syntax(x, "number out of range");
     x->p = p;
     return 0;
 }

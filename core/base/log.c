@@ -116,16 +116,21 @@ int log_open(const char *path)
     return 0;
 }
 
-static void put_locked(const char *head, const char *text, size_t bytes)
+static void put_clean(FILE *f, const char *text, size_t bytes)
 {
-    FILE *f = log_file != NULL ? log_file : stderr;
-
-    fputs(head, f);
     for (size_t i = 0; i < bytes; i++) {
         unsigned char ch = (unsigned char)text[i];
 
         fputc(ch < 32 || ch == 127 ? '?' : ch, f);
     }
+}
+
+static void put_locked(const char *head, const char *text, size_t bytes)
+{
+    FILE *f = log_file != NULL ? log_file : stderr;
+
+    put_clean(f, head, strlen(head));
+    put_clean(f, text, bytes);
     fputc('\n', f);
 }
 

@@ -87,6 +87,7 @@ static void input_deliver(struct input *in, unsigned keycode, bool is_down)
     if (keycode == 0 || keycode >= KEY_CNT) return;
     if (!is_down && !in->is_down[keycode]) return; /* was never pressed */
     in->is_down[keycode] = is_down;
+    trace(TRACE_KEY, "code %u down %d", keycode, is_down);
     for (unsigned i = 0; i < in->handler_count; i++) {
         const struct input_handler *h = &in->handler[i];
 
@@ -96,7 +97,6 @@ static void input_deliver(struct input *in, unsigned keycode, bool is_down)
 
 void input_key_locked(struct input *in, unsigned keycode, bool is_down)
 {
-    trace(TRACE_KEY, "code %u down %d", keycode, is_down);
     if (!console_key_locked(in->vm, keycode, is_down))
         input_deliver(in, keycode, is_down);
 }

@@ -78,6 +78,8 @@ static void what_is_no_json_is_refused(void **state)
         "nul",
         "True",
         "01",
+        "1e999",
+        "-44444444e4444444",
         "-",
         "+1",
         ".5",

@@ -337,6 +337,8 @@ static void request_of(const struct command *c, const struct param *p,
         if (p->json[0] == '\0' || p->is_json_optional || p == without) continue;
         if (p->type == PARAM_INT) {
             json_int(&o, p->json, 0);
+        } else if (p->type == PARAM_BOOL || p->type == PARAM_FLAG) {
+            json_bool(&o, p->json, false);
         } else if (p->type == PARAM_ANY || p->type == PARAM_KEYS) {
             json_raw(&o, p->json, "[]");
         } else {
