@@ -548,6 +548,108 @@ static void a_stream_cut_anywhere_is_refused(void **state)
     state_out_free(&good);
 }
 
+/* -------------------------------------------------------------- memory */
+
+static int put(void *arg, const void *data, size_t bytes)
+{
+    struct state_out *o = arg;
+
+    state_append(o, data, bytes);
+    return o->status;
+}
+
+/* Pieces that compress, that do not, and zeros. */
+static struct state_out fill_memory(struct rig *r, uint8_t **copy)
+{
+    struct mem_region *ram = vm_ram(r->vm);
+    struct state_out out = { .data = NULL };
+    uint32_t seed = 12345;
+
+    memset(ram->host, 0, ram->size);
+    for (size_t i = 0; i < 1500000; i++)
+        ram->host[(1 << 20) + i] = (uint8_t)next_random(&seed);
+    memset(ram->host + (5 << 20) + 77, 0x5a, 100000);
+    ram->host[ram->size - 1] = 9;
+    *copy = malloc(ram->size);
+    assert_non_null(*copy);
+    memcpy(*copy, ram->host, ram->size);
+    assert_int_equal(vmstate_write_ram(ram->host, ram->size, put, &out, NULL),
+                     0);
+    return out;
+}
+
+static void memory_comes_back_either_way(void **state)
+{
+    struct rig *r = *state;
+    struct source s;
+    struct state_out out;
+    struct mem_region *ram;
+    uint8_t *copy, *fresh, *host;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    ram = vm_ram(r->vm);
+    host = ram->host;
+    out = fill_memory(r, &copy);
+    memset(ram->host, 0xee, ram->size);
+    s = (struct source){ out.data, out.bytes, 0 };
+    assert_int_equal(vmstate_read_ram(ram, take, &s, NULL, NULL, &fresh, &r->e),
+                     0);
+    assert_int_equal(ram->host[5 << 20], 0xee); /* not touched yet */
+    vmstate_take_ram_locked(r->vm, fresh);
+    assert_ptr_equal(ram->host, host);
+    assert_memory_equal(ram->host, copy, ram->size);
+    /* The way of a host without room for both. */
+    memset(ram->host, 0xee, ram->size);
+    s.pos = 0;
+    assert_int_equal(vmstate_verify_ram(r->vm, take, &s, &r->e), 0);
+    assert_int_equal(ram->host[5 << 20], 0xee);
+    s.pos = 0;
+    assert_int_equal(vmstate_load_ram_locked(r->vm, take, &s, &r->e), 0);
+    assert_memory_equal(ram->host, copy, ram->size);
+    vm_unlock(r->vm);
+    free(copy);
+    state_out_free(&out);
+}
+
+static void damaged_memory_is_refused_and_changes_nothing(void **state)
+{
+    struct rig *r = *state;
+    _Atomic bool stop = true;
+    struct state_out out;
+    struct mem_region *ram;
+    struct source s;
+    uint8_t *copy, *fresh;
+    uint32_t seed = 99;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    ram = vm_ram(r->vm);
+    out = fill_memory(r, &copy);
+    for (unsigned i = 0; i < 60; i++) {
+        size_t at = i < 20 ? i : next_random(&seed) % (out.bytes - 16);
+        bool is_cut = i % 10 == 9;
+
+        out.data[at] ^= 0x41;
+        s = (struct source){ out.data, is_cut ? at : out.bytes, 0 };
+        assert_true(vmstate_read_ram(ram, take, &s, NULL, NULL, &fresh, &r->e) <
+                    0);
+        assert_null(fresh);
+        s.pos = 0;
+        assert_true(vmstate_verify_ram(r->vm, take, &s, &r->e) < 0);
+        out.data[at] ^= 0x41;
+    }
+    s = (struct source){ out.data, out.bytes, 0 };
+    assert_int_equal(
+        vmstate_read_ram(ram, take, &s, NULL, &stop, &fresh, &r->e),
+        -ECANCELED);
+    assert_memory_equal(ram->host, copy, ram->size);
+    assert_false(vmstate_has_room(UINT64_MAX / 2));
+    vm_unlock(r->vm);
+    free(copy);
+    state_out_free(&out);
+}
+
 enum { MAX_TESTS = 64 };
 
 int main(void)
@@ -559,13 +661,15 @@ int main(void)
     struct CMUnitTest tests[MAX_TESTS] = {
         T(hostile_streams_are_refused_or_harmless),
         T(a_stream_cut_anywhere_is_refused),
+        T(memory_comes_back_either_way),
+        T(damaged_memory_is_refused_and_changes_nothing),
         ON((void *)(uintptr_t)&kvm, a_reset_machine_is_saved_as_it_is),
         ON((void *)(uintptr_t)&kvm,
            a_machine_amid_its_firmware_is_saved_as_it_is),
         ON((void *)(uintptr_t)&kvm,
            every_device_of_the_machine_is_in_its_state),
     };
-    size_t count = 5;
+    size_t count = 7;
 
     for (const struct machine *m = machine_table;
          m->name != NULL && count + 4 <= MAX_TESTS; m++) {
