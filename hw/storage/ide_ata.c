@@ -9,7 +9,6 @@
 
 #include "block/block.h"
 #include "core/base/log.h"
-#include "core/base/trace.h"
 #include "hw/storage/ide_int.h"
 
 enum ata_flag {
@@ -606,7 +605,6 @@ static const struct ata_cmd ata_cmds[] = {
 
 void ata_command(struct ide_unit *u, uint8_t command)
 {
-    trace(TRACE_IDE_COMMAND, "%s cmd 0x%02x", u->ide->d->id, command);
     for (size_t i = 0; i < sizeof(ata_cmds) / sizeof(ata_cmds[0]); i++) {
         if (ata_cmds[i].code != command) continue;
         ata_cmds[i].run(u, &ata_cmds[i]);

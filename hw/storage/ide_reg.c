@@ -8,6 +8,7 @@
  * 7Fh (a pull-down keeps BSY away).
  */
 #include "core/base/log.h"
+#include "core/base/trace.h"
 #include "hw/storage/ide_int.h"
 
 enum {
@@ -184,6 +185,7 @@ static void write_command(struct ide_channel *c, uint8_t v)
     u->command = v;
     u->error = 0;
     ide_fifo_reset(u);
+    trace(TRACE_IDE_COMMAND, "%s cmd 0x%02x", u->ide->d->id, v);
     if (u->kind == IDE_CDROM)
         atapi_command(u, v);
     else

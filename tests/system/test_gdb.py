@@ -5,9 +5,12 @@
 #   detach; the guest goes on
 # - Linux with the symbols of its kallsyms: break at a kernel function,
 #   backtrace, stepi, watch a variable, threads, detach; its shell goes on
-# - real mode: a breakpoint at the boot sector
+# - real mode: a breakpoint at the boot sector, again after a reset
+# - code a guest writes anew is met each time
+# - a second gdb waits for the first; one comes twice
 # - the server: gdbserver, gdbserver none, a lost connection, what is refused
 import os
+import random
 import re
 import select
 import shutil
@@ -138,12 +141,12 @@ def compile_quietly(command):
         raise Fail(f'{" ".join(command)}:\n{p.stderr}')
 
 
-def build_bare(directory):
+def build_bare(directory, text=BARE):
     cc = os.environ.get('CC', 'gcc')
     source = os.path.join(directory, 'bare.c')
     elf = os.path.join(directory, 'bare.elf')
     with open(source, 'w') as f:
-        f.write(BARE)
+        f.write(text)
     compile_quietly(
         [cc, '-m32', '-g', '-O0', '-ffreestanding', '-fno-pic', '-no-pie',
          '-fno-stack-protector', '-fcf-protection=none',
@@ -375,6 +378,92 @@ def test_the_boot_sector_is_met_in_real_mode():
             vm.wait_screen('GNU GRUB', 90)
 
 
+def test_breakpoints_outlive_a_reset():
+    if IS_PEER:
+        raise Skip('needs arch=i8086')
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'gdb')
+        with VM('-S', '-m', '32', '-boot', 'a', '-fda',
+                guest('grub-rescue-floppy.img'), '-gdb',
+                gdb_device(path, 'i8086'), '-snapshot') as vm, Gdb() as gdb:
+            gdb(f'target remote {path}')
+            gdb('break *0x7c00')
+            for _ in range(3):
+                gdb('continue', 'Breakpoint 1, 0x0*7c00 in', 60)
+                gdb('monitor system_reset')
+                vm.until('a CPU at its start', lambda: int(
+                    vm.hmp('p/x $pc'), 16) == 0xfffffff0, 20)
+                gdb('maintenance flush register-cache')
+                if gdb.number('$eip') != 0xfffffff0:
+                    raise Fail(f'eip {gdb.number("$eip"):#x}')
+            gdb('delete')
+            gdb('detach', 'detached')
+            vm.wait_screen('GNU GRUB', 90)
+
+
+# Code that writes a function and calls it, again and again: what it returns
+# is a constant in the code.
+WRITER = r'''
+asm(".section .multiboot,\"ax\"\n"
+    ".long 0x1badb002, 0, -0x1badb002\n"
+    ".globl _start\n"
+    "_start: mov $stack + 4096, %esp\n"
+    "call run\n"
+    ".text\n");
+char stack[4096];
+unsigned char made[4096] __attribute__((aligned(4096)));
+volatile unsigned got;
+void run(void)
+{
+    for (unsigned n = 0x1000;; n++) {
+        volatile unsigned char *p = made;
+
+        p[0] = 0xb8; /* mov $n, %eax; ret */
+        *(volatile unsigned *)(p + 1) = n;
+        p[5] = 0xc3;
+        got = ((unsigned (*)(void))made)();
+    }
+}
+'''
+
+
+@each('soft', 'kvm')
+def test_code_written_anew_is_met_each_time(accel):
+    need_accel(accel)
+    if IS_PEER:
+        raise Skip('needs arch=i386')
+    with tempfile.TemporaryDirectory() as d:
+        elf = build_bare(d, WRITER)
+        path = os.path.join(d, 'gdb')
+        with VM('-S', '-m', '16', '-kernel', elf, '-gdb',
+                gdb_device(path, 'i386'), accel=accel) as vm, Gdb(elf) as gdb:
+            gdb(f'target remote {path}', '0x0*fff0 in')
+            gdb('hbreak run')
+            gdb('continue', 'Breakpoint 1, run', 120)
+            # A software breakpoint of KVM is in the code, and written over.
+            kind = 'hbreak' if accel == 'kvm' else 'break'
+            gdb(f'{kind} *(char *)&made + 0')
+            gdb(f'{kind} *((char *)&made + 5)')
+            for n in range(0x1000, 0x1008):
+                gdb('continue', r'Breakpoint 2, ')
+                gdb('x/i $pc', rf'mov +\$0x{n:x},%eax')
+                gdb('continue', r'Breakpoint 3, ')
+                if gdb.number('$eax') != n:
+                    raise Fail(f'eax is {gdb.number("$eax"):#x}, not {n:#x}')
+            gdb('delete')
+            # The debugger writes code, too, and it is what runs then.
+            gdb('set var made[5] = 0xc3')
+            gdb('tbreak 1')
+            gdb('delete')
+            gdb.go(vm)
+            gdb.interrupt()
+            before = gdb.number('got')
+            gdb('detach', 'detached')
+            where = re.search(r'0x([0-9a-f]+)', gdb('p &got'))[1]
+            vm.until('the guest goes on', lambda: int(vm.hmp(
+                f'xp /1wx 0x{where}').split()[-1], 16) > before + 100, 30)
+
+
 def packet(s, text):
     """Send one packet of the protocol, return the answer's text."""
     s.sendall(b'$%s#%02x' % (text, sum(text) & 255))
@@ -390,8 +479,15 @@ def packet(s, text):
 def connect(path):
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(20 * SLOW)
-    s.connect(path)
-    return s
+    end = time.monotonic() + 20 * SLOW
+    while True:
+        try:
+            s.connect(path)
+            return s
+        except BlockingIOError:     # those that came before wait, too
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def test_gdbserver_opens_and_closes_the_door():
@@ -428,6 +524,64 @@ def test_gdbserver_opens_and_closes_the_door():
         except OSError:
             return
         raise Fail('the server still listens')
+
+
+def test_a_second_gdb_waits_for_the_first():
+    if IS_PEER:
+        raise Skip('our own rules')
+    with tempfile.TemporaryDirectory() as d, VM('-m', '16') as vm:
+        path = os.path.join(d, 'gdb')
+        vm.hmp(f'gdbserver unix:{path}')
+        first = connect(path)
+        if packet(first, b'Z0,7c00,1') != b'OK':
+            raise Fail('Z0')
+        second = connect(path)
+        second.sendall(b'$qC#b4')
+        if packet(first, b'qC') != b'QC1':
+            raise Fail('the first is not served')
+        if select.select([second], [], [], 0)[0]:
+            raise Fail('the second is served as well')
+        first.close()
+        second.settimeout(20 * SLOW)
+        data = b''
+        while b'$QC1#' not in data:
+            more = second.recv(4096)
+            if not more:
+                raise Fail('the second was turned away')
+            data += more
+        second.close()
+        vm.until('the machine runs', lambda: vm.hmp('info status') ==
+                 'VM status: running', 10)
+        with connect(path) as third:        # and one more comes
+            if packet(third, b'?') != b'T05thread:1;':
+                raise Fail('the third')
+
+
+def test_hostile_packets_harm_nobody():
+    with tempfile.TemporaryDirectory() as d, VM('-m', '16') as vm:
+        path = os.path.join(d, 'gdb')
+        vm.hmp(f'gdbserver unix:{path},server=on,wait=off')
+        rng = random.Random(11)
+        for n in range(60):
+            with connect(path) as s:
+                try:
+                    if n % 3 == 0:
+                        s.sendall(rng.randbytes(3000))
+                    elif n % 3 == 1:
+                        s.sendall(b'$' + b'm' * 100000)
+                    else:
+                        for _ in range(50):
+                            text = bytes([rng.choice(b'gGpPmMXZzHTvqQc?s')]) + bytes(
+                                rng.choice(b'0123456789abcdef,:;=-')
+                                for _ in range(rng.randrange(40)))
+                            s.sendall(b'$%s#%02x' % (text, sum(text) & 255))
+                except OSError:
+                    pass                # it may hang up
+        with connect(path) as s:
+            if packet(s, b'qC') not in (b'QC1', b'QCp01.01'):
+                raise Fail('qC')
+        vm.until('the machine runs', lambda: 'running' in
+                 vm.hmp('info status'), 20)
 
 
 def test_a_chardev_may_be_named():

@@ -192,10 +192,11 @@ def test_an_nmi_arrives_and_cpus_are_watched():
         raise Skip('our own layout')
     with Logged('-smp', '2') as vm:
         vm.wait_screen('GNU GRUB', 60)
-        cpus = vm.hmp('info cpus')
-        expect(cpus, r'^\* CPU #0: thread_id=\d+')
+        expect(vm.hmp('info cpus'), r'^\* CPU #0: thread_id=\d+')
         # Where the firmware has left it.
-        expect(cpus, r'^  CPU #1: thread_id=\d+ \(halted\)$')
+        vm.until('the second CPU rests', lambda: re.search(
+            r'^  CPU #1: thread_id=\d+ \(halted\)$', vm.hmp('info cpus'),
+            re.M), 20)
         vm.hmp('log int,cpu_reset')
         expect(vm.hmp('nmi'), '^$')
         # Every CPU gets one; there is no handler for it on the second.
