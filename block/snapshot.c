@@ -7,6 +7,7 @@
 
 #include "block/drive_priv.h"
 #include "block/image.h"
+#include "block/nodes.h"
 
 struct vmstate_file {
     struct node *n;
@@ -23,8 +24,13 @@ static bool can_snapshot(const struct drive *d)
     return blk_root(d->blk)->drv->snapshot_create != NULL;
 }
 
-static bool is_called(const struct drive *d, const char *name)
+/* Its id, its node's name, or what a node without one is called. */
+static bool is_called(struct drive *d, const char *name)
 {
+    char buf[256];
+
+    if (d->blk != NULL && strcmp(nodes_name_of(d, buf, sizeof(buf)), name) == 0)
+        return true;
     return strcmp(d->id, name[0] == '#' ? name + 1 : name) == 0;
 }
 
@@ -37,7 +43,7 @@ static struct drive *named(struct drive_table *t, const char *name)
     return d;
 }
 
-static bool is_member(const struct snapshot_set *set, const struct drive *d)
+static bool is_member(const struct snapshot_set *set, struct drive *d)
 {
     if (set == NULL || set->drive == NULL) return takes_part(d);
     for (unsigned i = 0; i < set->count; i++) {

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,7 +28,7 @@
 #include "core/vm/vm.h"
 #include "monitor/savevm_int.h"
 
-enum { PIPE_BYTES = 1 << 20, NICE = 5 };
+enum { PIPE_BYTES = 1 << 20 };
 
 /* ----------------------------------------------------------- the child */
 
@@ -56,7 +55,6 @@ static void be_the_first_to_go(void)
     if (fd >= 0 && write(fd, "1000", 4) < 0) { /* as it was, then */
     }
     if (fd >= 0) close(fd);
-    setpriority(PRIO_PROCESS, 0, NICE);
 }
 
 /* The frozen copy of the machine; it takes no lock, other threads had them. */

@@ -210,6 +210,25 @@ def test_jobs_are_what_the_peer_makes_of_them():
         disk.check()
 
 
+def test_a_job_finds_a_drive_by_the_name_of_its_node():
+    with Disk() as disk:
+        path = os.path.join(disk.dir, 'qmp')
+        with VM('-m', '32', '-boot', 'n', '-drive',
+                f'file={disk.path},format=qcow2,node-name=disk0', '-qmp',
+                f'unix:{path},server=on,wait=off') as vm, QMP(path) as qmp:
+            runs(vm)
+            t = Talk(qmp, 'disk0')
+            where = {'vmstate': 'disk0', 'devices': ['disk0']}
+            t.job('snapshot-save', 'a', tag='x', **where)
+            t.job('snapshot-load', 'b', tag='x', **where)
+            if any('error' in x for x in t.said if isinstance(x, dict)):
+                raise Fail(f'{t.said}')
+            if listed(vm) != ['x']:
+                raise Fail(f'{listed(vm)}')
+            leave(vm)
+        disk.check()
+
+
 def test_a_job_that_fails_leaves_the_machine_running():
     """The peer leaves it stopped after a load that was not possible."""
     with Disk() as disk, Control(disk) as (vm, qmp):
