@@ -4,9 +4,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "core/vm/state.h"
+#include "monitor/migrate_stream.h"
 #include "monitor/vmstate_int.h"
 
 const char vmstate_magic[8] = "ORRERYVM";
@@ -21,7 +21,7 @@ const struct field vmstate_cpu_head[] = {
 
 uint32_t vmstate_crc(const void *data, size_t bytes)
 {
-    return (uint32_t)crc32_z(0, data, bytes);
+    return migrate_crc(data, bytes);
 }
 
 void vmstate_append(struct state_out *out, const char *type,

@@ -15,7 +15,7 @@
  * pipe.
  *
  *     "ORRERYVM", version
- *     sections: type (4 letters), CRC-32, length, octets
+ *     sections: type (4 letters), CRC-32C, length, octets
  *         META  machine, memory, CPUs, clock: "key=value" lines
  *         NOTE  what the user wrote, room for more of it
  *         SCRN  size, a small picture and the text of the screen

@@ -9,7 +9,7 @@
 #include "monitor/vmstate.h"
 
 enum {
-    STREAM_VERSION = 1,
+    STREAM_VERSION = 2, /* 1: CRC-32 of another polynomial */
     CHUNK_BYTES = 1 << 20,
     MAX_META_BYTES = 65536,
     MAX_STATE_BYTES = 256 << 20,

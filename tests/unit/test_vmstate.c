@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "block/block.h"
 #include "core/accel/accel.h"
@@ -30,6 +29,7 @@
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
 #include "hw/machine.h"
+#include "monitor/migrate_stream.h"
 #include "monitor/vmstate.h"
 
 enum { RAM_BYTES = 8 << 20, DISK_BYTES = 1 << 20, MUTATIONS = 60 };
@@ -454,7 +454,7 @@ static void sign(struct state_out *o)
 
         memcpy(&s, o->data + at, sizeof(s));
         if (s.bytes > o->bytes - at - sizeof(s)) return;
-        s.crc = (uint32_t)crc32_z(0, o->data + at + sizeof(s), s.bytes);
+        s.crc = migrate_crc(o->data + at + sizeof(s), s.bytes);
         memcpy(o->data + at, &s, sizeof(s));
         at += sizeof(s) + s.bytes;
     }
