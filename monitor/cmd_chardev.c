@@ -180,9 +180,11 @@ static int words_of_json(struct words *w, const struct json *backend,
 /* The answer names the terminal of a pty. */
 static void put_result(struct cmd *c, const struct chardev *d)
 {
+    char name[512];
+
     json_open(c->json, NULL, '{');
-    if (strncmp(chardev_spec(d), "pty:", 4) == 0)
-        json_str(c->json, "pty", chardev_spec(d) + 4);
+    chardev_filename(d, name, sizeof(name));
+    if (strncmp(name, "pty:", 4) == 0) json_str(c->json, "pty", name + 4);
     json_close(c->json, '}');
 }
 

@@ -132,10 +132,12 @@ int info_cpus(struct cmd *c, struct err *e)
 int info_chardev(struct cmd *c, struct err *e)
 {
     struct chardev *d = NULL;
+    char name[512];
 
     (void)e;
     while ((d = chardev_next(c->vm, d)) != NULL)
-        fprintf(c->out, "%s: filename=%s\n", chardev_name(d), chardev_spec(d));
+        fprintf(c->out, "%s: filename=%s\n", chardev_name(d),
+                chardev_filename(d, name, sizeof(name)));
     return 0;
 }
 

@@ -109,13 +109,14 @@ int query_hotpluggable(struct cmd *c, struct err *e)
 int query_chardev(struct cmd *c, struct err *e)
 {
     struct chardev *d = NULL;
+    char name[512];
 
     (void)e;
     json_open(c->json, NULL, '[');
     while ((d = chardev_next(c->vm, d)) != NULL) {
         json_open(c->json, NULL, '{');
         json_bool(c->json, "frontend-open", true);
-        json_str(c->json, "filename", chardev_spec(d));
+        json_str(c->json, "filename", chardev_filename(d, name, sizeof(name)));
         json_str(c->json, "label", chardev_name(d));
         json_close(c->json, '}');
     }

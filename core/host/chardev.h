@@ -95,6 +95,8 @@ void chardev_close_added(struct vm *vm);
 int chardev_change(struct chardev *c, const char *spec, struct err *e);
 /* A break, as if the peer had sent it; false: nobody there knows breaks. */
 bool chardev_send_break(struct chardev *c);
+/* The spec, or "pty:/dev/pts/N": what info chardev shows.  Returns out. */
+const char *chardev_filename(const struct chardev *c, char *out, size_t cap);
 bool chardev_is_ringbuf(const struct chardev *c);
 /* Octets of a ringbuf that were not read before, oldest first. */
 size_t chardev_ringbuf_read(struct chardev *c, uint8_t *buf, size_t cap);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Character devices that come, go and change while the machine runs. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,16 @@ bool chardev_send_break(struct chardev *c)
         return true;
     }
     return false;
+}
+
+const char *chardev_filename(const struct chardev *c, char *out, size_t cap)
+{
+    if (c->kind == &chardev_pty && c->place != NULL) {
+        snprintf(out, cap, "pty:%s", c->place);
+    } else {
+        snprintf(out, cap, "%s", c->spec);
+    }
+    return out;
 }
 
 bool chardev_is_ringbuf(const struct chardev *c)

@@ -452,6 +452,101 @@ def test_keys_reach_the_guest_and_the_screen_is_dumped():
         vm.wait_text('grub> ab *$', 5)      # x of the refused list is not there
 
 
+def test_the_schema_describes_every_command_and_event():
+    with Machine('-S') as vm:
+        q = vm.qmp
+        schema = q('query-qmp-schema')
+        names = {e['name'] for e in schema}
+        same(len(names), len(schema))
+        for kind, query in (('command', 'query-commands'),
+                            ('event', 'query-events')):
+            if IS_PEER and kind == 'event':     # it has no such query
+                continue
+            same({e['name'] for e in schema if e['meta-type'] == kind},
+                 {e['name'] for e in q(query)})
+        for e in schema:
+            for t in [e.get('arg-type'), e.get('ret-type')] + \
+                    [m['type'] for m in e.get('members', [])]:
+                if t is not None and t not in names:
+                    raise Fail(f'{e}: there is no type {t}')
+        by_name = {e['name']: e for e in schema}
+        send = by_name[by_name['send-key']['arg-type']]
+        same({m['name']: 'default' in m for m in send['members']},
+             {'keys': False, 'hold-time': True})
+        options = {o['option'] for o in q('query-command-line-options')}
+        if not {'drive', 'device', 'chardev'} <= options:
+            raise Fail(f'{options}')
+        same(len(q('query-command-line-options', {'option': 'drive'})), 1)
+        fails(q, 'GenericError', "Invalid option 'nosuch'",
+              'query-command-line-options', {'option': 'nosuch'})
+
+
+def test_programs_add_character_devices():
+    with Machine('-S') as vm:
+        q = vm.qmp
+        same(q('chardev-add', {'id': 'r', 'backend': {
+            'type': 'ringbuf', 'data': {'size': 4096}}}), {})
+        same(q('ringbuf-write', {'device': 'r', 'data': 'aGVsbG8A/w==',
+                                 'format': 'base64'}), {})
+        same(q('ringbuf-read', {'device': 'r', 'size': 4}), 'hell')
+        same(q('ringbuf-read', {'device': 'r', 'size': 100,
+                                'format': 'base64'}), 'bwD/')
+        fails(q, 'GenericError', 'format|invalid', 'ringbuf-read',
+              {'device': 'r', 'size': 1, 'format': 'utf7'})
+        door = os.path.join(vm.qdir, 'door')
+        same(q('chardev-add', {'id': 's', 'backend': {
+            'type': 'socket', 'data': {
+                'addr': {'type': 'unix', 'data': {'path': door}},
+                'server': True, 'wait': False}}}), {})
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(door)
+        s.close()
+        same(q('chardev-remove', {'id': 's'}), {})
+        fails(q, 'GenericError', "'s' not found", 'chardev-remove',
+              {'id': 's'})
+        out = q('chardev-add', {'id': 'p', 'backend': {'type': 'pty',
+                                                       'data': {}}})
+        if not os.path.exists(out['pty']):
+            raise Fail(f'{out}')
+        same(q('chardev-remove', {'id': 'p'}), {})
+        labels = {c['label'] for c in q('query-chardev')}
+        same({'r', 's', 'p'} & labels, {'r'})
+
+
+def test_what_programs_probe_for_is_answered():
+    with Machine('-S') as vm:
+        q = vm.qmp
+        same(q('query-dump')['status'], 'none')
+        if 'elf' not in q('query-dump-guest-memory-capability')['formats']:
+            raise Fail('elf')
+        for name in ('query-acpi-ospm-status', 'query-fdsets',
+                     'query-rx-filter'):
+            if not isinstance(q(name), list):
+                raise Fail(name)
+        model = q('query-cpu-model-expansion', {
+            'type': 'full', 'model': {'name': 'qemu64'}})['model']
+        same(model['props']['lm'], True)
+        if not IS_PEER:
+            same(q('trace-event-get-state', {'name': 'cpu_in'}),
+                 [{'name': 'cpu_in', 'vcpu': False, 'state': 'disabled'}])
+            q('trace-event-set-state', {'name': 'cpu_in', 'enable': True})
+            same(q('trace-event-get-state', {'name': 'cpu_in'})[0]['state'],
+                 'enabled')
+            q('trace-event-set-state', {'name': 'cpu_in', 'enable': False})
+        q('trace-event-set-state', {'name': 'nosuch', 'enable': True,
+                                    'ignore-unavailable': True})
+        fails(q, 'GenericError', 'unknown event "nosuch"',
+              'trace-event-set-state', {'name': 'nosuch', 'enable': True})
+        fails(q, 'DeviceNotActive', 'No balloon device', 'query-balloon')
+        text = q('x-query-roms')['human-readable-text']
+        if 'bios' not in text:
+            raise Fail(text)
+        classes = {t['name'] for t in q('qom-list-types',
+                                        {'implements': 'device'})}
+        if 'isa-serial' not in classes:
+            raise Fail(f'{classes}')
+
+
 # -------------------------------------------------------------- hostile
 
 def test_bytes_that_are_no_json_disturb_nobody():
