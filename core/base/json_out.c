@@ -161,7 +161,7 @@ void json_copy(struct json_out *o, const char *key, const struct json *j)
     case JSON_STRING: json_str(o, key, j->text); return;
     case JSON_FLOAT:
         begin(o, key);
-        fprintf(o->f, "%.17g", j->f);
+        fprintf(o->f, "%.17g", j->f == 0 ? 0.0 : j->f); /* -0 reads as 0 */
         return;
     case JSON_ARRAY:
     case JSON_OBJECT: break;

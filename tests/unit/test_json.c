@@ -46,6 +46,7 @@ static void what_is_read_is_written_again(void **state)
         { "-9223372036854775808", "-9223372036854775808" },
         { "1.5e3", "1500" },
         { "0.25", "0.25" },
+        { "-0.0", "0" },
     };
 
     (void)state;
