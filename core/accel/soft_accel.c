@@ -226,6 +226,10 @@ static int open_soft(struct vm *vm, const char *opts, struct err *e)
         rc = cpu_model_build(&a->model, cfg->cpu_model ? cfg->cpu_model : "max",
                              cfg->cpus, e);
     }
+    if (rc == 0 && a->model.missing[0]) {
+        log_warn("CPU model %s: not there on this host: %s", a->model.name,
+                 a->model.missing);
+    }
     if (rc == 0) rc = soft_vm_open(vm, &so, &a->soft, e);
     if (rc < 0) {
         free(a);

@@ -13,6 +13,7 @@ struct cpuid_leaf {
 /* What one CPU model shows: built once, shared by all vCPUs, read only. */
 struct cpu_model {
     char name[32];
+    char missing[160]; /* features of the model that are not there: names */
     unsigned leaf_count;
     struct cpuid_leaf leaf[64];
     uint64_t xcr0_mask; /* XSAVE components the guest may enable */
@@ -30,7 +31,9 @@ struct cpu_model {
  * Build the model called spec ("max", "host", "qemu64", "x86-64-v2", a name
  * followed by ",+feature,-feature") for the soft engine: the intersection of
  * the host's CPUID and what the engine implements.  cpus = number of vCPUs
- * (topology leaves).  Errors: -EINVAL naming the model or feature.
+ * (topology leaves).  What a named model has and the host lacks is left out
+ * and told in m->missing; ",enforce" makes it an error.  Errors: -EINVAL naming
+ * the model or feature.
  */
 int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
                     struct err *e);

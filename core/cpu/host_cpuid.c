@@ -326,6 +326,36 @@ static int apply_options(const char *s, const uint32_t has[WORDS],
     return 0;
 }
 
+/* Names of the features in w that are not in has. */
+static void name_missing(const uint32_t w[WORDS], const uint32_t has[WORDS],
+                         char *text, size_t cap)
+{
+    uint32_t left[WORDS];
+    size_t n = 0;
+    for (unsigned i = 0; i < WORDS; i++) {
+        left[i] = w[i] & ~has[i];
+    }
+    for (unsigned i = 0; i < FEATURES && n < cap; i++) {
+        const struct feature *f = &features[i];
+        if (!(left[f->word] >> f->bit & 1)) continue;
+        left[f->word] &= ~(1u << f->bit); /* it may have another name */
+        n +=
+            (size_t)snprintf(text + n, cap - n, "%s%s", n ? ", " : "", f->name);
+    }
+}
+
+static bool has_option(const char *s, const char *name)
+{
+    size_t len = strlen(name);
+    while (*s == ',') {
+        s++;
+        size_t bytes = strcspn(s, ",");
+        if (bytes == len && memcmp(s, name, len) == 0) return true;
+        s += bytes;
+    }
+    return false;
+}
+
 /* Take away what cannot be without something else. */
 static void drop_dependent(uint32_t w[WORDS])
 {
@@ -523,6 +553,13 @@ int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
     has[W7D] |= 1u << 26 | 1u << 29; /* all ours */
     if (b->features) {
         add_words(b->features, w);
+        name_missing(w, has, m->missing, sizeof(m->missing));
+        if (m->missing[0] && has_option(spec + len, "enforce")) {
+            return err_set(e, -EINVAL,
+                           "CPU model '%s' has features that are not there on "
+                           "this host: %s",
+                           b->name, m->missing);
+        }
         for (unsigned n = 0; n < WORDS; n++) {
             w[n] &= has[n];
         }

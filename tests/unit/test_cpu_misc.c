@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/cpu/host_cpuid.h"
@@ -377,6 +378,39 @@ static void wrong_models_are_refused_by_name(void **unused)
 
 /* ---- state */
 
+/* Every bit that these names stand for, as the host's CPUID has it. */
+static bool has_host_v3(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c") && __builtin_cpu_supports("lzcnt");
+}
+
+static void features_a_host_lacks_are_named(void **unused)
+{
+    struct cpu_model m;
+    const char *title;
+    char spec[64];
+
+    (void)unused;
+    for (unsigned n = 0; cpu_model_list(n, &title); n++) {
+        struct err e = ERR_INIT;
+        int rc;
+
+        assert_int_equal(cpu_model_build(&m, cpu_model_list(n, &title), 1, &e),
+                         0);
+        snprintf(spec, sizeof(spec), "%s,enforce", m.name);
+        if (has_host_v3()) assert_string_equal(m.missing, "");
+        rc = cpu_model_build(&m, spec, 1, &e);
+        assert_int_equal(rc, m.missing[0] ? -EINVAL : 0);
+        if (rc < 0) assert_non_null(strstr(e.text, m.missing));
+    }
+    if (!__builtin_cpu_supports("avx2")) {
+        assert_int_equal(cpu_model_build(&m, "x86-64-v3", 1, NULL), 0);
+        assert_non_null(strstr(m.missing, "avx2"));
+    }
+}
+
 static void state_survives_a_round_trip(void **unused)
 {
     struct cpu_rig *r = rig_open(true, "max");
@@ -435,6 +469,7 @@ static void impossible_states_are_refused(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(features_a_host_lacks_are_named),
         cmocka_unit_test(decimal_arithmetic),
         cmocka_unit_test(aam_by_zero_is_a_divide_error),
         cmocka_unit_test(string_moves_wrap_at_64_kib),
