@@ -70,6 +70,7 @@ int blk_open_root(struct blk *b, const char *file, const struct blk_options *o,
                                .is_discard = o->passes_discard,
                                .is_unlocked = is_inactive,
                                .is_direct = b->is_direct,
+                               .is_unsafe = b->is_unsafe,
                                .secrets = o->secrets };
     struct node_kv kv[BLK_MAX_EXTRA];
 
