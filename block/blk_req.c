@@ -13,6 +13,8 @@
 #include "core/base/trace.h"
 #include "core/loop/loop.h"
 
+enum { LARGE_BYTES = 32 << 10 };
+
 void blk_queue_init(struct blk_queue *q)
 {
     q->first = NULL;
@@ -151,6 +153,13 @@ static bool is_aligned(const struct blk_req *r)
     return bits % r->run.align_bytes == 0;
 }
 
+/* The page cache is copied by the thread that submits: several workers are
+ * faster than one thread once there is more than one large request. */
+static bool is_for_workers_locked(const struct blk *b, const struct blk_req *r)
+{
+    return r->run.align_bytes <= 1 && r->bytes >= LARGE_BYTES && b->busy > 0;
+}
+
 /* Hand the request to the ring if it is plain octets in a file. */
 static bool try_run_locked(struct blk *b, struct blk_req *r)
 {
@@ -168,7 +177,7 @@ static bool try_run_locked(struct blk *b, struct blk_req *r)
         return true;
     }
     if (r->run.bytes >= r->bytes && is_aligned(r) &&
-        blk_ring_submit_locked(b->ring, r)) {
+        !is_for_workers_locked(b, r) && blk_ring_submit_locked(b->ring, r)) {
         b->busy++;
         return true;
     }

@@ -170,9 +170,11 @@ static int bench(struct bench *b, const char *file)
     struct blk_options o = { .format = img_get(b->m, 'f'),
                              .is_readonly = !b->is_write,
                              .cache = img_get(b->m, 't') };
+    const char *aio = img_get(b->m, 'i');
     struct err e = ERR_INIT;
     int rc = loop_create(&b->loop, &e);
 
+    o.is_threads = aio != NULL && strcmp(aio, "threads") == 0;
     if (rc == 0) rc = blk_open(b->loop, file, &o, &b->blk, &e);
     if (rc < 0) {
         img_error("Could not open '%s': %s", file, img_reason(&e, file));
