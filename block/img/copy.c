@@ -20,7 +20,7 @@
 #include "block/img/img.h"
 
 enum {
-    COPY_PIECE_BYTES = 2 << 20,
+    COPY_PIECE_BYTES = 512 << 10,
     COPY_COMPRESSED_BYTES = 1 << 20,
     COPY_MAX_THREADS = 16,
     SECTOR = BLOCK_SECTOR_BYTES,
