@@ -161,7 +161,7 @@ static int check_sparse(const struct node *file, const uint8_t *h,
     if (version < 1 || version > 3)
         return err_set(e, -ENOTSUP, "%s: VMDK version %u is not supported",
                        file->name, version);
-    if (!is_power_of_2(grain) || grain < 1 || grain * 512 > MAP_MAX_UNPACKED)
+    if (!is_power_of_2(grain) || grain > MAP_MAX_UNPACKED / 512)
         return err_set(e, -EINVAL, "%s: VMDK grain of %llu sectors", file->name,
                        (unsigned long long)grain);
     if (entries < 1 || entries > 1 << 16)

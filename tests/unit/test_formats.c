@@ -323,9 +323,29 @@ static void an_extent_of_zeros_needs_no_file(void **unused)
     assert_int_equal(open_text("# Disk DescriptorFile\nRW 10 ZERO\n", &e), 0);
 }
 
+/* Inputs that the fuzzer found something with (seeds find-*). */
+static void what_the_fuzzer_found_is_refused(void **state)
+{
+    static const char *const finds[] = { "find-vmdk-grain" };
+
+    (void)state;
+    for (size_t k = 0; k < sizeof(finds) / sizeof(finds[0]); k++) {
+        struct image i;
+        struct node *n = NULL;
+        struct err e = ERR_INIT;
+
+        load(&i, finds[k]);
+        expand(&i);
+        assert_true(open_node(&i, i.format, &n, &e) < 0);
+        assert_string_not_equal(e.text, "");
+        close(i.fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_the_fuzzer_found_is_refused),
         cmocka_unit_test(every_kind_holds_what_was_put_in),
         cmocka_unit_test(formats_are_known_by_their_first_octets),
         cmocka_unit_test(the_map_covers_the_disk_and_calls_no_data_zero),
