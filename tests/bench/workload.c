@@ -522,9 +522,10 @@ static void t_smp(void)
         rep(nm, k * .1 / (now() - s), "Mlock/s");
     }
 }
+/* An empty disk: grows, is filled, then read and written again. */
 static void t_disk(const char *tag, const char *path)
 {
-    int f = open(path, O_RDONLY | O_DIRECT);
+    int f = open(path, O_RDWR | O_DIRECT);
     if (f < 0) {
         printf("X open %s %d\n", path, errno);
         return;
@@ -533,29 +534,28 @@ static void t_disk(const char *tag, const char *path)
     char *b = mmap(0, 1 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char nm[64];
     size_t o = 0;
-    sprintf(nm, "disk.%s_4k_seq", tag);
-    LOOP(
-        nm, "KIOPS", .016, for (int i = 0; i < 16; i++) {
-            pread(f, b, 4096, o);
-            o = (o + 4096) % (sz & ~4095ul);
-        });
-    sprintf(nm, "disk.%s_4k_rand", tag);
-    LOOP(nm, "KIOPS", .016,
-         for (int i = 0; i < 16; i++)
-             pread(f, b, 4096, (rnd() % (sz / 4096)) * 4096ul));
-    o = 0;
-    sprintf(nm, "disk.%s_1M_seq", tag);
-    LOOP(nm, "MB/s", 1, pread(f, b, 1 << 20, o);
-         o = (o + (1 << 20)) % (sz & ~0xffffful));
+    memset(b, 0x5a, 1 << 20);
+#define DISK(what, unit, scale, n, call)      \
+    sprintf(nm, "disk.%s_%s", tag, what);     \
+    o = 0;                                    \
+    LOOP(                                     \
+        nm, unit, scale, for (int i = 0; i < (n); i++) call)
+#define AT(bytes) (o = (o + (bytes)) % (sz & ~((size_t)(bytes)-1)))
+#define RANDOM ((rnd() % (sz / 4096)) * 4096ul)
+    DISK("4k_rand_write_growing", "KIOPS", .016, 16,
+         pwrite(f, b, 4096, RANDOM));
+    for (size_t at = 0; at + (1 << 20) <= sz; at += 1 << 20)
+        pwrite(f, b, 1 << 20, at);
+    DISK("4k_rand_read", "KIOPS", .016, 16, pread(f, b, 4096, RANDOM));
+    DISK("4k_rand_write", "KIOPS", .016, 16, pwrite(f, b, 4096, RANDOM));
+    DISK("4k_seq_read", "KIOPS", .016, 16, pread(f, b, 4096, AT(4096)));
+    DISK("64k_seq_read", "MB/s", .065536 * 4, 4, pread(f, b, 65536, AT(65536)));
+    DISK("64k_seq_write", "MB/s", .065536 * 4, 4,
+         pwrite(f, b, 65536, AT(65536)));
+    DISK("1M_seq_read", "MB/s", 1.048576, 1, pread(f, b, 1 << 20, AT(1 << 20)));
+    DISK("1M_seq_write", "MB/s", 1.048576, 1,
+         pwrite(f, b, 1 << 20, AT(1 << 20)));
     close(f);
-    f = open(path, O_RDWR | O_DIRECT);
-    if (f >= 0) {
-        o = 0;
-        sprintf(nm, "disk.%s_1M_write", tag);
-        LOOP(nm, "MB/s", 1, pwrite(f, b, 1 << 20, o);
-             o = (o + (1 << 20)) % (sz & ~0xffffful));
-        close(f);
-    }
 }
 static void t_net(const char *ip, int port)
 {
