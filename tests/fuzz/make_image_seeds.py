@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc', 'qcow']
+FORMATS = ['raw', 'qcow2', 'vmdk', 'vdi', 'vhdx', 'vpc', 'qcow', 'luks']
 DISK = 1 << 20
 RUNS = [0, 66048, 307200, DISK - 256]
 KINDS = {
@@ -35,6 +35,14 @@ KINDS = {
     'qcow-packed': ['qcow', '-c'],
     'raw': ['raw'],
 }
+# Empty; of the key slots only the headers are kept (nobody has the passphrase).
+SECRET = ['--object', 'secret,id=s,data=seed']
+ENCRYPTED = {
+    'luks': ['luks', '-o', 'key-secret=s,iter-time=200'],
+    'qcow2-luks': ['qcow2', '-o', 'encrypt.format=luks,encrypt.key-secret=s,'
+                   'encrypt.iter-time=200'],
+}
+LUKS_HEADER_BYTES = 592
 
 
 def octet(at):
@@ -81,6 +89,19 @@ def main(folder):
                             args[0], raw, image], check=True)
             with open(image, 'rb') as f:
                 data = encode(args[0], f.read())
+            with open(os.path.join(folder, kind), 'wb') as f:
+                f.write(data)
+            print(kind, len(data))
+            os.unlink(image)
+        for kind, args in ENCRYPTED.items():
+            subprocess.run(['qemu-img', 'create', '-q', *SECRET, '-f', *args,
+                            image, str(DISK)], check=True)
+            with open(image, 'rb') as f:
+                data = bytearray(f.read())
+            at = data.index(b'LUKS\xba\xbe') + LUKS_HEADER_BYTES
+            keys = min(2 << 20, len(data) - at)
+            data[at:at + keys] = bytes(keys)
+            data = encode(args[0], bytes(data))
             with open(os.path.join(folder, kind), 'wb') as f:
                 f.write(data)
             print(kind, len(data))

@@ -8,9 +8,9 @@
 
 #include "block/map.h"
 
-const char *const sparse_formats[] = { "raw",  "qcow2", "vmdk", "vdi",
-                                       "vhdx", "vpc",   "qcow", NULL };
-enum { FORMATS = 7 };
+const char *const sparse_formats[] = { "raw", "qcow2", "vmdk", "vdi", "vhdx",
+                                       "vpc", "qcow",  "luks", NULL };
+enum { FORMATS = 8 };
 
 uint8_t sparse_disk_octet(uint64_t at)
 {
