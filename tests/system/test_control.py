@@ -4,10 +4,12 @@
 # - it is private (mode 0600) and goes away with the machine
 # - the text screen arrives; a command is answered; keys reach the guest
 # - rubbish, cut messages and clients that never read disturb nobody
+# - a client that goes away while its picture is made holds nothing up
 # - a second machine on the same socket is refused, a stale file is replaced
 import json
 import os
 import random
+import signal
 import socket
 import stat
 import struct
@@ -151,6 +153,21 @@ def test_rubbish_disturbs_nobody():
                 except OSError:
                     pass                    # refused half-way: as it should
                 c.s.close()
+            if 'running' not in Client(path).run('info status'):
+                raise Fail('a good client is not served any more')
+            if 'running' not in vm.hmp('info status'):
+                raise Fail('the monitor does not answer')
+
+
+def test_a_watcher_may_be_gone_before_its_first_picture():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'c')
+        with machine(path) as vm:
+            c = Client(path)
+            os.kill(vm.process.pid, signal.SIGSTOP)
+            c.send(WATCH, struct.pack('<I', 1))
+            c.s.close()                     # both arrive at once
+            os.kill(vm.process.pid, signal.SIGCONT)
             if 'running' not in Client(path).run('info status'):
                 raise Fail('a good client is not served any more')
             if 'running' not in vm.hmp('info status'):

@@ -28,6 +28,7 @@ struct client {
     uint8_t *out;
     size_t out_bytes, out_pos, out_cap;
     struct qmp *qmp;
+    bool is_lost; /* cannot be written to: the loop drops it */
     bool is_view; /* no JSON any more: screen and input */
     bool is_watching;
     bool is_ready;   /* acknowledged: the next frame may go out */
@@ -48,6 +49,7 @@ struct control_server {
 
 /* ---- sending ---- */
 
+/* Takes the VM lock, so only the loop's own callbacks may call it. */
 static void drop(struct client *c)
 {
     if (c->fd < 0) return;
@@ -57,8 +59,23 @@ static void drop(struct client *c)
     c->fd = -1;
     c->out = NULL;
     c->out_bytes = c->out_pos = c->out_cap = 0;
-    c->is_watching = c->is_view = false;
+    c->is_watching = c->is_view = c->is_lost = false;
     if (c->qmp != NULL) qmp_connected(c->qmp, false);
+}
+
+/* Who sends may hold the VM lock: shutting the socket down makes the loop call
+ * on_ready(), which drops the client. */
+static void lose(struct client *c)
+{
+    c->is_lost = true;
+    c->out_bytes = c->out_pos = 0;
+    shutdown(c->fd, SHUT_RDWR);
+    loop_mod_fd(c->s->loop, c->fd, LOOP_READ);
+}
+
+static bool is_there(const struct client *c)
+{
+    return c->fd >= 0 && !c->is_lost;
 }
 
 static size_t pending(void *arg)
@@ -70,18 +87,18 @@ static size_t pending(void *arg)
 
 static void flush(struct client *c)
 {
-    while (c->fd >= 0 && c->out_pos < c->out_bytes) {
+    while (is_there(c) && c->out_pos < c->out_bytes) {
         ssize_t n = send(c->fd, c->out + c->out_pos, c->out_bytes - c->out_pos,
                          MSG_NOSIGNAL);
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
         if (n <= 0) {
-            drop(c);
+            lose(c);
             return;
         }
         c->out_pos += (size_t)n;
     }
-    if (c->fd < 0) return;
+    if (!is_there(c)) return;
     if (c->out_pos == c->out_bytes) c->out_pos = c->out_bytes = 0;
     loop_mod_fd(
         c->s->loop, c->fd,
@@ -91,14 +108,14 @@ static void flush(struct client *c)
 
 static void put(struct client *c, const void *data, size_t bytes)
 {
-    if (c->fd < 0) return;
+    if (!is_there(c)) return;
     if (c->out_bytes + bytes > c->out_cap) {
         size_t cap = (c->out_bytes + bytes) * 2;
         uint8_t *p =
             cap <= 4ull * CONTROL_MAX_REPLY ? realloc(c->out, cap) : NULL;
 
         if (p == NULL) {
-            drop(c);
+            lose(c);
             return;
         }
         c->out = p;
@@ -273,7 +290,7 @@ static void run_line(struct client *c, const char *line)
     FILE *f = open_memstream(&text, &bytes);
 
     if (f == NULL) {
-        drop(c);
+        lose(c);
         return;
     }
     if (c->s->monitor_run != NULL) {
@@ -369,7 +386,7 @@ static void begin_view(void *arg)
 {
     struct client *c = arg;
 
-    if (c->fd < 0) return;
+    if (!is_there(c)) return;
     c->is_view = true;
     vm_lock(c->s->vm);
     put_state_locked(c);
@@ -386,7 +403,7 @@ static void consume_json(struct client *c)
     memcpy(copy, c->in, bytes);
     c->in_bytes = 0;
     taken = qmp_input(c->qmp, copy, bytes);
-    if (c->fd < 0) return;
+    if (!is_there(c)) return;
     memcpy(c->in, copy + taken, bytes - taken);
     c->in_bytes = bytes - taken;
 }
@@ -394,7 +411,7 @@ static void consume_json(struct client *c)
 /* Handle complete requests in in[]; false when the peer talks nonsense. */
 static bool consume(struct client *c)
 {
-    while (c->fd >= 0 && c->in_bytes >= sizeof(struct control_header)) {
+    while (is_there(c) && c->in_bytes >= sizeof(struct control_header)) {
         struct control_header h;
         uint8_t body[CONTROL_MAX_REQUEST + 1];
         size_t total;
@@ -421,8 +438,8 @@ static void on_ready(void *arg, unsigned ready)
     struct client *c = arg;
 
     if (ready & LOOP_WRITE) flush(c);
-    if (c->fd < 0 || !(ready & (LOOP_READ | LOOP_HANGUP))) return;
-    for (;;) {
+    if (!(ready & (LOOP_READ | LOOP_HANGUP))) return;
+    while (is_there(c)) {
         ssize_t n =
             recv(c->fd, c->in + c->in_bytes, sizeof(c->in) - c->in_bytes, 0);
 
@@ -430,8 +447,7 @@ static void on_ready(void *arg, unsigned ready)
         if (n <= 0) break;
         c->in_bytes += (size_t)n;
         if (!c->is_view) consume_json(c);
-        if (c->fd >= 0 && c->is_view && !consume(c)) break;
-        if (c->fd < 0) return;
+        if (is_there(c) && c->is_view && !consume(c)) break;
         if (!c->is_view && pending(c) > PENDING_MAX_BYTES) return;
     }
     drop(c);
@@ -444,7 +460,7 @@ static void on_vm_event(void *arg, enum vm_event ev)
 
     (void)ev;
     for (unsigned i = 0; i < MAX_CLIENTS; i++) {
-        if (s->client[i].fd < 0 || !s->client[i].is_view) continue;
+        if (!is_there(&s->client[i]) || !s->client[i].is_view) continue;
         put_state_locked(&s->client[i]);
         flush(&s->client[i]);
     }
