@@ -202,13 +202,13 @@ bool code_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
     for (b = p->blocks; b; b = next) {
         int i = b->page[0] != p;
         next = b->page_next[i];
-        if (!((i == 0 ? b->lines : 1) & mask)) continue;
+        if (!(b->lines[i] & mask)) continue;
         drop_locked(s->cache, b);
         is_any = true;
     }
     /* Lines of no block must not stop every later store. */
     for (b = p->blocks; b; b = b->page_next[b->page[0] != p]) {
-        lines |= b->page[0] == p ? b->lines : 1;
+        lines |= b->lines[b->page[0] != p];
     }
     atomic_store(&p->lines, lines);
     code_unlock(s->cache);
@@ -237,6 +237,19 @@ static void drop_page_locked(struct code_cache *c, struct code_page *p)
         next = b->page_next[b->page[0] != p];
         drop_locked(c, b);
     }
+}
+
+bool code_is_hot(struct soft_vm *s, const uint8_t *page)
+{
+    struct code_page *p;
+    bool is_hot;
+
+    if (s->options.is_all_hot) return true;
+    code_lock(s->cache);
+    p = page_find(s->cache, page);
+    is_hot = p && p->samples == HOT_SAMPLES;
+    code_unlock(s->cache);
+    return is_hot;
 }
 
 void code_note_running(struct soft_vm *s, const uint8_t *host)
@@ -355,16 +368,36 @@ void code_insert_locked(struct code_cache *c, struct block *b)
     }
 }
 
+bool code_may_span(const struct mode_key *mode, uint64_t lin)
+{
+    return (mode->bits >> BM_SPACE_SHIFT & 3) == SPACE_USER &&
+           (mode->bits & BM_CODE64) &&
+           !(mode->bits & (BM_UNGROUPED | BM_SPLIT_STACK)) &&
+           (lin & (PAGE_BYTES - 1)) > PAGE_BYTES - SPAN_BYTES;
+}
+
+/* Where a jump at the executable address leads for b; NULL: it cannot. */
+static uint8_t *entry_for(const struct block *b, const uint8_t *at,
+                          unsigned flags)
+{
+    uint8_t *body = b->body + (flags & LINK_POLLED ? b->polled : 0);
+
+    if (!b->page[1] || (at >= b->pad && at < b->pad + b->bytes)) return body;
+    /* The page its end is in may be another one at the next jump.  The table
+     * has no blocks without groups. */
+    return flags & LINK_UNGROUPED ? NULL : b->pad - b->way_in;
+}
+
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
 {
-    bool is_polled = (uint64_t)at & LINK_POLLED;
+    unsigned flags = (uint64_t)at & LINK_BITS;
+    uint8_t *entry;
     struct link *l;
     int32_t old;
 
-    at -= (uint64_t)at & LINK_BITS;
-    if (b->is_dead || c->link_count == c->link_max) return;
-    /* The page its end is in may be another one at the next jump. */
-    if (b->page[1] && b->page[1] != b->page[0]) return;
+    at -= flags;
+    entry = entry_for(b, at, flags);
+    if (b->is_dead || c->link_count == c->link_max || !entry) return;
     old = *(int32_t *)(void *)writable(c, at);
     for (l = b->links; l; l = l->next) {
         if (l->at == at) return; /* another vCPU was faster */
@@ -374,7 +407,7 @@ void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b)
     l->stub = at + 4 + old;
     l->next = b->links;
     b->links = l;
-    set_rel32(c, at, b->body + (is_polled ? b->polled : 0));
+    set_rel32(c, at, entry);
     c->stat.links++;
 }
 

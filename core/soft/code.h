@@ -45,9 +45,9 @@ struct block {
     const uint8_t *start; /* host address of its first byte */
     uint64_t lin;
     struct mode_key mode;
-    struct code_page *page[2]; /* second: for an instruction across pages */
+    struct code_page *page[2]; /* second: if it goes on in the next page */
     struct block *page_next[2];
-    uint64_t lines; /* of the first page; of the second it is line 0 */
+    uint64_t lines[2]; /* of each page */
     struct link *links;
     uint8_t *pad;   /* entry that compares R13 with rip; executable address */
     uint8_t *body;  /* entry of direct jumps */
@@ -61,6 +61,8 @@ struct block {
     uint16_t live_out;      /* flags that may be used afterwards */
     uint16_t loop_from;     /* offset of code with swapped registers */
     uint16_t swaps;         /* there */
+    uint16_t way_in;        /* entry through the table: so many bytes */
+                            /* before pad, for links from other blocks */
     uint8_t flags_in; /* arithmetic flags live at entry, non-zero if any */
     uint8_t verified; /* verify=on: times compared */
     bool is_dead;
@@ -158,6 +160,8 @@ void code_unlock(struct code_cache *c);
 /* Does the page (host address of guest memory) hold translated code?  Any
  * thread. */
 bool code_page_is_live(struct soft_vm *s, const uint8_t *page);
+/* Is code of the page made as hot code?  Any thread. */
+bool code_is_hot(struct soft_vm *s, const uint8_t *page);
 
 /* The record of a page, made if need be; NULL: no room.  Lock held. */
 struct code_page *code_page_get_locked(struct code_cache *c,
@@ -193,6 +197,9 @@ struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
                                uint64_t lin, const struct mode_key *mode,
                                const uint8_t *next);
 void code_insert_locked(struct code_cache *c, struct block *b);
+/* May hot code at the linear address go on in the next page?  Not where it must
+ * be linked to directly. */
+bool code_may_span(const struct mode_key *mode, uint64_t lin);
 /* Make the jump whose rel32 is at the executable address (a multiple of 4;
  * plus LINK_*) lead to b. */
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b);

@@ -122,6 +122,9 @@ static inline unsigned ibt_slot(uint64_t rip)
     return rip >> 1 & (IBT_ENTRIES - 1);
 }
 
+/* Hot code that begins so close to the end of its page goes on in the next. */
+enum { SPAN_BYTES = 512 };
+
 struct block;
 
 /* Low bits of the address of a patchable jump. */

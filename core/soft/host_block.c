@@ -398,16 +398,46 @@ static void begin(struct translator *t, struct soft_vm *s,
     t->now = NULL;
 }
 
-/* Pages and lines the block depends on; false: no room. */
+/* Pages the block may depend on; false: no room. */
 static bool attach_pages(struct translator *t, struct block *b,
                          const uint8_t *next)
 {
     const uint8_t *page = (void *)((uint64_t)b->start & ~(PAGE_BYTES - 1ull));
 
     b->page[0] = code_page_get_locked(t->cache, page);
-    b->page[1] = t->is_crossing ? code_page_get_locked(t->cache, next) : NULL;
-    if (!b->page[0] || (t->is_crossing && !b->page[1])) return false;
-    return true;
+    if (!b->page[0]) return false;
+    t->is_hot = t->space == SPACE_USER && !t->is_verified &&
+                (b->page[0]->samples == HOT_SAMPLES ||
+                 t->eng->soft->options.is_all_hot);
+    t->next = code_may_span(&t->mode, t->lin) && t->is_hot && next != page
+                  ? next
+                  : NULL;
+    if (!t->is_crossing && !t->next) return true;
+    b->page[1] = code_page_get_locked(t->cache, next);
+    return b->page[1] != NULL;
+}
+
+/* Stores to these lines drop the block. */
+static void depend_on_lines(struct translator *t, struct block *b)
+{
+    if (b->page[1] == b->page[0]) t->lines[0] |= t->lines[1];
+    if (!t->lines[1]) b->page[1] = NULL;
+    for (int i = 0; i < 2; i++) {
+        b->lines[i] = t->lines[i];
+        if (b->page[i]) atomic_fetch_or(&b->page[i]->lines, b->lines[i]);
+    }
+}
+
+/* Where links to a block in two pages lead: through the table, which is
+ * emptied when the second page may be another one. */
+static void emit_way_in(struct translator *t, struct block *b)
+{
+    uint8_t *at = emit_pc(&t->hot);
+
+    if (t->lines[1]) emit_goto_space(t, t->space, t->rip);
+    emit_align(&t->hot, 8, 0);
+    b->pad = emit_pc(&t->hot);
+    b->way_in = (uint16_t)(b->pad - at);
 }
 
 struct block *code_translate(struct soft_vm *s, const struct engine *eng,
@@ -431,8 +461,6 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     /* Whoever writes to the page from here on waits for the lock. */
     take_crossing(t, next);
     if (!attach_pages(t, b, next)) return NULL;
-    t->is_hot = t->space == SPACE_USER && !t->is_verified &&
-                (b->page[0]->samples == HOT_SAMPLES || s->options.is_all_hot);
     for (int i = 0; i < 2; i++) {
         if (b->page[i]) old[i] = atomic_exchange(&b->page[i]->lines, ~0ull);
     }
@@ -445,8 +473,7 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     b->flags_in = t->insn[0].in != 0;
     b->live_out = (uint16_t)t->live_out;
     b->first_map = c->map_count;
-    emit_align(&t->hot, 8, 0);
-    b->pad = emit_pc(&t->hot);
+    emit_way_in(t, b);
     emit_pad(t);
     b->body = emit_pc(&t->hot);
     emit_poll(t, b->flags_in);
@@ -455,18 +482,14 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     emit_loop_body(t, b);
     b->bytes = (uint32_t)(emit_pc(&t->hot) - b->pad);
     emit_cold(t);
-    b->lines = t->lines;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 2; i-- > 0;) { /* both may be the same page */
         if (b->page[i]) atomic_store(&b->page[i]->lines, old[i]);
     }
     if (t->hot.status < 0 || t->cold.status < 0) {
         c->map_count = maps;
         return NULL;
     }
-    for (int i = 0; i < 2; i++) {
-        uint64_t lines = i == 0 ? b->lines : 1;
-        if (b->page[i]) atomic_fetch_or(&b->page[i]->lines, lines);
-    }
+    depend_on_lines(t, b);
     c->stat.blocks++;
     c->stat.insns += t->count;
     c->stat.host_bytes += (uint64_t)(t->hot.at - c->hot);

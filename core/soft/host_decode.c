@@ -380,13 +380,24 @@ static bool decode_one(struct translator *t, struct guest_insn *n,
     return !ends_block(n);
 }
 
-static void mark_lines(struct translator *t, const uint8_t *p, unsigned bytes)
+const uint8_t *code_at(const struct translator *t, uint64_t lin, unsigned *left)
 {
-    unsigned first = ((uint64_t)p & (PAGE_BYTES - 1)) / 64;
-    unsigned last = (((uint64_t)p & (PAGE_BYTES - 1)) + bytes - 1) / 64;
+    unsigned off = lin & (PAGE_BYTES - 1);
 
-    for (unsigned i = first; i <= last && i < 64; i++)
-        t->lines |= 1ull << i;
+    *left = PAGE_BYTES - off;
+    switch ((lin >> PAGE_SHIFT) - (t->lin >> PAGE_SHIFT)) {
+    case 0: return t->start - (t->lin & (PAGE_BYTES - 1)) + off;
+    case 1: return t->next ? t->next + off : NULL;
+    default: return NULL;
+    }
+}
+
+void mark_lines(struct translator *t, uint64_t lin, unsigned bytes)
+{
+    for (uint64_t at = lin & ~63ull; at < lin + bytes; at += 64) {
+        t->lines[(at ^ t->lin) >> PAGE_SHIFT != 0] |=
+            1ull << (at / 64 % (PAGE_BYTES / 64));
+    }
 }
 
 /* A block ends before a breakpoint; none begins at one. */
@@ -407,6 +418,11 @@ static bool has_insn(const struct translator *t, uint64_t rip)
     return false;
 }
 
+static bool is_in_next(const struct translator *t, uint64_t rip)
+{
+    return t->next && (rip >> PAGE_SHIFT) - (t->rip >> PAGE_SHIFT) == 1;
+}
+
 /*
  * Hot code goes on behind forward jumps that are not taken and at the target of
  * unconditional ones: the block ends where it would come back to itself.
@@ -421,9 +437,33 @@ static bool goes_on(const struct translator *t, const struct guest_insn *n,
     *rip = n->kind == INSN_JMP ? n->target : n->next;
     switch (n->kind) {
     case INSN_JCC: return n->target > n->rip && !has_insn(t, *rip);
-    case INSN_JMP: return is_link_in_page(t, n->target) && !has_insn(t, *rip);
+    case INSN_JMP:
+        return (is_link_in_page(t, n->target) || is_in_next(t, n->target)) &&
+               !has_insn(t, *rip);
     default: return false;
     }
+}
+
+/* Bytes of the instruction at p, `left` of them in its page, and how many can be
+ * read; NULL: the block ends before it.  One may lie across the pages. */
+static const uint8_t *insn_bytes(struct translator *t, const uint8_t *p,
+                                 unsigned left, unsigned *have)
+{
+    ZydisDecodedInstruction d;
+
+    *have = left < INSN_BYTES ? left : INSN_BYTES;
+    if (left >= INSN_BYTES || !t->next || p < t->start ||
+        p - t->start >= PAGE_BYTES ||
+        ZydisDecoderDecodeInstruction(block_decoder(t), NULL, p, left, &d) !=
+            ZYDIS_STATUS_NO_MORE_DATA) {
+        return p;
+    }
+    if (t->has_crossed) return NULL;
+    t->has_crossed = true;
+    memcpy(t->crossing, p, left);
+    memcpy(t->crossing + left, t->next, 16);
+    *have = INSN_BYTES;
+    return t->crossing;
 }
 
 void decode_block(struct translator *t)
@@ -432,24 +472,26 @@ void decode_block(struct translator *t)
     uint64_t rip = t->rip;
 
     t->count = 0;
-    t->lines = 0;
+    t->lines[0] = t->lines[1] = 0;
+    t->has_crossed = false;
     while (t->count < max) {
         struct guest_insn *n = &t->insn[t->count];
-        const uint8_t *p = t->start + (int64_t)(rip - t->rip);
-        unsigned left = PAGE_BYTES - (unsigned)((uint64_t)p & (PAGE_BYTES - 1));
-        unsigned have = left < INSN_BYTES ? left : INSN_BYTES;
+        uint64_t lin = t->lin + (rip - t->rip);
+        unsigned left, have;
+        const uint8_t *p = code_at(t, lin, &left);
 
-        if (((uint64_t)p ^ (uint64_t)t->start) >> PAGE_SHIFT ||
-            is_break(t, rip)) {
-            break;
-        }
+        if (!p || is_break(t, rip)) break;
         n->rip = rip;
-        n->bytes = p;
         if (t->is_crossing) {
             n->bytes = t->crossing;
             have = INSN_BYTES;
+            mark_lines(t, lin, left);
+            t->lines[1] |= 1;
+        } else {
+            n->bytes = insn_bytes(t, p, left, &have);
+            if (!n->bytes) break;
+            mark_lines(t, lin, have);
         }
-        mark_lines(t, p, have < left ? have : left);
         if (!decode_one(t, n, have)) {
             if (t->is_crossing || t->insn[t->count - 1].rip != rip ||
                 !goes_on(t, n, &rip)) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/soft/translate.h"
 
+#include <string.h>
+
 /*
  * Which arithmetic flags are live where.  A TLB check destroys the host's
  * flags; where the guest's are dead that costs nothing.
@@ -53,29 +55,29 @@ void insn_flags(const ZydisDecodedInstruction *d, uint32_t *use, uint32_t *kill,
 }
 
 /* Flags live at rip, looking at a few instructions there; only within the
- * block's page, whose lines the block depends on from then on. */
+ * block's pages, whose lines the block depends on from then on. */
 static uint32_t peek(struct translator *t, uint64_t rip)
 {
     uint32_t live = 0, open = FLAGS_ARITH;
-    uint64_t lines = 0;
+    uint64_t lines[2] = { t->lines[0], t->lines[1] };
 
     for (int i = 0; i < PEEK_INSNS && open; i++) {
         uint64_t lin = t->mode.cs_base + rip;
-        unsigned off = lin & (PAGE_BYTES - 1), left = PAGE_BYTES - off;
-        const uint8_t *p = t->start - (t->lin & (PAGE_BYTES - 1)) + off;
         ZydisDecodedInstruction d;
         uint32_t use, kill, undefined;
+        const uint8_t *p;
+        unsigned left;
 
         if (!(t->mode.bits & BM_CODE64)) lin = (uint32_t)lin;
-        if ((lin ^ t->lin) >> PAGE_SHIFT || t->is_crossing) break;
+        p = code_at(t, lin, &left);
+        if (!p || t->is_crossing) break;
+        if ((lin ^ t->lin) >> PAGE_SHIFT && !t->lines[1]) break;
         if (left > INSN_BYTES) left = INSN_BYTES;
         if (ZYAN_FAILED(ZydisDecoderDecodeInstruction(block_decoder(t), NULL, p,
                                                       left, &d))) {
             break;
         }
-        for (unsigned k = off / 64; k <= (off + d.length - 1) / 64; k++) {
-            lines |= 1ull << k;
-        }
+        mark_lines(t, lin, d.length);
         insn_flags(&d, &use, &kill, &undefined);
         live |= use & open;
         open &= ~kill;
@@ -98,7 +100,7 @@ static uint32_t peek(struct translator *t, uint64_t rip)
     }
 out:
     live |= open;
-    if (live != FLAGS_ARITH) t->lines |= lines;
+    if (live == FLAGS_ARITH) memcpy(t->lines, lines, sizeof(lines));
     return live;
 }
 

@@ -201,10 +201,10 @@ static void flush_pcid(struct engine *eng, unsigned pcid)
     if (pcid == present) tlb_drop_local(eng);
 }
 
-enum { PAGE_SLOTS = PAGE_BYTES / 2, TAIL_SLOTS = 8 };
+enum { PAGE_SLOTS = PAGE_BYTES / 2, TAIL_SLOTS = SPAN_BYTES / 2 };
 
-/* The entries of the page's addresses go, and those of an instruction that
- * begins in the page before. */
+/* The entries of the page's addresses go, and those of blocks that begin in
+ * the page before. */
 static void ibt_clear_page(struct engine *eng, unsigned space, uint64_t lin)
 {
     unsigned at = ibt_slot(lin & ~(uint64_t)(PAGE_BYTES - 1)) - TAIL_SLOTS;

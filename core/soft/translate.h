@@ -153,10 +153,12 @@ struct translator {
     unsigned count;
     const uint8_t *start; /* host address of the first byte */
     uint64_t lin, rip;    /* of the first instruction */
-    uint64_t lines;       /* depended on */
+    const uint8_t *next;  /* the page behind, where hot code may go on */
+    uint64_t lines[2];    /* depended on, of each page */
     uint32_t live_out;    /* flags live at the end */
     bool is_verified;     /* verify=on: nothing random */
     bool is_crossing;     /* one instruction in two pages */
+    bool has_crossed;     /* among others is one in two pages */
     bool is_hot;          /* accesses have page caches */
     unsigned number;      /* of the block */
     uint8_t crossing[32]; /* its bytes */
@@ -185,6 +187,12 @@ void translator_free(struct translator *t);
 
 /* Fill t->insn[] from t->start on. */
 void decode_block(struct translator *t);
+/* Guest code at a linear address of the page or pages the block may be in, and
+ * how much of it is there; NULL: elsewhere. */
+const uint8_t *code_at(const struct translator *t, uint64_t lin,
+                       unsigned *left);
+/* The block depends on these bytes of guest code. */
+void mark_lines(struct translator *t, uint64_t lin, unsigned bytes);
 /* Guest number of a general register, -1 for others; AH..BH: number | 0x100. */
 int guest_gpr(ZydisRegister r);
 const ZydisDecoder *block_decoder(const struct translator *t);

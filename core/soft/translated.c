@@ -213,7 +213,8 @@ struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link)
         uint64_t flushes;
 
         if (!start) return NULL;
-        if ((lin & (PAGE_BYTES - 1)) > PAGE_BYTES - TAIL_BYTES) {
+        if ((lin & (PAGE_BYTES - 1)) > PAGE_BYTES - TAIL_BYTES ||
+            (code_may_span(m, lin) && code_is_hot(eng->soft, page_of(start)))) {
             next = next_page(eng, lin);
         }
         code_lock(c);
