@@ -174,6 +174,7 @@ static const struct vm_accel_ops soft_ops = {
     .dirty_start = dirty_start,
     .dirty_collect = dirty_collect,
     .set_debug = set_debug,
+    .has_smm = true,
     .close = close_vm,
 };
 
@@ -189,6 +190,11 @@ static void ram_written(void *arg, gpa_t gpa, uint64_t bytes)
     struct soft_accel *a = arg;
 
     soft_code_written(a->soft, gpa, bytes);
+}
+
+static void host_written(void *arg, const uint8_t *host, uint64_t bytes)
+{
+    soft_host_written(((struct soft_accel *)arg)->soft, host, bytes);
 }
 
 static uint64_t read_tsc(void *arg, unsigned cpu)
@@ -241,7 +247,8 @@ static int open_soft(struct vm *vm, const char *opts, struct err *e)
     vm_set_service(vm, "singlestep", &a->single);
     vm_set_accel(vm, "soft", &soft_ops, a);
     mem_set_listener_locked(
-        vm, &(struct mem_listener){ view_changed, ram_written, a });
+        vm,
+        &(struct mem_listener){ view_changed, ram_written, a, host_written });
     return 0;
 }
 

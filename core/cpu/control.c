@@ -16,7 +16,7 @@ void require_cpl0(struct cpu *c)
     if (cpu_cpl(c)) throw_gp(c, 0);
 }
 
-static uint64_t phys_reserved(const struct cpu *c)
+uint64_t phys_reserved(const struct cpu *c)
 {
     unsigned bits = c->model && c->model->phys_bits ? c->model->phys_bits : 40;
     return ~(((uint64_t)1 << bits) - 1);
@@ -34,13 +34,19 @@ static bool read_pdptes(struct cpu *c, uint64_t cr3, uint64_t to[4])
     return true;
 }
 
-static void load_pdptes(struct cpu *c, uint64_t cr3)
+bool reload_pdptes(struct cpu *c, uint64_t cr3)
 {
     uint64_t v[4];
-    if (!read_pdptes(c, cr3, v)) throw_gp(c, 0);
+    if (!read_pdptes(c, cr3, v)) return false;
     for (unsigned n = 0; n < 4; n++) {
         c->pdpte[n] = v[n];
     }
+    return true;
+}
+
+static void load_pdptes(struct cpu *c, uint64_t cr3)
+{
+    if (!reload_pdptes(c, cr3)) throw_gp(c, 0);
 }
 
 static bool is_tss16(const struct cpu *c)
@@ -108,7 +114,7 @@ static void set_cr3(struct cpu *c, uint64_t v)
     mode_changed(c);
 }
 
-static uint64_t cr4_allowed(const struct cpu *c)
+uint64_t cr4_allowed(const struct cpu *c)
 {
     const struct cpu_model *m = c->model;
     uint64_t v = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE |

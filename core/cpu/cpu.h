@@ -189,6 +189,13 @@ struct cpu_ops {
     /* Guest-physical RAM for page walks: host address of the 8-aligned
      * entry, NULL if not RAM. */
     void *(*phys_ptr)(struct cpu *c, uint64_t gpa);
+    /* Guest-physical memory of any kind, as the CPU sees it: for the save area
+     * of SMM.  Holes read ones, what cannot be written stays. */
+    void (*phys_load)(struct cpu *c, uint64_t gpa, void *buf, unsigned bytes);
+    void (*phys_store)(struct cpu *c, uint64_t gpa, const void *buf,
+                       unsigned bytes);
+    /* is_smm has changed, and what is seen of memory with it. */
+    void (*view_changed)(struct cpu *c);
     /* The walk has changed the entry at host; may be NULL. */
     void (*phys_written)(struct cpu *c, const void *host);
     /* Between true and false no other CPU and no device touches memory: for
@@ -253,7 +260,8 @@ struct cpu {
     bool has_intr_shadow; /* after STI / MOV SS, for one instruction */
     bool is_nmi_blocked;
     bool is_smm;
-    bool has_pending_exception; /* found in a snapshot between fault and
+    bool is_nmi_blocked_outside; /* in SMM: as RSM leaves is_nmi_blocked */
+    bool has_pending_exception;  /* found in a snapshot between fault and
                                    delivery (KVM) */
     uint8_t pending_vector;
     bool has_pending_error;
@@ -271,6 +279,10 @@ struct cpu {
     bool exc_has_error;
     uint32_t exc_error;
     uint8_t debug_hits; /* breakpoints met by the instruction being emulated */
+    /* The I/O instruction that has just raised an SMI: as the save area has it
+     * (smm.c), 0 for none; RIP, RCX, RSI and RDI before it, RIP after it. */
+    uint32_t smi_io;
+    uint64_t smi_io_regs[4], smi_io_next;
     struct cpu_native *native; /* stubs of vector instructions (native.h) */
 
     uint8_t xsave[CPU_XSAVE_BYTES] __attribute__((aligned(64)));

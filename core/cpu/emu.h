@@ -275,6 +275,11 @@ void control_write(struct cpu *c, struct insn *i);
 void debug_read(struct cpu *c, const struct insn *i);
 void debug_write(struct cpu *c, const struct insn *i);
 void set_cr0(struct cpu *c, uint64_t v);
+/* CR4 bits the CPU has, bits no physical address has. */
+uint64_t cr4_allowed(const struct cpu *c);
+uint64_t phys_reserved(const struct cpu *c);
+/* The PDPTEs cr3 points to, for PAE paging; false: reserved bits are set. */
+bool reload_pdptes(struct cpu *c, uint64_t cr3);
 void op_group7(struct cpu *c, struct insn *i);
 void op_group6(struct cpu *c, const struct insn *i);
 void op_invpcid(struct cpu *c, const struct insn *i);
@@ -290,6 +295,7 @@ void op_rdmsr(struct cpu *c);
 void op_wrmsr(struct cpu *c);
 void op_rdtsc(struct cpu *c, bool is_rdtscp);
 void op_fsgsbase(struct cpu *c, const struct insn *i);
+void op_rsm(struct cpu *c, struct insn *i);
 void require_cpl0(struct cpu *c);
 uint64_t guest_tsc(struct cpu *c);
 
@@ -309,6 +315,11 @@ bool model_bit_sub(const struct cpu *c, uint32_t leaf, uint32_t subleaf,
 void emulate_string(struct cpu *c, struct insn *i);
 void emulate_io(struct cpu *c, struct insn *i);
 void check_io(struct cpu *c, unsigned port, unsigned bytes);
+/* The port itself, no checks. */
+uint32_t port_in(struct cpu *c, const struct insn *i, unsigned port,
+                 unsigned bytes);
+void port_out(struct cpu *c, const struct insn *i, unsigned port,
+              unsigned bytes, uint32_t v);
 void op_bit_test(struct cpu *c, const struct insn *i);
 void op_bcd(struct cpu *c, const struct insn *i);
 

@@ -55,6 +55,10 @@ enum cpu_step cpu_deliver_exception(struct cpu *c, unsigned vector,
 enum cpu_step cpu_deliver_interrupt(struct cpu *c, unsigned vector);
 enum cpu_step cpu_deliver_nmi(struct cpu *c);
 
+/* Enter system management mode.  The caller has seen to it that the CPU is not
+ * there already.  Wakes from HLT. */
+void cpu_deliver_smi(struct cpu *c);
+
 /* INIT and start-up IPI (SDM 3A 8.4, 9.1); power-on reset. */
 void cpu_reset(struct cpu *c);
 void cpu_init_signal(struct cpu *c); /* INIT: wait for SIPI unless BSP */

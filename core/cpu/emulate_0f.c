@@ -335,6 +335,7 @@ static bool row_a0(struct cpu *c, struct insn *i)
     case 0xa2: op_cpuid(c); return true;
     case 0xa8: push_sreg(c, i, SEG_GS); return true;
     case 0xa9: op_pop_sreg(c, i, SEG_GS); return true;
+    case 0xaa: op_rsm(c, i); return true;
     case 0xa4:
     case 0xa5:
     case 0xac:

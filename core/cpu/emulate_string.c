@@ -27,11 +27,6 @@ void check_io(struct cpu *c, unsigned port, unsigned bytes)
     if (bits >> (port & 7) & ((1u << bytes) - 1)) throw_gp(c, 0);
 }
 
-static uint32_t port_in(struct cpu *c, unsigned port, unsigned bytes)
-{
-    return c->ops->in(c, port, bytes);
-}
-
 void emulate_io(struct cpu *c, struct insn *i)
 {
     unsigned bytes = !(i->op & 1) ? 1 : i->osize == 2 ? 2 : 4;
@@ -39,9 +34,9 @@ void emulate_io(struct cpu *c, struct insn *i)
     check_io(c, port, bytes);
     if (has_breakpoints(c)) note_io_access(c, port, bytes);
     if (i->op & 2) {
-        c->ops->out(c, port, bytes, (uint32_t)reg_get(c, GPR_AX, bytes));
+        port_out(c, i, port, bytes, (uint32_t)reg_get(c, GPR_AX, bytes));
     } else {
-        reg_set(c, GPR_AX, bytes, port_in(c, port, bytes));
+        reg_set(c, GPR_AX, bytes, port_in(c, i, port, bytes));
     }
 }
 
@@ -207,18 +202,20 @@ static uint64_t do_compare(struct cpu *c, const struct insn *i,
     return done;
 }
 
-static uint64_t do_ins(struct cpu *c, const struct string *s)
+static uint64_t do_ins(struct cpu *c, const struct insn *i,
+                       const struct string *s)
 {
     lin_probe_write(c, s->dst, s->bytes, 0);
-    uint32_t v = port_in(c, c->gpr[GPR_DX] & 0xffff, s->bytes);
+    uint32_t v = port_in(c, i, c->gpr[GPR_DX] & 0xffff, s->bytes);
     lin_write(c, s->dst, s->bytes, v, 0);
     return 1;
 }
 
-static uint64_t do_outs(struct cpu *c, const struct string *s)
+static uint64_t do_outs(struct cpu *c, const struct insn *i,
+                        const struct string *s)
 {
     uint64_t v = lin_read(c, s->src, s->bytes, 0);
-    c->ops->out(c, c->gpr[GPR_DX] & 0xffff, s->bytes, (uint32_t)v);
+    port_out(c, i, c->gpr[GPR_DX] & 0xffff, s->bytes, (uint32_t)v);
     return 1;
 }
 
@@ -226,8 +223,8 @@ static uint64_t do_chunk(struct cpu *c, const struct insn *i,
                          const struct string *s, uint64_t n, bool *stop)
 {
     switch (i->op & 0xfe) {
-    case 0x6c: return do_ins(c, s);
-    case 0x6e: return do_outs(c, s);
+    case 0x6c: return do_ins(c, i, s);
+    case 0x6e: return do_outs(c, i, s);
     case 0xa4: return do_movs(c, s, n);
     case 0xa6:
     case 0xae: return do_compare(c, i, s, n, stop);

@@ -295,6 +295,13 @@ void cpu_log_step(const struct cpu *c)
     log_registers(c, LOG_CPU, "");
 }
 
+void cpu_log_smm(const struct cpu *c)
+{
+    log_item(LOG_INT, "CPU %u: SMM: %s IP=%04x:%016llx", c->index,
+             c->is_smm ? "enter" : "leave", c->seg[SEG_CS].sel,
+             (unsigned long long)c->rip);
+}
+
 void cpu_log_event(const struct cpu *c, const char *kind, unsigned vector,
                    bool has_error, uint32_t error)
 {

@@ -28,5 +28,7 @@ void cpu_log_step(const struct cpu *c);
 /* -d int: kind of an event ("exception", ...), has_error: error counts. */
 void cpu_log_event(const struct cpu *c, const char *kind, unsigned vector,
                    bool has_error, uint32_t error);
+/* -d int: before the other registers are saved or loaded. */
+void cpu_log_smm(const struct cpu *c);
 
 #endif

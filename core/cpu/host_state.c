@@ -69,6 +69,7 @@ const struct field cpu_state[] = {
     BOOL(cpu, has_intr_shadow),
     BOOL(cpu, is_nmi_blocked),
     BOOL(cpu, is_smm),
+    BOOL(cpu, is_nmi_blocked_outside),
     BOOL(cpu, has_pending_exception),
     U8(cpu, pending_vector),
     BOOL(cpu, has_pending_error),

@@ -3,6 +3,7 @@
 #define ORRERY_CPU_MMU_H
 
 #include "core/cpu/cpu.h"
+#include "core/vm/mem.h"
 
 /* Result of a page walk. */
 struct cpu_page {
@@ -27,5 +28,11 @@ int cpu_walk(struct cpu *c, uint64_t lin, unsigned access,
 
 /* Same without side effects and permission checks (monitor, gdb): 0 or -1. */
 int cpu_walk_debug(struct cpu *c, uint64_t lin, uint64_t *gpa);
+
+/* What the CPU sees at a guest-physical address. */
+static inline enum mem_view cpu_mem_view(const struct cpu *c)
+{
+    return c->is_smm ? MEM_VIEW_SMM : MEM_VIEW_NORMAL;
+}
 
 #endif

@@ -245,6 +245,8 @@ static void reset_common(struct cpu *c)
     c->dr[6] = 0xffff0ff0;
     c->dr[7] = 0x400;
     c->has_intr_shadow = c->is_nmi_blocked = c->is_smm = false;
+    c->is_nmi_blocked_outside = false;
+    c->smi_io = 0;
     c->has_pending_exception = c->has_pending_error = false;
     c->pending_vector = 0;
     c->pending_error = 0;

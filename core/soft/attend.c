@@ -17,11 +17,14 @@ enum { IDLE_SPINS = 1000 }; /* about 50 us of PAUSE */
 static uint32_t served_events(const struct engine *eng)
 {
     const struct cpu *c = &eng->cpu;
-    uint32_t mask = VCPU_EXIT | VCPU_FLUSH | VCPU_INIT | VCPU_SMI;
+    uint32_t mask = VCPU_EXIT | VCPU_FLUSH;
 
+    /* In SMM they wait for RSM: SDM volume 3C 31.3. */
+    if (!c->is_smm) mask |= VCPU_INIT;
     if (c->activity == CPU_WAIT_SIPI) return mask | VCPU_SIPI;
     if (eng->v->is_stepping && c->activity == CPU_ACTIVE) return mask;
     if (c->activity == CPU_SHUTDOWN) return mask;
+    if (!c->is_smm && !c->has_intr_shadow) mask |= VCPU_SMI;
     if (!c->is_nmi_blocked && !c->has_intr_shadow) mask |= VCPU_NMI;
     if (cpu_can_interrupt(c)) mask |= VCPU_INTR;
     return mask;
@@ -68,6 +71,7 @@ static void serve_interrupt(struct engine *eng)
     eng->is_mode_stale = true;
 }
 
+/* In the order of SDM volume 3A table 6-2. */
 bool soft_attend(struct engine *eng, enum soft_exit *why)
 {
     struct cpu *c = &eng->cpu;
@@ -79,7 +83,7 @@ bool soft_attend(struct engine *eng, enum soft_exit *why)
         soft_leave(eng);
         soft_enter(eng);
     }
-    vcpu_take(v, VCPU_FLUSH | VCPU_SMI);
+    vcpu_take(v, VCPU_FLUSH);
     ev = atomic_load(&v->events);
     /* STI in translated code asks for attention again. */
     eng->is_waiting = ev != 0;
@@ -89,7 +93,10 @@ bool soft_attend(struct engine *eng, enum soft_exit *why)
         *why = SOFT_EXIT_EVENT;
         return true;
     }
-    if (ev & VCPU_INIT) {
+    if (ev & VCPU_SMI) {
+        vcpu_take(v, VCPU_SMI);
+        cpu_deliver_smi(c);
+    } else if (ev & VCPU_INIT) {
         vcpu_take(v, VCPU_INIT);
         serve_init(eng);
     } else if (ev & VCPU_SIPI) {

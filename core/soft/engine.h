@@ -280,6 +280,8 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin);
 /* Host page of guest-physical memory, NULL if it is not plain memory. */
 uint8_t *tlb_phys_page(struct engine *eng, uint64_t gpa);
 void tlb_init(struct engine *eng);
+/* What is where in guest-physical memory is not as it was. */
+void tlb_view_changed(struct engine *eng);
 void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin);
 /* What is of no global page goes; what is kept of other PCIDs stays. */
 void tlb_drop_local(struct engine *eng);

@@ -226,7 +226,7 @@ void soft_fail(struct engine *eng, const char *fmt, ...)
 
 void soft_state_changed(struct engine *eng)
 {
-    tlb_flush(eng, CPU_FLUSH_ALL, 0);
+    tlb_view_changed(eng); /* it may be in SMM now */
     eng->is_mode_stale = true;
     atomic_store(&eng->attn, 1);
 }
@@ -248,6 +248,17 @@ void soft_code_written(struct soft_vm *s, uint64_t gpa, uint64_t bytes)
             code_written(s, f->host + (gpa - f->start), n);
         }
         gpa += n;
+        bytes -= n;
+    }
+}
+
+void soft_host_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
+{
+    while (bytes > 0) {
+        uint64_t n = PAGE_BYTES - ((uint64_t)host & (PAGE_BYTES - 1));
+        if (n > bytes) n = bytes;
+        code_written(s, host, n);
+        host += n;
         bytes -= n;
     }
 }

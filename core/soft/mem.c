@@ -6,6 +6,7 @@
 #include "core/cpu/copy.h"
 #include "core/cpu/emulate.h"
 #include "core/cpu/host_print.h"
+#include "core/cpu/mmu.h"
 #include "core/vm/dirty.h"
 #include "core/vm/ferr.h"
 #include "core/vm/intr.h"
@@ -94,7 +95,7 @@ static void device_read(struct engine *eng, uint64_t gpa, void *buf,
                         unsigned bytes)
 {
     begin_device(eng);
-    mem_read_locked(eng->soft->vm, gpa, buf, bytes);
+    mem_read_in_locked(eng->soft->vm, cpu_mem_view(&eng->cpu), gpa, buf, bytes);
     end_device(eng);
 }
 
@@ -102,7 +103,8 @@ static void device_write(struct engine *eng, uint64_t gpa, const void *buf,
                          unsigned bytes)
 {
     begin_device(eng);
-    mem_write_locked(eng->soft->vm, gpa, buf, bytes);
+    mem_write_in_locked(eng->soft->vm, cpu_mem_view(&eng->cpu), gpa, buf,
+                        bytes);
     end_device(eng);
 }
 
@@ -243,6 +245,29 @@ static void *ops_phys_ptr(struct cpu *c, uint64_t gpa)
     uint8_t *page = tlb_phys_page(engine_of(c), gpa);
 
     return page ? page + (gpa & (PAGE_BYTES - 1)) : NULL;
+}
+
+static void ops_phys_load(struct cpu *c, uint64_t gpa, void *buf,
+                          unsigned bytes)
+{
+    device_read(engine_of(c), gpa, buf, bytes);
+}
+
+static void ops_phys_store(struct cpu *c, uint64_t gpa, const void *buf,
+                           unsigned bytes)
+{
+    device_write(engine_of(c), gpa, buf, bytes);
+}
+
+static void ops_view_changed(struct cpu *c)
+{
+    struct engine *eng = engine_of(c);
+
+    tlb_view_changed(eng);
+    if (!(eng->log & LOG_INT)) return;
+    soft_vector_save(c);
+    cpu_log_smm(c);
+    soft_vector_load(c);
 }
 
 /* A page walk has set accessed or dirty bits. */
@@ -445,6 +470,9 @@ const struct cpu_ops soft_cpu_ops = {
     .store = ops_store,
     .lin_ptr = ops_lin_ptr,
     .phys_ptr = ops_phys_ptr,
+    .phys_load = ops_phys_load,
+    .phys_store = ops_phys_store,
+    .view_changed = ops_view_changed,
     .phys_written = ops_phys_written,
     .bus_lock = ops_bus_lock,
     .guest_rip = ops_guest_rip,

@@ -88,6 +88,9 @@ void soft_view_changed(struct soft_vm *s);
 /* RAM was written other than by a vCPU's store.  Any thread, VM lock held. */
 void soft_code_written(struct soft_vm *s, uint64_t gpa, uint64_t bytes);
 
+/* As soft_code_written(), by host address. */
+void soft_host_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes);
+
 /* The debugger's points (core/vm/debug.h) changed; vCPUs parked.  False: more
  * are watched than there is room for. */
 bool soft_points_changed(struct soft_vm *s);

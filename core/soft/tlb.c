@@ -259,14 +259,19 @@ void tlb_flush(struct engine *eng, enum cpu_flush what, uint64_t lin)
     eng->stat.flushes++;
 }
 
+void tlb_view_changed(struct engine *eng)
+{
+    flush_all(eng);
+    for (unsigned i = 0; i < PHYS_ENTRIES; i++)
+        eng->phys[i].gpa = 1;
+}
+
 void tlb_init(struct engine *eng)
 {
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         eng->ibt_used_count[s] = IBT_USED_MAX + 1;
     }
-    flush_all(eng);
-    for (unsigned i = 0; i < PHYS_ENTRIES; i++)
-        eng->phys[i].gpa = 1;
+    tlb_view_changed(eng);
     site_init(eng);
 }
 
@@ -300,7 +305,8 @@ void tlb_protect(struct engine *eng, const uint8_t *page)
 /* Host address of the page at gpa, NULL unless all of it is memory. */
 static uint8_t *host_page(struct engine *eng, uint64_t gpa, bool *can_write)
 {
-    const struct mem_frag *f = mem_find(eng->soft->vm, gpa);
+    const struct mem_frag *f =
+        mem_find_in(eng->soft->vm, cpu_mem_view(&eng->cpu), gpa);
 
     if (!f || !f->host) return NULL;
     /* A20 may have moved gpa: the fragment is found for the moved one. */

@@ -19,6 +19,11 @@ struct mem_region *mem_root(struct vm *vm)
     return &vm->root;
 }
 
+struct mem_region *mem_smm_root(struct vm *vm)
+{
+    return &vm->smm_root;
+}
+
 struct mem_region *vm_ram(struct vm *vm)
 {
     return &vm->ram;
@@ -112,13 +117,19 @@ int vm_mem_init(struct vm *vm, struct err *e)
     atomic_store(&vm->view, view);
     atomic_store(&vm->a20_mask, UINT64_MAX);
     mem_init_container(&vm->root, "system", 1ull << 52);
+    mem_init_container(&vm->smm_root, "smm", 1ull << 52);
+    mem_init_alias(&vm->smm_rest, "smm-rest", &vm->root, 0, 1ull << 52);
+    vm->smm_rest.parent = &vm->smm_root;
+    vm->smm_root.first_child = &vm->smm_rest;
     return mem_init_ram(&vm->ram, "pc.ram", vm->cfg->ram_bytes, e);
 }
 
 void vm_mem_exit(struct vm *vm)
 {
     flat_free(atomic_load(&vm->view));
+    flat_free(atomic_load(&vm->smm_view));
     atomic_store(&vm->view, NULL);
+    atomic_store(&vm->smm_view, NULL);
     mem_free(&vm->ram);
 }
 
@@ -129,24 +140,37 @@ void mem_begin_locked(struct vm *vm)
     vm->mem_depth++;
 }
 
+static bool has_smm_regions(const struct vm *vm)
+{
+    for (const struct mem_region *r = vm->smm_root.first_child; r != NULL;
+         r = r->next_sibling) {
+        if (r != &vm->smm_rest && r->is_enabled) return true;
+    }
+    return false;
+}
+
 void mem_commit_locked(struct vm *vm)
 {
-    struct flat_view *view, *old;
+    struct flat_view *view, *smm = NULL, *old, *old_smm;
 
     if (--vm->mem_depth > 0 || !vm->is_mem_dirty) return;
     vm->is_mem_dirty = false;
     view = flat_build(&vm->root);
-    if (view == NULL) {
+    if (view != NULL && has_smm_regions(vm)) smm = flat_build(&vm->smm_root);
+    if (view == NULL || (smm == NULL && has_smm_regions(vm))) {
+        flat_free(view);
         vm_internal_error(vm, "out of memory for the memory map");
         return;
     }
     vm_exclusive_begin_locked(vm);
     old = atomic_exchange(&vm->view, view);
+    old_smm = atomic_exchange(&vm->smm_view, smm);
     if (vm->mem_listener.changed != NULL) {
         vm->mem_listener.changed(vm->mem_listener.arg);
     }
     vm_exclusive_end_locked(vm);
     flat_free(old);
+    flat_free(old_smm);
 }
 
 static void touch(struct vm *vm)
@@ -237,6 +261,7 @@ bool mem_a20(struct vm *vm)
 void mem_replaced_locked(struct vm *vm)
 {
     const struct mem_listener *l = &vm->mem_listener;
+    const struct flat_view *smm = atomic_load(&vm->smm_view);
     size_t count;
     const struct mem_frag *f = mem_frags_locked(vm, &count);
 
@@ -244,6 +269,14 @@ void mem_replaced_locked(struct vm *vm)
         if (f[i].host == NULL) continue;
         vm_dirty_mark(vm, f[i].host, f[i].size);
         if (l->written != NULL) l->written(l->arg, f[i].start, f[i].size);
+    }
+    for (size_t i = 0; smm != NULL && i < smm->count; i++) {
+        f = &smm->frag[i];
+        if (f->host == NULL) continue;
+        vm_dirty_mark(vm, f->host, f->size);
+        if (l->host_written != NULL) {
+            l->host_written(l->arg, f->host, f->size);
+        }
     }
 }
 
@@ -254,12 +287,20 @@ void mem_set_listener_locked(struct vm *vm, const struct mem_listener *l)
 
 /* ---- looking up ---- */
 
-const struct mem_frag *mem_find(struct vm *vm, gpa_t gpa)
+static uint64_t address_mask(struct vm *vm, enum mem_view view)
 {
-    const struct flat_view *view = atomic_load(&vm->view);
-    size_t lo = 0, hi = view->count;
+    return view == MEM_VIEW_SMM ? UINT64_MAX : atomic_load(&vm->a20_mask);
+}
 
-    gpa &= atomic_load(&vm->a20_mask);
+const struct mem_frag *mem_find_in(struct vm *vm, enum mem_view in, gpa_t gpa)
+{
+    const struct flat_view *view =
+        in == MEM_VIEW_SMM ? atomic_load(&vm->smm_view) : NULL;
+    size_t lo = 0, hi;
+
+    if (view == NULL) view = atomic_load(&vm->view);
+    hi = view->count;
+    gpa &= address_mask(vm, in);
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         const struct mem_frag *f = &view->frag[mid];
@@ -273,6 +314,11 @@ const struct mem_frag *mem_find(struct vm *vm, gpa_t gpa)
         }
     }
     return NULL;
+}
+
+const struct mem_frag *mem_find(struct vm *vm, gpa_t gpa)
+{
+    return mem_find_in(vm, MEM_VIEW_NORMAL, gpa);
 }
 
 const struct mem_frag *mem_frags_locked(struct vm *vm, size_t *count)
@@ -350,13 +396,14 @@ static size_t chunk(const struct mem_frag *f, gpa_t gpa, size_t bytes)
     return n;
 }
 
-void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes)
+void mem_read_in_locked(struct vm *vm, enum mem_view view, gpa_t gpa, void *buf,
+                        size_t bytes)
 {
     uint8_t *to = buf;
 
     while (bytes > 0) {
-        gpa_t at = gpa & atomic_load(&vm->a20_mask);
-        const struct mem_frag *f = mem_find(vm, gpa);
+        gpa_t at = gpa & address_mask(vm, view);
+        const struct mem_frag *f = mem_find_in(vm, view, gpa);
         size_t n = chunk(f, at, bytes);
 
         if (f == NULL) {
@@ -379,36 +426,53 @@ void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes)
     }
 }
 
+void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes)
+{
+    mem_read_in_locked(vm, MEM_VIEW_NORMAL, gpa, buf, bytes);
+}
+
 /* Writes that reach memory signal nothing. */
-static bool is_doorbell(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
+static bool is_doorbell(struct vm *vm, enum mem_view view, gpa_t gpa,
+                        const void *buf, size_t bytes)
 {
     const struct mem_frag *f;
     uint64_t v = 0;
 
     if (vm->ioevent_count == 0 || bytes > sizeof(v)) return false;
-    f = mem_find(vm, gpa);
+    f = mem_find_in(vm, view, gpa);
     if (f != NULL && f->host != NULL && f->can_write) return false;
     memcpy(&v, buf, bytes);
-    return vm_ioevent_hit_locked(vm, false, gpa & atomic_load(&vm->a20_mask),
+    return vm_ioevent_hit_locked(vm, false, gpa & address_mask(vm, view),
                                  (unsigned)bytes, v);
 }
 
-void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
+static void tell_written(struct vm *vm, enum mem_view view, gpa_t at,
+                         const uint8_t *host, size_t bytes)
+{
+    const struct mem_listener *l = &vm->mem_listener;
+
+    vm_dirty_mark(vm, host, bytes);
+    if (view == MEM_VIEW_SMM) {
+        if (l->host_written != NULL) l->host_written(l->arg, host, bytes);
+    } else if (l->written != NULL) {
+        l->written(l->arg, at, bytes);
+    }
+}
+
+void mem_write_in_locked(struct vm *vm, enum mem_view view, gpa_t gpa,
+                         const void *buf, size_t bytes)
 {
     const uint8_t *from = buf;
 
-    if (is_doorbell(vm, gpa, buf, bytes)) return;
+    if (is_doorbell(vm, view, gpa, buf, bytes)) return;
     while (bytes > 0) {
-        gpa_t at = gpa & atomic_load(&vm->a20_mask);
-        const struct mem_frag *f = mem_find(vm, gpa);
+        gpa_t at = gpa & address_mask(vm, view);
+        const struct mem_frag *f = mem_find_in(vm, view, gpa);
         size_t n = chunk(f, at, bytes);
 
         if (f != NULL && f->host != NULL && f->can_write) {
             memcpy(f->host + (at - f->start), from, n);
-            vm_dirty_mark(vm, f->host + (at - f->start), n);
-            if (vm->mem_listener.written != NULL) {
-                vm->mem_listener.written(vm->mem_listener.arg, at, n);
-            }
+            tell_written(vm, view, at, f->host + (at - f->start), n);
         } else if (f != NULL && f->host == NULL) {
             uint64_t v = 0;
 
@@ -424,4 +488,9 @@ void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
         gpa += n;
         bytes -= n;
     }
+}
+
+void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes)
+{
+    mem_write_in_locked(vm, MEM_VIEW_NORMAL, gpa, buf, bytes);
 }

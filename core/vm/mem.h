@@ -55,6 +55,15 @@ struct mem_region {
 /* The regions of a machine: vm_mem_root(vm) is 2^52 bytes of nothing. */
 struct mem_region *mem_root(struct vm *vm);
 
+/*
+ * A CPU in system management mode sees the regions added here with a priority
+ * above 0 in front of all others, and all 64 address lines whatever the A20
+ * gate says.  Devices never see any of it.
+ */
+struct mem_region *mem_smm_root(struct vm *vm);
+
+enum mem_view { MEM_VIEW_NORMAL, MEM_VIEW_SMM };
+
 /* Initialise a region embedded in a device; it is enabled and has no parent.
  * name must stay valid. */
 void mem_init_container(struct mem_region *r, const char *name, uint64_t bytes);
@@ -97,6 +106,8 @@ struct mem_frag {
 /* Fragment that holds gpa, NULL for a hole.  VM lock held, or inside
  * vcpu_enter/vcpu_leave.  A20 is applied here. */
 const struct mem_frag *mem_find(struct vm *vm, gpa_t gpa);
+const struct mem_frag *mem_find_in(struct vm *vm, enum mem_view view,
+                                   gpa_t gpa);
 
 /* All fragments in order.  VM lock held. */
 const struct mem_frag *mem_frags_locked(struct vm *vm, size_t *count);
@@ -111,6 +122,10 @@ bool mem_a20(struct vm *vm);
  */
 void mem_read_locked(struct vm *vm, gpa_t gpa, void *buf, size_t bytes);
 void mem_write_locked(struct vm *vm, gpa_t gpa, const void *buf, size_t bytes);
+void mem_read_in_locked(struct vm *vm, enum mem_view view, gpa_t gpa, void *buf,
+                        size_t bytes);
+void mem_write_in_locked(struct vm *vm, enum mem_view view, gpa_t gpa,
+                         const void *buf, size_t bytes);
 
 /* Told about every new flat view, in the exclusive section (accelerator), and
  * about RAM written behind the CPU's back (DMA, monitor, loaders), so that
@@ -119,6 +134,8 @@ struct mem_listener {
     void (*changed)(void *arg);
     void (*written)(void *arg, gpa_t gpa, uint64_t bytes);
     void *arg;
+    /* As written(), of what only the view of SMM may have. */
+    void (*host_written)(void *arg, const uint8_t *host, uint64_t bytes);
 };
 /* Main memory was replaced as a whole (loadvm); machine stopped. */
 void mem_replaced_locked(struct vm *vm);

@@ -157,6 +157,7 @@ struct vm_accel_ops {
     int (*load)(struct vm *vm, const uint8_t *data, size_t bytes,
                 struct err *e);
     bool has_kernel_lapic;
+    bool has_smm; /* VCPU_SMI leads there, and to the memory view of it */
 };
 void vm_set_accel(struct vm *vm, const char *name,
                   const struct vm_accel_ops *ops, void *priv);

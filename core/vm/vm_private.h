@@ -64,6 +64,10 @@ struct vm {
     /* Memory */
     struct mem_region root;
     struct flat_view *_Atomic view;
+    /* What CPUs in SMM see: smm_rest, the alias of root, behind what devices
+     * have added.  The view is NULL while they have enabled nothing. */
+    struct mem_region smm_root, smm_rest;
+    struct flat_view *_Atomic smm_view;
     unsigned mem_depth;
     bool is_mem_dirty;
     _Atomic uint64_t a20_mask;

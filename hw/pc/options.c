@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/vm/vm.h"
 #include "hw/pc/pc.h"
 
 enum option_effect {
     OPTION_SETS,    /* a field of struct pc */
     OPTION_OFF,     /* only "off" can be had */
     OPTION_IGNORED, /* a matter of the host's memory or of other machines */
+    OPTION_SMM,
 };
 
 static const struct option {
@@ -21,7 +23,7 @@ static const struct option {
     { "hpet", OPTION_SETS, offsetof(struct pc, has_hpet) },
     { "acpi", OPTION_SETS, offsetof(struct pc, has_acpi) },
     { "graphics", OPTION_SETS, offsetof(struct pc, has_graphics) },
-    { "smm", OPTION_OFF, 0 },
+    { "smm", OPTION_SMM, 0 },
     { "vmport", OPTION_OFF, 0 },
     { "usb", OPTION_OFF, 0 },
     { "dump-guest-core", OPTION_IGNORED, 0 },
@@ -42,6 +44,37 @@ static int parse_bool(const char *v, bool *out)
     return -EINVAL;
 }
 
+static bool can_smm(struct vm *vm)
+{
+    const struct vm_accel_ops *accel = vm_accel(vm, NULL);
+
+    return accel != NULL && accel->has_smm;
+}
+
+static int set_smm(struct pc *pc, const char *value, struct err *e)
+{
+    struct vm *vm = pc->d->vm;
+    bool on;
+
+    if (strcmp(value, "auto") == 0) {
+        pc->has_smm = can_smm(vm);
+        return 0;
+    }
+    if (parse_bool(value, &on) < 0) {
+        return err_set(e, -EINVAL,
+                       "machine property smm=%s must be on, off or auto",
+                       value);
+    }
+    if (on && !can_smm(vm)) {
+        return err_set(e, -ENOTSUP,
+                       "machine property smm=on: accelerator %s has no system "
+                       "management mode here (-accel soft has)",
+                       vm_accel(vm, NULL) ? vm_accel_name(vm) : "none");
+    }
+    pc->has_smm = on;
+    return 0;
+}
+
 static int set_option(struct pc *pc, const char *name, const char *value,
                       struct err *e)
 {
@@ -51,6 +84,7 @@ static int set_option(struct pc *pc, const char *name, const char *value,
         const struct option *o = &options[i];
 
         if (strcmp(o->name, name) != 0) continue;
+        if (o->effect == OPTION_SMM) return set_smm(pc, value, e);
         if (parse_bool(value, &on) < 0) {
             return err_set(e, -EINVAL,
                            "machine property %s=%s must be on or off", name,
@@ -68,6 +102,7 @@ static int set_option(struct pc *pc, const char *name, const char *value,
 
 int pc_parse_options(struct pc *pc, const char *text, struct err *e)
 {
+    pc->has_smm = can_smm(pc->d->vm);
     while (text != NULL && *text != '\0') {
         char item[128], *value;
         size_t n = strcspn(text, ",");

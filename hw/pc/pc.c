@@ -48,6 +48,15 @@ static int add_interrupts(struct pc *pc, struct err *e)
     return add(pc, &lapic_class, NULL, e);
 }
 
+/* SMI# goes to the boot processor alone: that is the one firmware prepares. */
+static void smi_changed(void *arg, unsigned n, bool level)
+{
+    struct vcpu *v = vm_vcpu(((struct pc *)arg)->d->vm, 0);
+
+    (void)n;
+    if (level && v != NULL) vcpu_raise(v, VCPU_SMI);
+}
+
 static int add_pci(struct pc *pc, struct err *e)
 {
     struct dev *bus;
@@ -69,6 +78,9 @@ static int add_pci(struct pc *pc, struct err *e)
     rc = dev_add(pc->d->vm, bus, &piix4pm_class, NULL, &pc->pm, e);
     if (rc < 0) return rc;
     piix4pm_connect(pc->pm, pc->sci);
+    if (pc->has_smm) {
+        piix4pm_connect_smi(pc->pm, (struct irq_line){ smi_changed, pc, 0 });
+    }
     return 0;
 }
 

@@ -44,7 +44,7 @@ struct pc {
     uint8_t levels[PC_GSIS]; /* enum pc_irq_source, per line */
     struct irq_line isa[16], pirq[16], hpet_gsi[PC_GSIS], sci;
 
-    bool has_hpet, has_acpi, has_graphics;
+    bool has_hpet, has_acpi, has_graphics, has_smm;
     char boot_order[PC_BOOT_LETTERS + 1]; /* after the first reset */
     bool is_once;                         /* boot_once in effect */
     struct boot_set_service boot_set;

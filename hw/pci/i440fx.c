@@ -11,7 +11,9 @@
  * Writing alone (the BIOS copies itself "in place") can not be expressed by
  * memory and is an MMIO region that reads the ROM and writes RAM.
  *
- * The bridge is not asked for SMIs, so of SMRAM only D_OPEN has an effect.
+ * SMRAM is the 128 KiB of main memory behind the VGA window.  CPUs in SMM see
+ * it while G_SMRAME is set, everybody while D_OPEN is.  D_LCK ends that until a
+ * reset; only D_CLS, which hides it from data references of SMM, may change.
  */
 #include "hw/pci/i440fx.h"
 
@@ -32,11 +34,14 @@ enum {
     SMRAM_BYTES = 0x20000,
 };
 
-#define PAM_RE       0x1 /* read from RAM */
-#define PAM_WE       0x2 /* write to RAM */
-#define SMRAM_D_OPEN 0x40
-#define SMRAM_D_LCK  0x10
-#define SMRAM_RESET  0x02 /* C_BASE_SEG = 010, read-only */
+#define PAM_RE         0x1 /* read from RAM */
+#define PAM_WE         0x2 /* write to RAM */
+#define SMRAM_D_OPEN   0x40
+#define SMRAM_D_CLS    0x20
+#define SMRAM_D_LCK    0x10
+#define SMRAM_G_SMRAME 0x08
+#define SMRAM_RESET    0x02 /* C_BASE_SEG = 010, read-only */
+#define SMRAM_WRITABLE 0x78
 
 struct pam_segment {
     struct mem_region ram;
@@ -49,7 +54,8 @@ struct i440fx {
     struct pci_func pci; /* first */
     struct dev *d;
     struct pam_segment seg[PAM_SEGMENTS];
-    struct mem_region smram;
+    struct mem_region smram;     /* opened */
+    struct mem_region smm_smram; /* in SMM */
     struct mem_region *rom;
 };
 
@@ -101,7 +107,7 @@ static unsigned segment_mode(const struct i440fx *b, unsigned n)
 static void update_map(struct i440fx *b)
 {
     struct vm *vm = b->d->vm;
-    bool is_open = (b->pci.config[SMRAM_REG] & SMRAM_D_OPEN) != 0;
+    uint8_t smram = b->pci.config[SMRAM_REG];
 
     mem_begin_locked(vm);
     for (unsigned i = 0; i < PAM_SEGMENTS; i++) {
@@ -112,7 +118,8 @@ static void update_map(struct i440fx *b)
         mem_set_enabled_locked(vm, &s->ram, (mode & PAM_RE) != 0);
         mem_set_enabled_locked(vm, &s->write_only, mode == PAM_WE);
     }
-    mem_set_enabled_locked(vm, &b->smram, is_open);
+    mem_set_enabled_locked(vm, &b->smram, smram & SMRAM_D_OPEN);
+    mem_set_enabled_locked(vm, &b->smm_smram, smram & SMRAM_G_SMRAME);
     mem_commit_locked(vm);
 }
 
@@ -124,7 +131,7 @@ static void config_written(struct pci_func *f, unsigned off, unsigned bytes)
         f->config[SMRAM_REG] & SMRAM_D_LCK) {
         /* Locked until reset, and closed with it. */
         f->config[SMRAM_REG] &= (uint8_t)~SMRAM_D_OPEN;
-        f->wmask[SMRAM_REG] = 0;
+        f->wmask[SMRAM_REG] = SMRAM_D_CLS;
     }
     if (off < PAM_FIRST + 7 && off + bytes > PAM_FIRST) update_map(b);
     if (off <= SMRAM_REG && SMRAM_REG < off + bytes) update_map(b);
@@ -152,6 +159,9 @@ static void make_regions(struct i440fx *b)
     mem_init_alias(&b->smram, "smram", vm_ram(vm), SMRAM_BASE, SMRAM_BYTES);
     b->smram.is_enabled = false;
     mem_add_locked(vm, mem_root(vm), SMRAM_BASE, &b->smram, 16);
+    mem_init_alias(&b->smm_smram, "smram", vm_ram(vm), SMRAM_BASE, SMRAM_BYTES);
+    b->smm_smram.is_enabled = false;
+    mem_add_locked(vm, mem_smm_root(vm), SMRAM_BASE, &b->smm_smram, 1);
 }
 
 static int i440fx_create(struct dev *d, struct err *e)
@@ -186,7 +196,7 @@ static void i440fx_reset(struct dev *d)
     pci_func_reset(&b->pci);
     memset(b->pci.config + PAM_FIRST, 0, 7);
     b->pci.config[SMRAM_REG] = SMRAM_RESET;
-    b->pci.wmask[SMRAM_REG] = 0x78; /* D_OPEN, D_CLS, D_LCK, G_SMRAME */
+    b->pci.wmask[SMRAM_REG] = SMRAM_WRITABLE;
     update_map(b);
 }
 
@@ -197,7 +207,11 @@ static int i440fx_loaded(struct dev *d, unsigned version, struct err *e)
     (void)version;
     (void)e;
     pci_func_loaded(&b->pci);
-    b->pci.wmask[SMRAM_REG] = b->pci.config[SMRAM_REG] & SMRAM_D_LCK ? 0 : 0x78;
+    b->pci.wmask[SMRAM_REG] = SMRAM_WRITABLE;
+    if (b->pci.config[SMRAM_REG] & SMRAM_D_LCK) {
+        b->pci.config[SMRAM_REG] &= (uint8_t)~SMRAM_D_OPEN;
+        b->pci.wmask[SMRAM_REG] = SMRAM_D_CLS;
+    }
     update_map(b);
     return 0;
 }
@@ -212,6 +226,7 @@ static void i440fx_destroy(struct dev *d)
         mem_del_locked(d->vm, &b->seg[i].write_only);
     }
     mem_del_locked(d->vm, &b->smram);
+    mem_del_locked(d->vm, &b->smm_smram);
     mem_commit_locked(d->vm);
     pci_func_exit(&b->pci);
 }

@@ -27,5 +27,7 @@ void i440fx_set_rom(struct dev *d, struct mem_region *rom);
 void piix3_connect(struct dev *d, const struct irq_line irq[16]);
 
 void piix4pm_connect(struct dev *d, struct irq_line sci);
+/* SMI#, a pulse; without it there is no SMM for firmware to set up. */
+void piix4pm_connect_smi(struct dev *d, struct irq_line smi);
 
 #endif

@@ -8,14 +8,18 @@
  * registers, offsets below are from its PM base) and 11 (SMBus); ACPI
  * specification 4.8 (fixed hardware), PM timer 3.579545 MHz, 24 bits.
  *
- * There is no SMM: DEVACTB reads back with APMC_EN set, which firmware takes
- * for "SMM is set up already", and what an SMI handler would do for ACPI
- * enable and disable is done when APMC is written.
+ * Writing APMC asserts SMI#, where the machine has connected it, while
+ * DEVACTB.APMC_EN and GLBCTL.SMI_EN are set.  Where it has not, DEVACTB reads
+ * back with APMC_EN set, which firmware takes for "SMM is set up already".  The
+ * two commands of the FADT are different: what an SMI handler would do for
+ * ACPI enable and disable is done here, as firmware of this machine expects,
+ * and no SMI is raised.
  */
 #include "hw/pci/piix4pm.h"
 
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/vm/clock.h"
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
@@ -25,7 +29,7 @@
 /* Configuration registers */
 enum {
     CFG_PMBA = 0x40,      /* PM base, bits 15:6, bit 0 reads 1 */
-    CFG_DEVACTB = 0x58,   /* bit 25: APMC_EN */
+    CFG_DEVACTB3 = 0x5b,  /* bit 1, bit 25 of DEVACTB: APMC_EN */
     CFG_PMREGMISC = 0x80, /* bit 0: PM registers decoded */
     CFG_SMBBA = 0x90,
     CFG_SMBHSTCFG = 0xd2, /* bit 0: SMBus registers decoded */
@@ -37,6 +41,8 @@ enum {
     PM1_EN = 0x02,
     PM1_CNT = 0x04,
     PM_TMR = 0x08,
+    GLBSTS = 0x18,
+    GLBCTL = 0x28,
     PM_BYTES = 64,
     SMB_BYTES = 16,
     APM_PORT = 0xb2,
@@ -51,6 +57,10 @@ enum {
 #define CNT_SLP_TYP(v) ((v) >> 10 & 7)
 #define CNT_WRITABLE   0x1c07u
 
+#define APMC_EN       0x02u
+#define GLBSTS_APM    0x20u
+#define GLBCTL_SMI_EN 0x01u
+
 #define PM_TIMER_HZ 3579545u
 #define NS_PER_S    1000000000u
 
@@ -62,12 +72,14 @@ enum {
 struct piix4pm {
     struct pci_func pci; /* first */
     struct dev *d;
-    struct irq_line sci;
+    struct irq_line sci, smi;
     struct timer timer; /* next carry into bit 23 of the PM timer */
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint64_t timer_seen; /* PM timer half period that STS_TMR reflects */
     uint8_t gpe_sts[2], gpe_en[2];
     uint8_t apmc, apms;
+    uint8_t glbsts, glbctl; /* the low octet of each */
+    bool has_smi;           /* SMI# was connected at the last reset */
     uint8_t smb[SMB_BYTES];
     uint16_t pm_at, smb_at; /* where ports are mapped, 0: nowhere */
 };
@@ -131,6 +143,8 @@ static uint8_t pm_read8(struct piix4pm *p, unsigned at)
     case PM1_STS: v = p->pm1_sts | (uint32_t)p->pm1_en << 16; break;
     case PM1_CNT: v = p->pm1_cnt; break;
     case PM_TMR: v = (uint32_t)timer_ticks(p) & 0xffffff; break;
+    case GLBSTS: v = p->glbsts; break;
+    case GLBCTL: v = p->glbctl; break;
     default: break;
     }
     return (uint8_t)(v >> 8 * (at & 3));
@@ -182,6 +196,8 @@ static void pm_write(void *arg, unsigned port, unsigned bytes, uint32_t v)
             break;
         default: break;
         }
+        if (at == GLBSTS) p->glbsts &= (uint8_t)~b;
+        if (at == GLBCTL) p->glbctl = b & GLBCTL_SMI_EN;
     }
     if (has_control) control_write(p, control);
     update_sci(p);
@@ -223,6 +239,16 @@ static uint32_t apm_read(void *arg, unsigned port, unsigned bytes)
     return port == 0 ? p->apmc : p->apms;
 }
 
+static void assert_smi(struct piix4pm *p)
+{
+    if (!p->has_smi || !(p->pci.config[CFG_DEVACTB3] & APMC_EN)) return;
+    p->glbsts |= GLBSTS_APM;
+    if (p->glbctl & GLBCTL_SMI_EN) {
+        irq_set(&p->smi, true);
+        irq_set(&p->smi, false);
+    }
+}
+
 static void apm_write(void *arg, unsigned port, unsigned bytes, uint32_t v)
 {
     struct piix4pm *p = arg;
@@ -233,8 +259,11 @@ static void apm_write(void *arg, unsigned port, unsigned bytes, uint32_t v)
         return;
     }
     p->apmc = (uint8_t)v;
-    if (v == PIIX4PM_ACPI_ENABLE) p->pm1_cnt |= CNT_SCI_EN;
-    if (v == PIIX4PM_ACPI_DISABLE) p->pm1_cnt &= (uint16_t)~CNT_SCI_EN;
+    switch (v) {
+    case PIIX4PM_ACPI_ENABLE: p->pm1_cnt |= CNT_SCI_EN; break;
+    case PIIX4PM_ACPI_DISABLE: p->pm1_cnt &= (uint16_t)~CNT_SCI_EN; break;
+    default: assert_smi(p); return;
+    }
     update_sci(p);
 }
 
@@ -341,6 +370,13 @@ void piix4pm_connect(struct dev *d, struct irq_line sci)
     p->sci = sci;
 }
 
+void piix4pm_connect_smi(struct dev *d, struct irq_line smi)
+{
+    struct piix4pm *p = d->s;
+
+    p->smi = smi;
+}
+
 static int piix4pm_create(struct dev *d, struct err *e)
 {
     static const struct pci_ids ids = {
@@ -385,7 +421,9 @@ static void piix4pm_reset(struct dev *d)
     c[0x07] = 0x02; /* medium DEVSEL timing */
     c[CFG_PMBA] = 0x01;
     c[CFG_PMBA + 1] = 0;
-    c[CFG_DEVACTB + 3] = 0x02; /* APMC_EN: SMM is not to be set up */
+    p->has_smi = p->smi.set != NULL;
+    c[CFG_DEVACTB3] = p->has_smi ? 0 : APMC_EN;
+    p->pci.wmask[CFG_DEVACTB3] = p->has_smi ? APMC_EN : 0;
     c[CFG_PMREGMISC] = 0;
     c[CFG_SMBBA] = 0x01;
     c[CFG_SMBBA + 1] = 0;
@@ -396,18 +434,34 @@ static void piix4pm_reset(struct dev *d)
     memset(p->gpe_sts, 0, sizeof(p->gpe_sts));
     memset(p->gpe_en, 0, sizeof(p->gpe_en));
     p->apmc = p->apms = 0;
+    p->glbsts = p->glbctl = 0;
     memset(p->smb, 0, sizeof(p->smb));
     update_sci(p);
+}
+
+/* Before version 2 no firmware was ever shown an SMI; and what was set up for
+ * one stays as it is, without effect, where none can be raised. */
+static void load_smi(struct piix4pm *p, unsigned version)
+{
+    if (version < 2) p->has_smi = false;
+    if (!p->has_smi) p->pci.config[CFG_DEVACTB3] = APMC_EN;
+    p->pci.config[CFG_DEVACTB3] &= APMC_EN;
+    p->pci.wmask[CFG_DEVACTB3] = p->has_smi ? APMC_EN : 0;
+    p->glbsts &= GLBSTS_APM;
+    p->glbctl &= GLBCTL_SMI_EN;
+    if (p->has_smi && p->smi.set == NULL) {
+        log_warn("the state is of a machine with SMM, which this one is "
+                 "without: firmware that is called in real mode may hang");
+    }
 }
 
 static int piix4pm_loaded(struct dev *d, unsigned version, struct err *e)
 {
     struct piix4pm *p = d->s;
 
-    (void)version;
     (void)e;
     pci_func_loaded(&p->pci);
-    p->pci.config[CFG_DEVACTB + 3] = 0x02;
+    load_smi(p, version);
     p->pm1_sts &= STS_WRITE1;
     p->pm1_en &= EN_WRITABLE;
     p->pm1_cnt &= CNT_WRITABLE;
@@ -444,6 +498,9 @@ static const struct field piix4pm_state[] = {
     BYTES(piix4pm, gpe_en),
     U8(piix4pm, apmc),
     U8(piix4pm, apms),
+    U8(piix4pm, glbsts),
+    U8(piix4pm, glbctl),
+    BOOL(piix4pm, has_smi),
     BYTES(piix4pm, smb),
     STATE_END,
 };
@@ -454,7 +511,7 @@ const struct dev_class piix4pm_class = {
     .bus = BUS_PCI,
     .size = sizeof(struct piix4pm),
     .state = piix4pm_state,
-    .version = 1,
+    .version = 2,
     .is_internal = true,
     .create = piix4pm_create,
     .reset = piix4pm_reset,

@@ -309,7 +309,9 @@ static void wrong_settings_get_a_line_that_names_them(void **state)
     strcpy(text, "hpet=maybe");
     assert_refused(x, "hpet=maybe must be on or off");
     strcpy(text, "acpi=on,smm=on");
-    assert_refused(x, "smm=on: not supported");
+    assert_refused(x, "smm=on: accelerator idle has no system management");
+    strcpy(text, "smm=maybe");
+    assert_refused(x, "smm=maybe must be on, off or auto");
     x->cfg.machine_opts = NULL;
     x->cfg.bios = text;
     strcpy(text, "/nonexistent/bios.bin");

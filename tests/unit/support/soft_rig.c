@@ -67,6 +67,11 @@ static void written(void *arg, gpa_t gpa, uint64_t bytes)
     soft_code_written(arg, gpa, bytes);
 }
 
+static void host_written(void *arg, const uint8_t *host, uint64_t bytes)
+{
+    soft_host_written(arg, host, bytes);
+}
+
 static void die(const char *what, const struct err *e)
 {
     fprintf(stderr, "rig: %s: %s\n", what, e->text);
@@ -78,7 +83,9 @@ struct soft_rig *rig_new(const struct soft_options *o)
     struct soft_rig *r = aligned_alloc(64, (sizeof(*r) + 63) & ~63ul);
     struct soft_options none = { .is_interpreted = false };
     struct err e = ERR_INIT;
-    struct mem_listener l = { changed, written, NULL };
+    struct mem_listener l = { .changed = changed,
+                              .written = written,
+                              .host_written = host_written };
 
     memset(r, 0, sizeof(*r));
     r->cfg.ram_bytes = RIG_RAM;
@@ -111,7 +118,7 @@ void rig_free(struct soft_rig *r)
 {
     soft_vcpu_close(r->eng);
     vm_lock(r->vm);
-    mem_set_listener_locked(r->vm, &(struct mem_listener){ NULL, NULL, NULL });
+    mem_set_listener_locked(r->vm, &(struct mem_listener){ .arg = NULL });
     mem_del_locked(r->vm, &r->ram);
     mem_del_locked(r->vm, &r->mmio);
     port_unmap_locked(r->vm, 0xe9, 1, r);
