@@ -82,6 +82,8 @@ static struct blk *blk_new(struct loop *l, const struct blk_options *o)
     b->refs = 1;
     b->detect = o->detect;
     b->passes_discard = o->passes_discard;
+    b->is_tool = o->is_tool;
+    b->cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     b->on_read_error = o->on_read_error;
     b->on_write_error = o->on_write_error;
     blk_queue_init(&b->todo);

@@ -8,8 +8,8 @@
 #include "block/block_int.h"
 
 /*
- * Inside of struct blk: blk.c opens and closes, blk_req.c serves requests,
- * blk_ring.c is the io_uring.
+ * Inside of struct blk: blk.c opens and closes, blk_req.c starts and ends
+ * requests, blk_work.c serves them, blk_ring.c is the io_uring.
  *
  * A request whose octets lie in a host file at a known place (node_run) goes
  * to the ring from the thread that started it; everything else is served by
@@ -63,11 +63,13 @@ struct blk {
     struct loop *loop;
     struct node *root;
     struct blk_wish *wish;
-    bool is_inactive; /* the image is somebody else's for now */
+    bool is_inactive;     /* the image is somebody else's for now */
     bool is_writethrough; /* flush after every write */
     bool is_unsafe;       /* ignore flushes */
     bool is_direct;
     bool passes_discard;
+    bool is_tool;  /* blk_wait is called, not the loop */
+    unsigned cpus; /* of the host */
     enum blk_detect detect;
     enum blk_on_error on_read_error, on_write_error;
     blk_stop_fn stop;
@@ -79,10 +81,12 @@ struct blk {
     struct blk_queue todo, done, held;
     unsigned in_flight; /* submitted, callback not yet called; not the held */
     unsigned held_count;
-    int held_rc; /* why the first of them failed */
+    int held_rc;       /* why the first of them failed */
     unsigned quiesced; /* > 0: requests wait in todo */
     unsigned refs;
     bool is_signalled, is_closing, has_warned;
+    bool is_asleep; /* the loop thread waits for event_fd in wait_locked */
+    bool is_slow;   /* the last request a worker served had to wait (tools) */
     int64_t next_id;
     unsigned threads, idle_threads, busy; /* busy: worker or ring has it */
     pthread_t thread[BLK_MAX_THREADS];
@@ -93,7 +97,6 @@ struct blk {
 
 /* All: lock held. */
 void blk_finish_locked(struct blk *b, struct blk_req *r, int rc);
-void blk_to_worker_locked(struct blk *b, struct blk_req *r);
 void blk_signal_locked(struct blk *b);
 void blk_dispatch_locked(struct blk *b, struct blk_req *r); /* serve it now */
 
@@ -113,6 +116,11 @@ struct blk_req *blk_ring_reap_locked(struct blk_ring *g, int *result);
 
 /* blk_req.c: event_fd is readable. */
 void blk_on_event(void *arg, unsigned ready);
+
+/* blk_work.c; lock held but for stop. */
+void blk_to_worker_locked(struct blk *b, struct blk_req *r);
+/* Serve one that waits for a worker, on this thread; false: there is none. */
+bool blk_help_locked(struct blk *b);
 void blk_stop_threads(struct blk *b);
 
 #endif

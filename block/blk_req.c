@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests of a struct blk: starting, serving, errors, completion. */
+/* Requests of a struct blk: starting, errors, completion; blk_work.c serves. */
 #include "block/blk_priv.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,96 +51,6 @@ bool blk_queue_remove(struct blk_queue *q, int64_t id, struct blk_req **out)
     return false;
 }
 
-/* ------------------------------------------------------------- serving */
-
-static int serve_write(struct blk *b, const struct blk_req *r)
-{
-    int rc = node_write(b->root, r->offset, r->iov, r->iovcnt, 0);
-
-    if (rc == 0 && !b->is_unsafe && (r->is_fua || b->is_writethrough))
-        rc = node_flush(b->root);
-    return rc;
-}
-
-static int serve(struct blk *b, const struct blk_req *r)
-{
-    switch (r->op) {
-    case BLK_READ: return node_read(b->root, r->offset, r->iov, r->iovcnt);
-    case BLK_WRITE: return serve_write(b, r);
-    case BLK_FLUSH: return b->is_unsafe ? 0 : node_flush(b->root);
-    case BLK_DISCARD: return node_discard(b->root, r->offset, r->bytes);
-    case BLK_ZERO:
-        return node_zero(b->root, r->offset, r->bytes,
-                         r->may_unmap ? NODE_REQ_UNMAP : 0);
-    case BLK_OPS: break;
-    }
-    return -EINVAL;
-}
-
-static void *worker(void *arg)
-{
-    struct blk *b = arg;
-
-    pthread_mutex_lock(&b->lock);
-    for (;;) {
-        struct blk_req *r = b->quiesced > 0 ? NULL : blk_queue_get(&b->todo);
-        int rc;
-
-        if (r == NULL && b->is_closing) break;
-        if (r == NULL) {
-            b->idle_threads++;
-            pthread_cond_wait(&b->work, &b->lock);
-            b->idle_threads--;
-            continue;
-        }
-        b->busy++;
-        pthread_mutex_unlock(&b->lock);
-        rc = serve(b, r);
-        pthread_mutex_lock(&b->lock);
-        b->busy--;
-        blk_finish_locked(b, r, rc);
-    }
-    pthread_mutex_unlock(&b->lock);
-    return NULL;
-}
-
-/* One more, if nobody is free.  Signals are for other threads. */
-static void want_thread_locked(struct blk *b)
-{
-    sigset_t all, old;
-
-    if (b->idle_threads > 0 || b->threads == BLK_MAX_THREADS) return;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    if (pthread_create(&b->thread[b->threads], NULL, worker, b) == 0)
-        b->threads++;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-}
-
-void blk_stop_threads(struct blk *b)
-{
-    pthread_mutex_lock(&b->lock);
-    b->is_closing = true;
-    pthread_cond_broadcast(&b->work);
-    pthread_mutex_unlock(&b->lock);
-    for (unsigned i = 0; i < b->threads; i++)
-        pthread_join(b->thread[i], NULL);
-}
-
-void blk_to_worker_locked(struct blk *b, struct blk_req *r)
-{
-    blk_queue_put(&b->todo, r);
-    if (b->quiesced > 0) return;
-    want_thread_locked(b);
-    if (b->threads > 0) {
-        pthread_cond_signal(&b->work);
-        return;
-    }
-    /* The host has no thread for us. */
-    r = blk_queue_get(&b->todo);
-    blk_finish_locked(b, r, serve(b, r));
-}
-
 /* ------------------------------------------------------------ fast path */
 
 static bool is_aligned(const struct blk_req *r)
@@ -167,6 +76,7 @@ static bool try_run_locked(struct blk *b, struct blk_req *r)
 
     if (r->op != BLK_READ && !is_write) return false;
     if (b->ring == NULL || r->bytes == 0 || b->quiesced > 0) return false;
+    if (b->is_tool && !b->is_direct) return false; /* blk_wait is shorter */
     if (is_write && (r->is_fua || b->is_writethrough)) return false;
     if (node_run(b->root, r->offset, r->bytes, is_write, &r->run) < 0)
         return false;
@@ -326,7 +236,7 @@ void blk_signal_locked(struct blk *b)
     uint64_t one = 1;
     ssize_t n;
 
-    if (b->is_signalled) return;
+    if (b->is_signalled || (b->is_tool && !b->is_asleep)) return;
     b->is_signalled = true;
     n = write(b->event_fd, &one, sizeof(one));
     (void)n; /* a full counter wakes as well */
@@ -411,10 +321,28 @@ static void wait_locked(struct blk *b)
 {
     struct pollfd p = { .fd = b->event_fd, .events = POLLIN };
 
+    b->is_asleep = true;
     pthread_mutex_unlock(&b->lock);
     poll(&p, 1, -1);
     pthread_mutex_lock(&b->lock);
+    b->is_asleep = false;
     clear_signal_locked(b);
+}
+
+void blk_wait(struct blk *b)
+{
+    bool is_done = false;
+
+    pthread_mutex_lock(&b->lock);
+    while (!is_done && b->in_flight > 0) {
+        reap_locked(b);
+        is_done = b->done.first != NULL;
+        if (is_done)
+            complete_locked(b);
+        else if (!blk_help_locked(b))
+            wait_locked(b);
+    }
+    pthread_mutex_unlock(&b->lock);
 }
 
 void blk_drain(struct blk *b)
@@ -425,7 +353,8 @@ void blk_drain(struct blk *b)
         blk_throttle_release_locked(b);
         complete_locked(b);
         if (b->in_flight == 0) break;
-        if (b->done.first == NULL) wait_locked(b);
+        if (b->done.first != NULL) continue;
+        if (!b->is_tool || !blk_help_locked(b)) wait_locked(b);
     }
     pthread_mutex_unlock(&b->lock);
     node_drain(b->root, false);

@@ -39,6 +39,7 @@ struct blk_options {
     bool passes_discard;   /* discard=unmap */
     bool is_threads;       /* aio=threads: no io_uring */
     bool is_inactive;      /* another process still writes it: no locks */
+    bool is_tool;          /* the loop thread calls blk_wait */
     const char *cache;     /* QEMU's cache= names, NULL = writeback */
     enum blk_detect detect;
     enum blk_on_error on_read_error, on_write_error;
@@ -119,6 +120,10 @@ void blk_cancel(struct blk *b, int64_t id);
  * callbacks of completed requests run inside.  VM lock not held, or all callbacks cope with that
  * (vm_is_locked). */
 void blk_drain(struct blk *b);
+/* Until at least one done has been called, unless none is in flight.  For
+ * tools that opened with is_tool, instead of loop_step: this thread serves
+ * requests itself meanwhile. */
+void blk_wait(struct blk *b);
 
 /*
  * Errors: the stop function is told of each, on the loop thread, without locks.

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* img bench: requests through the same path that guests' disks take. */
+/* img bench: requests through the block layer that guests' disks use; this
+ * thread serves some itself while it waits. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "block/block.h"
 #include "block/img/img.h"
@@ -109,7 +111,7 @@ static int run(struct bench *b)
     start = loop_now_ns();
     pump(b);
     while (b->in_flight > 0)
-        loop_step(b->loop, -1);
+        blk_wait(b->blk);
     if (b->rc < 0) {
         img_error("Failed request: %s", strerror(-b->rc));
         return -1;
@@ -165,10 +167,24 @@ static int parse(struct bench *b)
     return img_check_cache(img_get(m, 't'), 0);
 }
 
+static bool make_buffers(struct bench *b)
+{
+    const size_t huge = 2 << 20, bytes = (size_t)(b->depth * b->request_bytes);
+    void *buf;
+
+    if (posix_memalign(&buf, bytes < huge ? 4096 : huge, bytes) != 0)
+        return false;
+    if (bytes >= huge) madvise(buf, bytes, MADV_HUGEPAGE);
+    memset(buf, (int)b->pattern, bytes);
+    b->buf = buf;
+    return true;
+}
+
 static int bench(struct bench *b, const char *file)
 {
     struct blk_options o = { .format = img_get(b->m, 'f'),
                              .is_readonly = !b->is_write,
+                             .is_tool = true,
                              .cache = img_get(b->m, 't') };
     const char *aio = img_get(b->m, 'i');
     struct err e = ERR_INIT;
@@ -186,14 +202,11 @@ static int bench(struct bench *b, const char *file)
         img_error("Offset and buffer size lie beyond the end of the image");
         return -1;
     }
-    if (posix_memalign((void **)&b->buf, 4096,
-                       (size_t)(b->depth * b->request_bytes)) != 0) {
-        b->buf = NULL;
+    if (!make_buffers(b)) {
         img_error("Not enough memory for %llu buffers",
                   (unsigned long long)b->depth);
         return -1;
     }
-    memset(b->buf, (int)b->pattern, (size_t)(b->depth * b->request_bytes));
     return run(b);
 }
 

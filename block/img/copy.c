@@ -6,8 +6,11 @@
  * Pieces are taken in order under the lock, and so is what the source says
  * about them (its map is a walk through one file).  Plain writes are made in
  * the order of the pieces, which keeps the target's file in order, unless
- * is_out_of_order.  Compressed clusters are written as they are ready: the
- * work is in compressing, and their order in the file does not matter.
+ * is_out_of_order.  Nobody waits for its turn: what was read goes into a ring
+ * of slots, and whoever fills the one that is next writes it and all that are
+ * ready behind it, while the others read on.  Compressed clusters are written
+ * as they are ready: the work is in compressing, and their order in the file
+ * does not matter.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,6 +26,7 @@ enum {
     COPY_PIECE_BYTES = 512 << 10,
     COPY_COMPRESSED_BYTES = 1 << 20,
     COPY_MAX_THREADS = 16,
+    COPY_SLOTS = 16,
     SECTOR = BLOCK_SECTOR_BYTES,
 };
 
@@ -32,16 +36,25 @@ struct piece {
     enum piece_kind kind;
     uint64_t offset; /* in the target */
     uint64_t bytes;
-    uint64_t turn;
+};
+
+/* A piece on its way, when order matters. */
+struct slot {
+    struct piece p;
+    uint8_t *buf;
+    bool is_ready;  /* read, to be written */
+    bool is_copied; /* nothing is left to be written */
 };
 
 struct copier {
     struct img_copy *c;
-    pthread_mutex_t lock; /* guards all below */
-    pthread_cond_t turned;
-    uint64_t at;      /* next octet to give out */
-    uint64_t turn;    /* next number to give out */
-    uint64_t writing; /* whose turn it is to write */
+    pthread_mutex_t lock;  /* guards all below */
+    pthread_cond_t freed;  /* slots; or it is over */
+    pthread_cond_t failed; /* for the one that sleeps because of -r */
+    struct slot slots[COPY_SLOTS];
+    uint64_t taken, written; /* pieces; slots by their number */
+    bool is_writing;         /* some thread is at the slots that are ready */
+    uint64_t at;             /* next octet to give out */
     uint64_t done_bytes;
     uint64_t start_ns;
     int rc;
@@ -149,7 +162,7 @@ static int take_locked(struct copier *k, struct piece *p)
                            (unsigned long long)k->at, strerror(-rc));
     }
     left = k->extent_at + k->extent.e.bytes - k->at;
-    *p = (struct piece){ kind_locked(k), k->at, left, k->turn };
+    *p = (struct piece){ kind_locked(k), k->at, left };
     if (p->kind == PIECE_DATA && p->bytes > k->buffer_bytes)
         p->bytes = k->buffer_bytes;
     if (c->is_compressed) {
@@ -158,7 +171,6 @@ static int take_locked(struct copier *k, struct piece *p)
     }
     if (p->kind == PIECE_DATA && p->bytes > k->buffer_bytes)
         p->bytes = k->buffer_bytes;
-    k->turn++;
     k->at += p->bytes;
     return 0;
 }
@@ -319,20 +331,8 @@ static void fail_locked(struct copier *k, int rc, const char *what,
             err_set(&k->e, rc, "error while %s at byte %llu: %s", what,
                     (unsigned long long)offset, strerror(-rc));
     }
-    pthread_cond_broadcast(&k->turned);
-}
-
-/* Wait until all pieces before this one are written. */
-static int wait_turn(struct copier *k, const struct piece *p)
-{
-    int rc;
-
-    pthread_mutex_lock(&k->lock);
-    while (k->rc == 0 && k->writing != p->turn)
-        pthread_cond_wait(&k->turned, &k->lock);
-    rc = k->rc;
-    pthread_mutex_unlock(&k->lock);
-    return rc;
+    pthread_cond_broadcast(&k->freed);
+    pthread_cond_broadcast(&k->failed);
 }
 
 /* -r: the average since the start stays below the limit. */
@@ -352,72 +352,162 @@ static void limit_rate_locked(struct copier *k)
         until = (uint64_t)t.tv_nsec + 50 * 1000 * 1000;
         t.tv_sec += (time_t)(until / 1000000000u);
         t.tv_nsec = (long)(until % 1000000000u);
-        pthread_cond_timedwait(&k->turned, &k->lock, &t);
+        pthread_cond_timedwait(&k->failed, &k->lock, &t);
     }
 }
 
-static void finish_locked(struct copier *k, const struct piece *p,
-                          bool is_ordered)
+static void finish_locked(struct copier *k, const struct piece *p)
 {
-    if (is_ordered) {
-        k->writing++;
-        pthread_cond_broadcast(&k->turned);
-    }
     k->done_bytes += p->bytes;
     img_work_set(k->c->work, k->done_bytes, k->c->bytes);
     limit_rate_locked(k);
 }
 
-static int do_piece(struct copier *k, const struct piece *p, uint8_t *buf,
-                    bool is_ordered, const char **what)
+/* *is_copied: the octets are in the target already. */
+static int fetch_piece(struct copier *k, const struct piece *p, uint8_t *buf,
+                       bool *is_copied)
 {
-    const struct img_copy *c = k->c;
-    bool is_copied = false;
-    int rc = 0;
-
-    *what = "reading";
-    if (p->kind == PIECE_DATA && c->is_offloaded) {
-        is_copied = offload(k, p) == 0;
-    }
-    if (p->kind == PIECE_DATA && !is_copied)
-        rc = read_piece(c, p->offset, buf, (size_t)p->bytes);
-    if (rc < 0) return rc;
-    *what = "writing";
-    if (is_ordered) rc = wait_turn(k, p);
-    if (rc < 0 || is_copied || p->kind == PIECE_BACKING) return rc;
-    if (p->kind == PIECE_ZERO) return write_zeros(k, p->offset, p->bytes);
-    return c->is_compressed ? write_compressed(k, p, buf)
-                            : write_plain(k, p, buf);
+    *is_copied = false;
+    if (p->kind != PIECE_DATA) return 0;
+    if (k->c->is_offloaded) *is_copied = offload(k, p) == 0;
+    if (*is_copied) return 0;
+    return read_piece(k->c, p->offset, buf, (size_t)p->bytes);
 }
 
-static void *copy_thread(void *arg)
+static int store_piece(struct copier *k, const struct piece *p, uint8_t *buf)
 {
-    struct copier *k = arg;
-    bool is_ordered =
-        !k->c->is_out_of_order && !k->c->is_compressed && k->c->threads > 1;
-    uint8_t *buf = NULL;
+    switch (p->kind) {
+    case PIECE_BACKING: return 0;
+    case PIECE_ZERO: return write_zeros(k, p->offset, p->bytes);
+    default:
+        return k->c->is_compressed ? write_compressed(k, p, buf)
+                                   : write_plain(k, p, buf);
+    }
+}
 
-    if (posix_memalign((void **)&buf, 4096, k->buffer_bytes) != 0) buf = NULL;
-    pthread_mutex_lock(&k->lock);
+static uint8_t *make_buffer(const struct copier *k)
+{
+    void *buf;
+
+    return posix_memalign(&buf, 4096, k->buffer_bytes) == 0 ? buf : NULL;
+}
+
+/* Each thread reads and writes its pieces as they come. */
+static void copy_any_locked(struct copier *k)
+{
+    uint8_t *buf = make_buffer(k);
+
     if (buf == NULL) fail_locked(k, -ENOMEM, "reading", 0);
     while (k->rc == 0) {
         const char *what = "reading";
         struct piece p = { .offset = k->at };
+        bool is_copied;
         int rc = take_locked(k, &p);
 
         if (rc == 1) break;
         if (rc == 0) {
             pthread_mutex_unlock(&k->lock);
-            rc = do_piece(k, &p, buf, is_ordered, &what);
+            rc = fetch_piece(k, &p, buf, &is_copied);
+            if (rc == 0 && !is_copied) {
+                what = "writing";
+                rc = store_piece(k, &p, buf);
+            }
             pthread_mutex_lock(&k->lock);
         }
         if (rc < 0)
             fail_locked(k, rc, what, p.offset);
         else
-            finish_locked(k, &p, is_ordered);
+            finish_locked(k, &p);
     }
-    pthread_mutex_unlock(&k->lock);
     free(buf);
+}
+
+/* --------------------------------------------------------- one after another */
+
+static bool is_next_ready(const struct copier *k)
+{
+    return k->slots[k->written % COPY_SLOTS].is_ready && !k->is_writing;
+}
+
+/* Write all that is ready. */
+static void write_slots_locked(struct copier *k)
+{
+    k->is_writing = true;
+    for (;;) {
+        struct slot *t = &k->slots[k->written % COPY_SLOTS];
+        int rc = 0;
+
+        if (k->rc != 0 || !t->is_ready) break;
+        pthread_mutex_unlock(&k->lock);
+        if (!t->is_copied) rc = store_piece(k, &t->p, t->buf);
+        pthread_mutex_lock(&k->lock);
+        if (rc < 0) {
+            fail_locked(k, rc, "writing", t->p.offset);
+            break;
+        }
+        finish_locked(k, &t->p);
+        t->is_ready = false;
+        k->written++;
+        /* To wake a thread for a single slot would cost as much as to fill
+         * it. */
+        if (k->taken - k->written <= COPY_SLOTS / 2)
+            pthread_cond_signal(&k->freed);
+    }
+    k->is_writing = false;
+}
+
+/* Fill one more slot; false: all pieces are taken, or it failed. */
+static bool read_slot_locked(struct copier *k)
+{
+    struct slot *t = &k->slots[k->taken % COPY_SLOTS];
+    uint64_t at = k->at;
+    int rc;
+
+    if (t->buf == NULL) t->buf = make_buffer(k);
+    rc = t->buf == NULL ? -ENOMEM : take_locked(k, &t->p);
+    if (rc == 1) {
+        pthread_cond_broadcast(&k->freed);
+        return false;
+    }
+    if (rc == 0) {
+        k->taken++;
+        at = t->p.offset;
+        pthread_mutex_unlock(&k->lock);
+        rc = fetch_piece(k, &t->p, t->buf, &t->is_copied);
+        pthread_mutex_lock(&k->lock);
+    }
+    if (rc < 0)
+        fail_locked(k, rc, "reading", at);
+    else
+        t->is_ready = true;
+    return rc == 0;
+}
+
+static void copy_in_order_locked(struct copier *k)
+{
+    bool is_more = true;
+
+    /* Slots that others still read are theirs to write. */
+    while (k->rc == 0 && (is_more || is_next_ready(k))) {
+        if (is_next_ready(k))
+            write_slots_locked(k);
+        else if (k->taken - k->written < COPY_SLOTS)
+            is_more = read_slot_locked(k);
+        else
+            pthread_cond_wait(&k->freed, &k->lock);
+    }
+}
+
+static void *copy_thread(void *arg)
+{
+    struct copier *k = arg;
+
+    pthread_mutex_lock(&k->lock);
+    if (k->c->is_out_of_order || k->c->is_compressed || k->c->threads < 2)
+        copy_any_locked(k);
+    else
+        copy_in_order_locked(k);
+    pthread_mutex_unlock(&k->lock);
     return NULL;
 }
 
@@ -440,7 +530,8 @@ int img_copy_run(struct img_copy *c, struct err *e)
 {
     struct copier k = { .c = c,
                         .lock = PTHREAD_MUTEX_INITIALIZER,
-                        .turned = PTHREAD_COND_INITIALIZER };
+                        .freed = PTHREAD_COND_INITIALIZER,
+                        .failed = PTHREAD_COND_INITIALIZER };
     pthread_t threads[COPY_MAX_THREADS];
     unsigned count = 0;
 
@@ -454,7 +545,10 @@ int img_copy_run(struct img_copy *c, struct err *e)
     while (count > 0)
         pthread_join(threads[--count], NULL);
     pthread_mutex_destroy(&k.lock);
-    pthread_cond_destroy(&k.turned);
+    pthread_cond_destroy(&k.freed);
+    pthread_cond_destroy(&k.failed);
+    for (unsigned i = 0; i < COPY_SLOTS; i++)
+        free(k.slots[i].buf);
     if (k.rc < 0 && e != NULL) *e = k.e;
     return k.rc;
 }

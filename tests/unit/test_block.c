@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -544,6 +545,87 @@ static void callbacks_may_start_requests_and_drain_waits_for_them(void **state)
     blk_close(c.b);
 }
 
+static const struct blk_options raw_tool = { .format = "raw", .is_tool = true };
+
+static int count_threads(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    int n = 0;
+
+    assert_non_null(d);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void a_tool_that_waits_serves_its_request_itself(void **state)
+{
+    struct env *x = *state;
+    struct blk *b = open_ok(x, &raw_tool);
+    int threads = count_threads();
+    uint8_t data[700], back[700];
+    struct iovec iov = { data, sizeof(data) };
+
+    memset(data, 0x5c, sizeof(data));
+    assert_true(blk_write(b, 333, &iov, 1, false, on_done, x) > 0);
+    assert_int_equal(x->done, 0);
+    blk_wait(b);
+    assert_int_equal(x->done, 1);
+    assert_int_equal(x->last_rc, 0);
+    read_file(x->image, 333, back, sizeof(back));
+    assert_memory_equal(data, back, sizeof(data));
+    iov.iov_base = back;
+    assert_true(blk_read(b, 1333, &iov, 1, on_done, x) > 0);
+    blk_wait(b);
+    assert_int_equal(x->done, 2);
+    assert_int_equal(back[0], pattern(1333));
+    blk_wait(b); /* nothing is in flight */
+    assert_int_equal(x->done, 2);
+    assert_int_equal(count_threads(), threads);
+    assert_true(blk_read(b, IMAGE_BYTES, &iov, 1, on_done, x) > 0);
+    blk_wait(b);
+    assert_int_equal(x->last_rc, -EIO);
+    assert_true(blk_write(b, 0, &iov, 1, false, on_done, x) > 0);
+    blk_close(b); /* serves what is left */
+    assert_int_equal(x->done, 4);
+}
+
+static void a_tool_waits_for_many_requests(void **state)
+{
+    enum { COUNT = 64, BYTES = IMAGE_BYTES / COUNT, ROUNDS = 20 };
+    struct env *x = *state;
+    struct blk *b = open_ok(x, &raw_tool);
+    uint8_t *data = malloc(IMAGE_BYTES), *back = malloc(IMAGE_BYTES);
+
+    for (int round = 0; round < ROUNDS; round++) {
+        memset(back, 0, IMAGE_BYTES);
+        for (int i = 0; i < COUNT; i++) {
+            struct iovec iov = { (i % 2 ? back : data) + i * BYTES, BYTES };
+            uint64_t at = (uint64_t)i * BYTES;
+
+            memset(data + at, round * 7 + i, BYTES);
+            if (i % 2)
+                assert_true(blk_read(b, at, &iov, 1, on_done, x) > 0);
+            else
+                assert_true(blk_write(b, at, &iov, 1, false, on_done, x) > 0);
+        }
+        while (x->done < COUNT * (round + 1))
+            blk_wait(b);
+        assert_int_equal(x->done, COUNT * (round + 1));
+        assert_int_equal(x->last_rc, 0);
+        for (int i = 1; i < COUNT; i += 2)
+            assert_int_equal(back[i * BYTES + 5], pattern(i * BYTES + 5));
+        for (int i = 0; i < COUNT; i += 2) {
+            read_file(x->image, (uint64_t)i * BYTES, back, BYTES);
+            assert_memory_equal(back, data + i * BYTES, BYTES);
+        }
+    }
+    blk_close(b);
+    free(data);
+    free(back);
+}
+
 /* ------------------------------------------------------------- overlay */
 
 static void snapshot_writes_leave_the_image_alone(void **state)
@@ -670,6 +752,8 @@ int main(void)
         TEST(drain_and_close_complete_everything),
         TEST(cancelled_requests_still_complete),
         TEST(callbacks_may_start_requests_and_drain_waits_for_them),
+        TEST(a_tool_that_waits_serves_its_request_itself),
+        TEST(a_tool_waits_for_many_requests),
         TEST(snapshot_writes_leave_the_image_alone),
         TEST(snapshot_of_a_readonly_file_is_writable),
         TEST(a_missing_temporary_directory_is_named),
