@@ -157,18 +157,21 @@ class Run:
 
     @staticmethod
     def count(text):
-        ok, bad, skips = 0, [], []
+        ok, bad, skips, said = 0, [], [], ''
         for line in text.splitlines():
             m = RESULT.match(line)
             if not m:
+                said = line.lstrip('# ') or said
                 continue
             skip = SKIP.search(line)
-            if skip:
-                skips.append(line[skip.start():])
+            if skip:            # cmocka names the test alone
+                skips.append(line[skip.start():] +
+                             (f': {said}' if said else ''))
             elif m[1]:
                 bad.append(m[2])
             else:
                 ok += 1
+            said = ''
         return ok, bad, skips
 
     def report(self, test, ok, bad, skips, why, text):
