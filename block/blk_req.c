@@ -439,6 +439,43 @@ int64_t blk_read(struct blk *b, uint64_t offset, const struct iovec *iov,
     return start(b, &r, iov, iovcnt);
 }
 
+static int read_now_locked(struct blk *b, uint64_t offset, void *buf,
+                           size_t bytes)
+{
+    struct iovec iov = { buf, bytes };
+    struct node_run run;
+    int rc = -EAGAIN;
+
+    if (b->quiesced > 0 || b->is_closing || b->throttle != NULL) return rc;
+    if (node_run(b->root, offset, bytes, false, &run) < 0) return rc;
+    if (run.bytes >= bytes && run.is_zero) {
+        memset(buf, 0, bytes);
+        rc = 0;
+    } else if (run.bytes >= bytes && run.align_bytes <= 1 &&
+               preadv2(run.fd, &iov, 1, (off_t)run.file_offset, RWF_NOWAIT) ==
+                   (ssize_t)bytes) {
+        rc = 0;
+    }
+    node_run_done(&run);
+    return rc;
+}
+
+int blk_read_now(struct blk *b, uint64_t offset, void *buf, size_t bytes)
+{
+    struct blk_req r = { .op = BLK_READ,
+                         .offset = offset,
+                         .bytes = bytes,
+                         .start_ns = loop_now_ns() };
+    int rc;
+
+    if (bytes == 0) return -EAGAIN;
+    pthread_mutex_lock(&b->lock);
+    rc = read_now_locked(b, offset, buf, bytes);
+    if (rc == 0) count_locked(b, &r, 0);
+    pthread_mutex_unlock(&b->lock);
+    return rc;
+}
+
 int64_t blk_write(struct blk *b, uint64_t offset, const struct iovec *iov,
                   int iovcnt, bool is_fua, blk_done done, void *arg)
 {

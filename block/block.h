@@ -105,6 +105,9 @@ typedef void (*blk_done)(void *arg, int rc);
  */
 int64_t blk_read(struct blk *b, uint64_t offset, const struct iovec *iov,
                  int iovcnt, blk_done done, void *arg);
+/* Now, on this thread, if the octets are in memory and nothing has to be waited
+ * for: 0, or -EAGAIN: use blk_read.  Any thread. */
+int blk_read_now(struct blk *b, uint64_t offset, void *buf, size_t bytes);
 int64_t blk_write(struct blk *b, uint64_t offset, const struct iovec *iov,
                   int iovcnt, bool is_fua, blk_done done, void *arg);
 int64_t blk_write_zeros(struct blk *b, uint64_t offset, uint64_t bytes,

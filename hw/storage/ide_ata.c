@@ -259,21 +259,42 @@ static void trim_next(struct ide_unit *u)
     ata_finish(u);
 }
 
+static void write_dma(struct ide_unit *u)
+{
+    const uint32_t max = IDE_DMA_BYTES / ATA_SECTOR_BYTES;
+    uint32_t bytes =
+        ATA_SECTOR_BYTES * (u->sectors_left < max ? u->sectors_left : max);
+    uint8_t *buf;
+    struct ide_req *r =
+        ide_io_make_write(u, u->lba * ATA_SECTOR_BYTES, bytes, &buf);
+
+    if (r == NULL) {
+        ata_io_done(u, IDE_WRITE, -ENOMEM);
+        return;
+    }
+    if (bm_ok(u, ide_bm_move(unit_channel(u), buf, bytes, false)))
+        ide_io_start_write(r);
+    else
+        ide_io_drop(r);
+}
+
+static void trim_dma(struct ide_unit *u)
+{
+    uint32_t bytes = u->fifo.cap;
+
+    if (!bm_ok(u, ide_bm_move(unit_channel(u), u->data, bytes, false))) return;
+    u->fifo.len = bytes;
+    trim_next(u);
+}
+
 void ata_dma(struct ide_unit *u)
 {
-    if (u->phase == PH_DMA_IN) {
+    if (u->phase == PH_DMA_IN)
         read_dma(u);
-    } else if (u->phase == PH_DMA_OUT) {
-        uint32_t bytes = u->fifo.cap;
-
-        if (!bm_ok(u, ide_bm_move(unit_channel(u), u->data, bytes, false)))
-            return;
-        u->fifo.len = bytes;
-        if (u->command == CMD_DATA_SET_MANAGEMENT)
-            trim_next(u);
-        else
-            ide_io_start(u, IDE_WRITE, u->lba * ATA_SECTOR_BYTES, bytes);
-    }
+    else if (u->phase == PH_DMA_OUT && u->command == CMD_DATA_SET_MANAGEMENT)
+        trim_dma(u);
+    else if (u->phase == PH_DMA_OUT)
+        write_dma(u);
 }
 
 static void read_done(struct ide_unit *u)
@@ -289,7 +310,7 @@ static void read_done(struct ide_unit *u)
 
 static void write_done(struct ide_unit *u)
 {
-    uint32_t n = u->fifo.cap / ATA_SECTOR_BYTES;
+    uint32_t n = u->write_sectors;
 
     u->lba += n;
     u->sectors_left -= n < u->sectors_left ? n : u->sectors_left;
@@ -605,6 +626,7 @@ static const struct ata_cmd ata_cmds[] = {
 
 void ata_command(struct ide_unit *u, uint8_t command)
 {
+    u->reads_now = 0;
     for (size_t i = 0; i < sizeof(ata_cmds) / sizeof(ata_cmds[0]); i++) {
         if (ata_cmds[i].code != command) continue;
         ata_cmds[i].run(u, &ata_cmds[i]);

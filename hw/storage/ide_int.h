@@ -13,6 +13,8 @@
  *
  *   disk --ide_io--> data[] --PIO, DMA--> guest      (and the other way)
  *
+ * What the guest writes by DMA goes to the request without data[].
+ *
  * An ide_req owns its own buffer, so a cancelled one can not touch anything.
  * At most one request of a unit is current; after a cancel the next waits
  * until the old one is really over (two writes must not change places).
@@ -49,6 +51,7 @@ enum {
     CD_SECTOR_BYTES = 2048,
     CD_RAW_BYTES = 2352,
     IDE_BUF_BYTES = 65536,
+    IDE_DMA_BYTES = 512 << 10, /* a request that is written by DMA */
     ATA_MAX_MULTIPLE = 16,
     ATAPI_PACKET_BYTES = 12,
 };
@@ -118,6 +121,8 @@ struct ide_unit {
     uint64_t gen;
     unsigned in_flight;
     struct ide_req *deferred;
+    unsigned reads_now;     /* in a row that ended within ide_io_start */
+    uint32_t write_sectors; /* of the request that writes */
 
     uint8_t data[IDE_BUF_BYTES];
 };
@@ -188,9 +193,17 @@ void ide_bm_stop(struct ide_channel *c, bool is_error);
 
 /* ide_io.c: requests */
 /* Start; PH_IO.  Write: the octets are copied from data[0..bytes).  Read:
- * they are in data[] when the unit's io_done runs. */
+ * they are in data[] when the unit's io_done runs, which may be before the
+ * function returns (DMA only: a guest that has not seen BSY after a PIO command
+ * may not be ready for the interrupt yet). */
 void ide_io_start(struct ide_unit *u, enum ide_op op, uint64_t offset,
                   uint64_t bytes);
+/* A write in two steps: make, fill *buf, then start it or drop it.  NULL: no
+ * memory. */
+struct ide_req *ide_io_make_write(struct ide_unit *u, uint64_t offset,
+                                  uint64_t bytes, uint8_t **buf);
+void ide_io_start_write(struct ide_req *r);
+void ide_io_drop(struct ide_req *r);
 void ide_io_cancel(struct ide_unit *u);
 void ide_io_drain(struct ide *s);   /* until nothing is in flight */
 void ide_io_destroy(struct ide *s); /* let go of what is in flight */

@@ -7,6 +7,10 @@
 #include "block/block.h"
 #include "hw/storage/ide_int.h"
 
+/* So many octets in a row are read while the guest's CPU waits and holds the VM
+ * lock; then others get their turn. */
+enum { MAX_NOW_BYTES = 1 << 20 };
+
 struct ide_req {
     struct ide_unit *u; /* NULL: the controller is gone */
     struct vm *vm;
@@ -30,19 +34,32 @@ static void unlink_req(struct ide_req *r)
     if (*at != NULL) *at = r->next;
 }
 
-static void deliver(struct ide_unit *u, struct ide_req *r, int rc)
+static void end(struct ide_unit *u, enum ide_op op, int rc)
 {
     u->phase = PH_IDLE;
-    if (rc == 0 && r->op == IDE_READ) {
-        memcpy(u->data, r->buf, r->bytes);
-        u->fifo.cap = IDE_BUF_BYTES;
-        u->fifo.len = (uint32_t)r->bytes;
-        u->fifo.pos = 0;
-    }
     if (u->kind == IDE_CDROM)
-        atapi_io_done(u, r->op, rc);
+        atapi_io_done(u, op, rc);
     else
-        ata_io_done(u, r->op, rc);
+        ata_io_done(u, op, rc);
+}
+
+/* data[] holds what was read. */
+static void end_read(struct ide_unit *u, uint64_t bytes)
+{
+    u->fifo.cap = IDE_BUF_BYTES;
+    u->fifo.len = (uint32_t)bytes;
+    u->fifo.pos = 0;
+    end(u, IDE_READ, 0);
+}
+
+static void deliver(struct ide_unit *u, struct ide_req *r, int rc)
+{
+    if (rc < 0 || r->op != IDE_READ) {
+        end(u, r->op, rc);
+        return;
+    }
+    memcpy(u->data, r->buf, r->bytes);
+    end_read(u, r->bytes);
 }
 
 /* Loop thread; with the VM lock only when something drains. */
@@ -105,37 +122,85 @@ static void submit(struct ide_req *r)
     req_done(r, (int)id);
 }
 
-void ide_io_start(struct ide_unit *u, enum ide_op op, uint64_t offset,
-                  uint64_t bytes)
+static struct ide_req *make_req(struct ide_unit *u, enum ide_op op,
+                                uint64_t offset, uint64_t bytes)
 {
     bool has_data = op == IDE_READ || op == IDE_WRITE;
     struct ide_req *r = NULL;
 
-    u->phase = PH_IO;
-    u->status = ST_BSY;
-    if (!has_data || bytes <= IDE_BUF_BYTES)
+    if (!has_data || bytes <= IDE_DMA_BYTES)
         r = malloc(sizeof(*r) + (has_data ? (size_t)bytes : 0));
-    if (r == NULL) {
-        u->phase = PH_IDLE;
-        if (u->kind == IDE_CDROM)
-            atapi_io_done(u, op, -ENOMEM);
-        else
-            ata_io_done(u, op, -ENOMEM);
-        return;
-    }
+    if (r == NULL) return NULL;
     *r = (struct ide_req){ .u = u,
                            .vm = u->ide->d->vm,
                            .gen = u->gen,
                            .op = op,
                            .offset = offset,
                            .bytes = bytes };
-    if (op == IDE_WRITE) memcpy(r->buf, u->data, (size_t)bytes);
+    return r;
+}
+
+static void start_req(struct ide_unit *u, struct ide_req *r)
+{
+    u->phase = PH_IO;
+    u->status = ST_BSY;
+    if (r->op == IDE_WRITE)
+        u->write_sectors = (uint32_t)(r->bytes / ATA_SECTOR_BYTES);
     if (u->in_flight > 0) { /* behind one that was cancelled */
         free(u->deferred);
         u->deferred = r;
     } else {
         submit(r);
     }
+}
+
+static bool read_now(struct ide_unit *u, uint64_t offset, uint64_t bytes)
+{
+    struct blk *b = drive_blk(u->drive);
+
+    if (!u->is_dma || u->in_flight > 0 || b == NULL) return false;
+    if (bytes > IDE_BUF_BYTES || u->reads_now >= MAX_NOW_BYTES / IDE_BUF_BYTES)
+        return false;
+    if (blk_read_now(b, offset, u->data, (size_t)bytes) < 0) return false;
+    u->reads_now++;
+    end_read(u, bytes);
+    return true;
+}
+
+void ide_io_start(struct ide_unit *u, enum ide_op op, uint64_t offset,
+                  uint64_t bytes)
+{
+    bool has_data = op == IDE_READ || op == IDE_WRITE;
+    struct ide_req *r = NULL;
+
+    if (op == IDE_READ && read_now(u, offset, bytes)) return;
+    u->reads_now = 0;
+    if (!has_data || bytes <= IDE_BUF_BYTES) r = make_req(u, op, offset, bytes);
+    if (r == NULL) {
+        end(u, op, -ENOMEM);
+        return;
+    }
+    if (op == IDE_WRITE) memcpy(r->buf, u->data, (size_t)bytes);
+    start_req(u, r);
+}
+
+struct ide_req *ide_io_make_write(struct ide_unit *u, uint64_t offset,
+                                  uint64_t bytes, uint8_t **buf)
+{
+    struct ide_req *r = make_req(u, IDE_WRITE, offset, bytes);
+
+    if (r != NULL) *buf = r->buf;
+    return r;
+}
+
+void ide_io_start_write(struct ide_req *r)
+{
+    start_req(r->u, r);
+}
+
+void ide_io_drop(struct ide_req *r)
+{
+    free(r);
 }
 
 void ide_io_cancel(struct ide_unit *u)

@@ -545,6 +545,45 @@ static void callbacks_may_start_requests_and_drain_waits_for_them(void **state)
     blk_close(c.b);
 }
 
+/* preadv2 with RWF_NOWAIT is the file system's to offer. */
+static void skip_if_host_cannot_read_now(const char *path)
+{
+    char octet;
+    struct iovec iov = { &octet, 1 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = preadv2(fd, &iov, 1, 0, RWF_NOWAIT);
+
+    close(fd);
+    if (n == 1) return;
+    print_message("no reads without waiting in %s\n", path);
+    skip();
+}
+
+static void octets_in_memory_are_read_at_once(void **state)
+{
+    struct env *x = *state;
+    struct blk *b;
+    struct blk_stats stats;
+    uint8_t buf[5000];
+
+    skip_if_host_cannot_read_now(x->image);
+    b = open_ok(x, &raw_rw);
+    assert_int_equal(blk_read_now(b, 4321, buf, sizeof(buf)), 0);
+    for (unsigned i = 0; i < sizeof(buf); i++)
+        assert_int_equal(buf[i], pattern(4321 + i));
+    blk_get_stats(b, &stats);
+    assert_int_equal(stats.read.operations, 1);
+    assert_int_equal(stats.read.bytes, sizeof(buf));
+    /* errors are told by blk_read */
+    assert_int_equal(blk_read_now(b, IMAGE_BYTES - 1, buf, 2), -EAGAIN);
+    assert_int_equal(blk_read_now(b, 0, buf, 0), -EAGAIN);
+    blk_quiesce(b);
+    assert_int_equal(blk_read_now(b, 0, buf, 1), -EAGAIN);
+    blk_resume(b);
+    assert_int_equal(blk_read_now(b, 0, buf, 1), 0);
+    blk_close(b);
+}
+
 static const struct blk_options raw_tool = { .format = "raw", .is_tool = true };
 
 static int count_threads(void)
@@ -752,6 +791,7 @@ int main(void)
         TEST(drain_and_close_complete_everything),
         TEST(cancelled_requests_still_complete),
         TEST(callbacks_may_start_requests_and_drain_waits_for_them),
+        TEST(octets_in_memory_are_read_at_once),
         TEST(a_tool_that_waits_serves_its_request_itself),
         TEST(a_tool_waits_for_many_requests),
         TEST(snapshot_writes_leave_the_image_alone),
