@@ -111,7 +111,7 @@ enum { SLICE_NS = 20000000, SLICES = 1000 };
 
 /* Run in slices of 20 ms till EAX has passed `seen`: on a busy host the vCPU
  * may not get to run in each. */
-static void run_until_more(struct accel_rig *r, const struct cpu *c,
+static void run_until_more(struct rig *r, const struct cpu *c,
                            uint64_t seen)
 {
     const struct vm_accel_ops *a = vm_accel(r->vm, NULL);
