@@ -95,7 +95,8 @@ const char *cpu_register_name_at(unsigned i)
 /* KVM walks page tables itself and leaves its CPUs without the means. */
 static void *phys_ptr(struct cpu *c, uint64_t gpa)
 {
-    const struct mem_frag *f = mem_find(c->vcpu->vm, gpa);
+    const struct mem_frag *f =
+        mem_find_in(c->vcpu->vm, cpu_mem_view(c), gpa);
 
     if (f == NULL || f->host == NULL) return NULL;
     return f->host + (gpa - f->start);
@@ -132,7 +133,7 @@ int cpu_read_linear(struct vm *vm, struct cpu *c, uint64_t lin, void *buf,
 
         if (n > bytes) n = bytes;
         if (monitor_walk(vm, c, lin, &gpa) < 0) return -EFAULT;
-        mem_read_locked(vm, gpa, to, n);
+        mem_read_in_locked(vm, cpu_mem_view(c), gpa, to, n);
         to += n;
         lin += n;
         bytes -= n;

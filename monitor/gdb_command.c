@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "core/base/trace.h"
-#include "core/cpu/cpu.h"
+#include "core/cpu/mmu.h"
 #include "core/vm/vm.h"
 #include "monitor/command.h"
 #include "monitor/gdb_int.h"
@@ -166,6 +166,11 @@ static bool find_page(struct gdb *g, struct cpu *c, uint64_t lin, uint64_t *gpa,
     return g->is_physical || monitor_walk(g->vm, c, lin, gpa) == 0;
 }
 
+static enum mem_view view_of(const struct gdb *g, const struct cpu *c)
+{
+    return g->is_physical ? MEM_VIEW_NORMAL : cpu_mem_view(c);
+}
+
 static void read_memory(struct gdb *g, const char *p)
 {
     uint8_t buf[GDB_PACKET_MAX / 2];
@@ -185,7 +190,7 @@ static void read_memory(struct gdb *g, const char *p)
         size_t n = want - done;
 
         if (!find_page(g, c, at + done, &gpa, &n)) break;
-        mem_read_locked(g->vm, gpa, buf + done, n);
+        mem_read_in_locked(g->vm, view_of(g, c), gpa, buf + done, n);
         done += n;
     }
     monitor_cpu_end(&g->session);
@@ -215,7 +220,7 @@ static void store(struct gdb *g, uint64_t at, const uint8_t *data, size_t bytes)
     for (size_t done = 0; done < bytes; done += n) {
         n = bytes - done;
         find_page(g, c, at + done, &gpa, &n);
-        mem_write_locked(g->vm, gpa, data + done, n);
+        mem_write_in_locked(g->vm, view_of(g, c), gpa, data + done, n);
     }
     monitor_cpu_end(&g->session);
     gdb_reply(g, "OK");

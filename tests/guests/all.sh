@@ -11,6 +11,7 @@
 #   memtest    memtest.iso: memtest86+ with its screen on the serial port too
 #   boottest   multiboot.elf, pvh.elf: ours, tell what the boot protocol gave
 #   cputest    cputest64.elf, cputest32.elf: ours, written from the CPU manuals
+#   smmtest    smmtest.elf: ours, system management mode by the manuals
 #   flushdisk  flushdisk.img: writes to the disk and tells what it flushed
 #   amd64      amd64/{vmlinuz,initrd.gz}: Debian's kernel and busybox
 #   live       live.iso: the same with isolinux's menu
@@ -62,6 +63,11 @@ one() {
         # shellcheck disable=SC2046  # names without blanks
         build cputest cputest.sh cputest.sh $(cd "$here" && ls cputest/*.* cputest/32bit/*)
         ;;
+    smmtest)
+        # shellcheck disable=SC2046  # names without blanks
+        build smmtest smmtest.sh smmtest.sh $(cd "$here" && ls smmtest/*.*) \
+            cputest/start64.S cputest/report.c cputest/report.h cputest/link.ld
+        ;;
     flushdisk) build flushdisk flushdisk.sh flushdisk.sh flushdisk.S ;;
     amd64) build amd64 'initrd.sh amd64' initrd.sh init rcS inittab udhcpc.sh ;;
     cloud) build cloud 'initrd.sh cloud' initrd.sh init rcS inittab udhcpc.sh ;;
@@ -84,6 +90,6 @@ one() {
     esac
 }
 
-[ $# -gt 0 ] || set -- grub memtest boottest flushdisk cputest amd64 live \
+[ $# -gt 0 ] || set -- grub memtest boottest flushdisk cputest smmtest amd64 live \
     install i386 cloud installer
 for guest; do one "$guest"; done
