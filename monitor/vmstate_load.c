@@ -238,6 +238,12 @@ static int load_cpu_locked(struct vm *vm, unsigned i, const uint8_t *body,
         rc = state_load(body + 4 + head_bytes, bytes - 4 - head_bytes,
                         cpu_state, v->cpu, e);
     if (rc == 0) rc = cpu_state_check(v->cpu, e);
+    if (rc == 0 && v->cpu->is_smm && !ops->has_smm) {
+        rc = err_set(e, -ENOTSUP,
+                     "it is in system management mode, which accelerator %s "
+                     "has not",
+                     vm_accel_name(vm));
+    }
     if (rc < 0) return rc;
     if (ops->set_tsc != NULL) ops->set_tsc(v, h.tsc);
     atomic_store(&v->sipi_vector, h.sipi_vector);

@@ -108,31 +108,56 @@ def leave_smm(vm):
     vm.wait_serial('^cputest: done', 60, after=at)
 
 
+def machine(folder, model='max'):
+    return ['-m', '64', '-cpu', model, '-kernel', guest(IMAGE), '-append', 'stay', '-smp',
+            '2', '-drive', f'file={folder}/disk.qcow2,format=qcow2']
+
+
+def save_in_smm(folder, then, model='max'):
+    """Make the disk, and on it the snapshot 'smm' of a machine in SMM."""
+    subprocess.run([ORRERY, 'img', 'create', '-q', '-f', 'qcow2',
+                    f'{folder}/disk.qcow2', '16M'], check=True)
+    with VM(*machine(folder, model), serial='socket') as vm:
+        vm.wait_serial('^in SMM', 60)
+        expect_in_smm(vm)
+        said = vm.hmp('savevm smm')
+        if 'rror' in said:
+            raise Fail(said)
+        vm.hmp('savevm_wait')
+        then(vm)
+
+
+def go_back(vm):
+    leave_smm(vm)
+    vm.hmp('stop')
+    said = vm.hmp('loadvm smm') + vm.hmp('cont')
+    if 'rror' in said:
+        raise Fail(said)
+    expect_in_smm(vm)
+    leave_smm(vm)
+
+
 def test_a_machine_in_smm_is_saved_and_loaded():
-    with tempfile.TemporaryDirectory() as d:
-        disk = f'{d}/disk.qcow2'
-        subprocess.run([ORRERY, 'img', 'create', '-q', '-f', 'qcow2', disk,
-                        '16M'], check=True)
-        args = ['-m', '64', '-kernel', guest(IMAGE), '-append', 'stay',
-                '-drive', f'file={disk},format=qcow2', '-smp', '2']
-        with VM(*args, serial='socket') as vm:
-            vm.wait_serial('^in SMM', 60)
-            expect_in_smm(vm)
-            said = vm.hmp('savevm smm')
-            if 'rror' in said:
-                raise Fail(said)
-            vm.until('the snapshot', lambda: 'smm' in
-                     vm.hmp('info snapshots'), 60)
-            leave_smm(vm)
-            vm.hmp('stop')
-            said = vm.hmp('loadvm smm') + vm.hmp('cont')
-            if 'rror' in said:
-                raise Fail(said)
+    with tempfile.TemporaryDirectory() as folder:
+        save_in_smm(folder, go_back)
+        with VM(*machine(folder), '-loadvm', 'smm', serial='socket') as vm:
             expect_in_smm(vm)
             leave_smm(vm)
-        with VM(*args, '-loadvm', 'smm', serial='socket') as vm:
-            expect_in_smm(vm)
-            leave_smm(vm)
+
+
+PLAIN = 'qemu64,-pni,-cx16,-spec-ctrl,kvm=off'   # any KVM can give that
+
+
+def test_it_is_not_loaded_where_there_is_no_smm():
+    need_accel('kvm')
+    with tempfile.TemporaryDirectory() as folder:
+        save_in_smm(folder, leave_smm, PLAIN)
+        said = subprocess.run(
+            [ORRERY, '-accel', 'kvm', *machine(folder, PLAIN), '-loadvm', 'smm',
+             '-display', 'none'], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=240)
+        if said.returncode == 0 or 'management mode' not in said.stderr:
+            raise Fail(f'{said.returncode}: {said.stderr}')
 
 
 if __name__ == '__main__':
