@@ -136,8 +136,7 @@ int blk_option_set(struct blk_options *o, const char *key, const char *value,
     return driver_option(o, key, value, e);
 }
 
-/* One key=value of the text; ",," in a value is a comma. */
-static const char *next_pair(const char *at, char *key, size_t key_cap,
+const char *blk_options_next(const char *at, char *key, size_t key_cap,
                              char *value, size_t value_cap)
 {
     size_t n = strcspn(at, "="), k = n < key_cap ? n : key_cap - 1, v = 0;
@@ -161,7 +160,7 @@ int blk_options_parse(struct blk_options *o, const char *text, struct err *e)
     while (text != NULL && *text != '\0') {
         int rc;
 
-        text = next_pair(text, key, sizeof(key), value, sizeof(value));
+        text = blk_options_next(text, key, sizeof(key), value, sizeof(value));
         rc = blk_option_set(o, key, value, e);
         if (rc == 0)
             rc = err_set(e, -EINVAL, "images have no option '%s'", key);

@@ -57,7 +57,11 @@ void blk_options_init(struct blk_options *o); /* as -drive without any */
  */
 int blk_option_set(struct blk_options *o, const char *key, const char *value,
                    struct err *e);
-/* All of "key=value,key=value". */
+/* One pair of "key=value,key=value"; ",," in a value is a comma.  What does not
+ * fit is cut.  Returns what is left of the text. */
+const char *blk_options_next(const char *at, char *key, size_t key_cap,
+                             char *value, size_t value_cap);
+/* All of it. */
 int blk_options_parse(struct blk_options *o, const char *text, struct err *e);
 
 /* Open file.  Refuses what is not a regular file or block device within a
@@ -240,6 +244,13 @@ int disk_export_run(struct disk_export *x, const char *file,
 /* id e.g. "ide1-cd0"; b may be NULL (empty, removable only). */
 int drive_add(struct drive_table *t, const char *id, bool is_removable,
               bool is_cdrom, struct blk *b, struct drive **out, struct err *e);
+/*
+ * drive_add and drive_del of a machine that runs: "if=none,id=x,file=y" and what
+ * else -drive takes.  A drive that a device shows cannot go (-EBUSY).  VM lock
+ * held.
+ */
+int drive_add_text(struct drive_table *t, const char *text, struct err *e);
+int drive_del_locked(struct drive_table *t, const char *id, struct err *e);
 /* Also a node that no drive shows yet, by its name. */
 struct drive *drive_find(struct drive_table *t, const char *id);
 /* By the name of the device that shows it. */

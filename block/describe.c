@@ -11,8 +11,7 @@
 
 enum { MAX_DEPTH = 200 };
 
-/* What the user sees of a graph: jobs put things above it. */
-static struct node *shown(struct node *n)
+struct node *nodes_shown(struct node *n)
 {
     while (n->node_name == NULL && strcmp(n->drv->name, "gate") == 0)
         n = n->child;
@@ -214,7 +213,7 @@ static void put_node(struct json_out *o, struct node *n, const char *name,
 
 const char *nodes_name_of(struct drive *d, char *buf, size_t cap)
 {
-    struct node *n = d->blk != NULL ? shown(blk_root(d->blk)) : NULL;
+    struct node *n = d->blk != NULL ? nodes_shown(blk_root(d->blk)) : NULL;
 
     if (n != NULL && n->node_name != NULL)
         snprintf(buf, cap, "%s", n->node_name);
@@ -227,7 +226,7 @@ void nodes_put_inserted(struct json_out *o, struct drive *d)
 {
     struct throttle_limits limits;
     const char *group = drive_limits(d, &limits);
-    struct node *n = shown(blk_root(d->blk));
+    struct node *n = nodes_shown(blk_root(d->blk));
     struct node_behaviour how;
     bool is_writeback;
     char name[64];
@@ -268,7 +267,7 @@ void nodes_each(struct drive_table *t,
         each_of(x->n, name, 0, fn, arg);
     }
     for (struct drive *d = t->first; d != NULL; d = d->next) {
-        struct node *n = d->blk != NULL ? shown(blk_root(d->blk)) : NULL;
+        struct node *n = d->blk != NULL ? nodes_shown(blk_root(d->blk)) : NULL;
 
         snprintf(name, sizeof(name), "#%s", d->id);
         if (n != NULL && n->node_name == NULL) each_of(n, name, 0, fn, arg);
@@ -290,7 +289,7 @@ void blk_look(const struct blk *b, struct blk_look *out)
 {
     struct node_behaviour how;
     bool is_writeback;
-    const struct node *n = shown(blk_root((struct blk *)(uintptr_t)b));
+    const struct node *n = nodes_shown(blk_root((struct blk *)(uintptr_t)b));
 
     blk_get_behaviour(b, &how, &is_writeback);
     *out = (struct blk_look){ .is_encrypted = n->is_encrypted,

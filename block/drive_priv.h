@@ -16,7 +16,7 @@ struct drive {
     struct drive_ops ops;
     const char *device;
     struct throttle_group *group; /* limits, or NULL */
-    struct job *job; /* working on it, or NULL */
+    struct job *job;              /* working on it, or NULL */
     struct drive *next;
 };
 
@@ -24,7 +24,7 @@ struct named_node;
 struct secret_table;
 
 struct drive_table {
-    struct named_node *nodes; /* nodes.c */
+    struct named_node *nodes;     /* nodes.c */
     struct secret_table *secrets; /* owned, or NULL: none yet */
     struct throttle_groups groups;
     struct loop *loop;
@@ -37,6 +37,8 @@ struct drive_table {
     struct job *over;       /* jobs that wait for job_dismiss */
 };
 
+/* drive_live.c: close it; no device, job or export has it. */
+void drive_drop(struct drive_table *t, struct drive *d);
 /* drive.c: the drive of a node; b is taken over on success. */
 int drive_add_node(struct drive_table *t, const char *id, struct blk *b,
                    struct drive **out);

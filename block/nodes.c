@@ -170,19 +170,6 @@ static unsigned uses(struct drive_table *t, const struct named_node *x)
     return x->n->refs - own;
 }
 
-static void drop_drive(struct drive_table *t, struct drive *d)
-{
-    struct drive **at = &t->first;
-
-    while (*at != d)
-        at = &(*at)->next;
-    *at = d->next;
-    blk_close(d->blk);
-    throttle_group_put(&t->groups, d->group);
-    free(d->id);
-    free(d);
-}
-
 static void drop(struct drive_table *t, struct named_node *x)
 {
     struct named_node **at = &t->nodes;
@@ -232,7 +219,7 @@ int nodes_del(struct drive_table *t, const char *name, struct err *e)
                            y->n->node_name);
     }
     d = drive_of(t, name);
-    if (d != NULL) drop_drive(t, d);
+    if (d != NULL) drive_drop(t, d);
     drop(t, x);
     return 0;
 }
@@ -337,7 +324,7 @@ int nodes_reopen(struct drive_table *t, const struct json *options,
     old = x->options;
     was_text = x->is_text;
     x->options = NULL;
-    if (drive_of(t, name->text) != NULL) drop_drive(t, drive_of(t, name->text));
+    if (drive_of(t, name->text) != NULL) drive_drop(t, drive_of(t, name->text));
     drop(t, x);
     rc = nodes_add(t, options, false, e);
     if (rc < 0 && nodes_add(t, old, was_text, &again) < 0)

@@ -54,10 +54,13 @@ void nodes_sweep(struct drive_table *t);
 int nodes_insert(struct drive_table *t, struct drive *d, const char *name,
                  struct err *e);
 
-/* JSON of query-block's "inserted", query-named-block-nodes and
- * query-blockstats with query-nodes. */
+/* JSON of query-block's "inserted", query-named-block-nodes, query-blockstats
+ * (members of one drive, what names it apart) and the same with query-nodes
+ * (elements of the list). */
 void nodes_put_inserted(struct json_out *o, struct drive *d);
 void nodes_put_all(struct json_out *o, struct drive_table *t, bool is_flat);
+void nodes_put_drive_stats(struct json_out *o, struct drive *d);
+void nodes_put_all_stats(struct json_out *o, struct drive_table *t);
 /* Name of the node a drive's medium is, "#" and the drive's id if the user
  * gave none; returns buf. */
 const char *nodes_name_of(struct drive *d, char *buf, size_t cap);

@@ -39,6 +39,8 @@ void build_undo(struct build *b); /* drops what was made */
 /* blk.c */
 void blk_get_behaviour(const struct blk *b, struct node_behaviour *out,
                        bool *is_writeback);
+/* describe.c: what the user sees of a graph: jobs put things above it. */
+struct node *nodes_shown(struct node *n);
 struct named_node *named_find(struct drive_table *t, const char *name);
 
 extern const struct block_driver block_throttle, block_null;

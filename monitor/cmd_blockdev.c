@@ -76,6 +76,27 @@ int json_blockdev_reopen(struct cmd *c, struct err *e)
     return nothing(c, rc);
 }
 
+/* -n pci_addr opts */
+int cmd_drive_add(struct cmd *c, struct err *e)
+{
+    struct drive_table *t;
+    int rc = need_drives(c, &t, e);
+
+    if (rc < 0) return rc;
+    if (c->arg[0].is_given) return nodes_add_text(t, c->arg[2].text, e);
+    rc = drive_add_text(t, c->arg[2].text, e);
+    if (rc == 0) fputs("OK\n", c->out);
+    return rc;
+}
+
+int cmd_drive_del(struct cmd *c, struct err *e)
+{
+    struct drive_table *t;
+    int rc = need_drives(c, &t, e);
+
+    return rc < 0 ? rc : drive_del_locked(t, c->arg[0].text, e);
+}
+
 int query_nodes(struct cmd *c, struct err *e)
 {
     struct drive_table *t;

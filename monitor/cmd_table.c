@@ -62,6 +62,10 @@ const struct command command_table[] = {
       cmd_device_add, .json = "device_add", .takes_any = true },
     { "device_del", "id:dev", "remove a device", cmd_device_del,
       .json = "device_del" },
+    { "drive_add", "[-n] pci_addr:str opts:rest",
+      "add a drive that no device shows, as -drive if=none does (-n: a node, "
+      "as -blockdev does); the place is not looked at",
+      cmd_drive_add, .json = NULL },
     { "drive_backup",
       "[-n] [-f] [-c=compress] device:blk target:file [format:str] "
       "{sync:str} {mode:str} {speed:int} {job-id:str} "
@@ -69,6 +73,8 @@ const struct command command_table[] = {
       "copy a drive as it is now (-n: to a file that exists, -f: with what "
       "backing files hold, -c: compressed)",
       cmd_drive_backup, .json = "drive-backup" },
+    { "drive_del", "id:blk", "close a drive that no device shows",
+      cmd_drive_del, .json = NULL, .done = "it is gone" },
     { "drive_mirror",
       "[-n] [-f] device:blk target:file [format:str] {sync:str} "
       "{mode:str} {speed:int} {job-id:str} "

@@ -63,6 +63,7 @@ command_fn cmd_migrate, cmd_migrate_cancel, cmd_migrate_incoming,
     query_migrate_parameters, query_migrate_capabilities,
     json_migrate_parameters, json_migrate_capabilities;
 /* cmd_job.c */
+command_fn cmd_drive_add, cmd_drive_del;
 command_fn cmd_drive_backup, cmd_drive_mirror, cmd_block_stream, cmd_commit,
     json_block_commit, json_blockdev_backup, json_blockdev_mirror,
     json_block_job_dismiss, json_block_job_finalize,

@@ -13,7 +13,7 @@ const struct command info_table[] = {
     { "block-jobs", "", "work on drives that is going on", info_block_jobs,
       .json = "query-block-jobs", .answer = query_block_jobs },
     { "blockstats", "", "what drives have read and written", info_block_stats,
-      .json = "query-blockstats", .answer = query_block_stats },
+      .json = NULL },
     { "chardev", "", "character devices", info_chardev, .json = "query-chardev",
       .answer = query_chardev },
     { "cpus", "", "CPUs of the machine", info_cpus, .json = "query-cpus-fast",

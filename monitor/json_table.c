@@ -91,6 +91,8 @@ const struct command json_table[] = {
       .json = "object-add",
       .answer = json_object_add,
       .takes_any = true },
+    JSON("query-blockstats", "{query-nodes:bool}",
+         "what drives have read and written", query_block_stats),
     JSON("query-named-block-nodes", "{flat:bool}", "every node of images",
          query_nodes),
     JSON("qom-list-properties", "{typename!:str}",

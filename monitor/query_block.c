@@ -78,58 +78,24 @@ int info_block_stats(struct cmd *c, struct err *e)
     return 0;
 }
 
-static void put_number(struct json_out *o, const char *before, const char *op,
-                       const char *after, uint64_t v)
-{
-    char key[48];
-
-    snprintf(key, sizeof(key), "%s%s%s", before, op, after);
-    json_uint(o, key, v);
-}
-
-/* Nothing is merged, and what devices refuse never gets here. */
-static void put_op(struct json_out *o, const char *op, bool has_bytes,
-                   const struct blk_op_stats *s)
-{
-    put_number(o, "", op, "_operations", s->operations);
-    put_number(o, "", op, "_total_time_ns", s->total_ns);
-    put_number(o, "failed_", op, "_operations", s->failed);
-    put_number(o, "invalid_", op, "_operations", 0);
-    if (!has_bytes) return;
-    put_number(o, "", op, "_bytes", s->bytes);
-    put_number(o, "", op, "_merged", 0);
-}
-
+/* query-nodes */
 int query_block_stats(struct cmd *c, struct err *e)
 {
     struct drive_table *t = vm_service(c->vm, "drives");
     struct json_out *o = c->json;
+    bool is_by_node = c->arg[0].number != 0;
 
     (void)e;
     json_open(o, NULL, '[');
-    for (struct drive *d = t != NULL ? drive_next(t, NULL) : NULL; d != NULL;
-         d = drive_next(t, d)) {
-        struct blk_stats s = { .read = { 0 } };
-        char node[64];
-
+    if (is_by_node && t != NULL) nodes_put_all_stats(o, t);
+    for (struct drive *d = t != NULL && !is_by_node ? drive_next(t, NULL)
+                                                    : NULL;
+         d != NULL; d = drive_next(t, d)) {
         if (is_hidden(d)) continue;
-        if (drive_blk(d) != NULL) blk_get_stats(drive_blk(d), &s);
         json_open(o, NULL, '{');
         json_str(o, "device", json_id(d));
-        if (drive_blk(d) != NULL)
-            json_str(o, "node-name", nodes_name_of(d, node, sizeof(node)));
+        nodes_put_drive_stats(o, d);
         if (drive_device(d) != NULL) json_str(o, "qdev", drive_device(d));
-        json_open(o, "stats", '{');
-        put_op(o, "rd", true, &s.read);
-        put_op(o, "wr", true, &s.write);
-        put_op(o, "unmap", true, &s.discard);
-        put_op(o, "flush", false, &s.flush);
-        json_int(o, "wr_highest_offset", 0);
-        json_bool(o, "account_invalid", true);
-        json_bool(o, "account_failed", true);
-        json_open(o, "timed_stats", '[');
-        json_close(o, ']');
-        json_close(o, '}');
         json_close(o, '}');
     }
     json_close(o, ']');

@@ -51,7 +51,7 @@ enum {
     CD_SECTOR_BYTES = 2048,
     CD_RAW_BYTES = 2352,
     IDE_BUF_BYTES = 65536,
-    IDE_DMA_BYTES = 512 << 10, /* a request that is written by DMA */
+    IDE_DMA_BYTES = 128 << 10, /* a request that is written by DMA */
     ATA_MAX_MULTIPLE = 16,
     ATAPI_PACKET_BYTES = 12,
 };
@@ -121,6 +121,7 @@ struct ide_unit {
     uint64_t gen;
     unsigned in_flight;
     struct ide_req *deferred;
+    struct ide_req *spare;  /* memory for the next large one, or NULL */
     unsigned reads_now;     /* in a row that ended within ide_io_start */
     uint32_t write_sectors; /* of the request that writes */
 

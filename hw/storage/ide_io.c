@@ -20,10 +20,20 @@ struct ide_req {
     int64_t id;
     struct blk *blk;
     struct ide_req *next;
+    size_t room; /* octets at buf */
     uint8_t buf[];
 };
 
 static void submit(struct ide_req *r);
+
+/* A large one is kept: to get such memory from the host costs page faults. */
+static void free_req(struct ide_unit *u, struct ide_req *r)
+{
+    if (u != NULL && r != NULL && u->spare == NULL && r->room > IDE_BUF_BYTES)
+        u->spare = r;
+    else
+        free(r);
+}
 
 static void unlink_req(struct ide_req *r)
 {
@@ -67,14 +77,15 @@ static void req_done(void *arg, int rc)
 {
     struct ide_req *r = arg;
     struct ide_unit *u = r->u;
+    struct vm *vm = r->vm;
     bool needs_lock;
 
     if (u == NULL) {
         free(r);
         return;
     }
-    needs_lock = !vm_is_locked(r->vm);
-    if (needs_lock) vm_lock(r->vm);
+    needs_lock = !vm_is_locked(vm);
+    if (needs_lock) vm_lock(vm);
     unlink_req(r);
     u->in_flight--;
     if (r->gen == u->gen && u->phase == PH_IO && u->deferred == NULL) {
@@ -85,8 +96,8 @@ static void req_done(void *arg, int rc)
         u->deferred = NULL;
         submit(next);
     }
-    if (needs_lock) vm_unlock(r->vm);
-    free(r);
+    free_req(u, r);
+    if (needs_lock) vm_unlock(vm);
 }
 
 static void submit(struct ide_req *r)
@@ -126,17 +137,24 @@ static struct ide_req *make_req(struct ide_unit *u, enum ide_op op,
                                 uint64_t offset, uint64_t bytes)
 {
     bool has_data = op == IDE_READ || op == IDE_WRITE;
+    size_t room = has_data ? (size_t)bytes : 0;
     struct ide_req *r = NULL;
 
-    if (!has_data || bytes <= IDE_DMA_BYTES)
-        r = malloc(sizeof(*r) + (has_data ? (size_t)bytes : 0));
+    if (has_data && bytes > IDE_DMA_BYTES) return NULL;
+    if (room > IDE_BUF_BYTES) {
+        room = IDE_DMA_BYTES;
+        r = u->spare;
+        u->spare = NULL;
+    }
+    if (r == NULL) r = malloc(sizeof(*r) + room);
     if (r == NULL) return NULL;
     *r = (struct ide_req){ .u = u,
                            .vm = u->ide->d->vm,
                            .gen = u->gen,
                            .op = op,
                            .offset = offset,
-                           .bytes = bytes };
+                           .bytes = bytes,
+                           .room = room };
     return r;
 }
 
@@ -147,7 +165,7 @@ static void start_req(struct ide_unit *u, struct ide_req *r)
     if (r->op == IDE_WRITE)
         u->write_sectors = (uint32_t)(r->bytes / ATA_SECTOR_BYTES);
     if (u->in_flight > 0) { /* behind one that was cancelled */
-        free(u->deferred);
+        free_req(u, u->deferred);
         u->deferred = r;
     } else {
         submit(r);
@@ -200,13 +218,13 @@ void ide_io_start_write(struct ide_req *r)
 
 void ide_io_drop(struct ide_req *r)
 {
-    free(r);
+    free_req(r->u, r);
 }
 
 void ide_io_cancel(struct ide_unit *u)
 {
     u->gen++;
-    free(u->deferred);
+    free_req(u, u->deferred);
     u->deferred = NULL;
     for (struct ide_req *r = u->ide->reqs; r != NULL; r = r->next) {
         if (r->u == u) blk_cancel(r->blk, r->id);
@@ -221,8 +239,11 @@ void ide_io_drain(struct ide *s)
 
 void ide_io_destroy(struct ide *s)
 {
-    for (unsigned i = 0; i < IDE_UNITS; i++)
+    for (unsigned i = 0; i < IDE_UNITS; i++) {
         ide_io_cancel(&s->unit[i]);
+        free(s->unit[i].spare);
+        s->unit[i].spare = NULL;
+    }
     while (s->reqs != NULL) {
         struct ide_req *r = s->reqs;
 

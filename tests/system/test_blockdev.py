@@ -8,6 +8,8 @@
 # - trays and media in steps, their events; a node as a medium
 # - jobs: their states, nodes as targets, new images on top, -snapshot
 # - BLOCK_IO_ERROR, io-status, and cont that tries again
+# - query-blockstats, by device and by node, in the peer's shape
+# - drive_add and drive_del
 import json
 import os
 import re
@@ -351,6 +353,83 @@ def test_answers_have_the_peers_shape():
         same(texts[0], texts[1])
 
 
+def nameless(value):
+    """Without what each program names its own way."""
+    if isinstance(value, list):
+        return sorted((nameless(v) for v in value), key=json.dumps)
+    if not isinstance(value, dict):
+        return value
+    return {k: '#' if k == 'node-name' and v.startswith('#') else nameless(v)
+            for k, v in sorted(value.items()) if k != 'qdev'}
+
+
+def test_block_statistics_have_the_peers_shape():
+    if IS_PEER:
+        raise Skip('the peer is what it is compared with')
+    if shutil.which(PEER) is None:
+        raise Skip(f'{PEER} is not installed')
+    with tempfile.TemporaryDirectory() as d:
+        got = []
+        for program, accel in ((ORRERY, 'soft'), (PEER, 'tcg')):
+            make_images(d)
+            path = os.path.join(d, program.replace('/', '_'))
+            p = subprocess.Popen(
+                [program, '-accel', accel, '-S', '-m', '32', '-nodefaults',
+                 '-display', 'none', '-qmp', f'unix:{path},server=on,wait=off',
+                 '-drive', 'if=ide,format=qcow2,file=d.qcow2,node-name=n0',
+                 '-blockdev', 'driver=null-co,node-name=n1,read-zeroes=on'],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, preexec_fn=die_with_parent, cwd=d)
+            try:
+                with QMP(path) as q:
+                    got.append([nameless(q('query-blockstats', a)) for a in (
+                        None, {'query-nodes': False}, {'query-nodes': True})])
+                    fails(q, 'GenericError', 'query-nodes', 'query-blockstats',
+                          {'query-nodes': 1})
+            finally:
+                p.kill()
+                p.wait()
+        for ours, theirs in zip(*got):
+            same(ours, theirs)
+
+
+def test_drives_come_and_go_while_the_machine_runs():
+    with Machine('-S', '-drive', 'if=ide,id=hd,file=@/a.img,format=raw') as vm:
+        same(vm.hmp(f'drive_add 0 if=none,id=x,file={vm.path("c.qcow2")},'
+                    'read-only=on').strip(), 'OK')
+        if not re.search(r'^x.*c\.qcow2 \(qcow2, read-only\)',
+                         vm.hmp('info block'), re.M):
+            raise Fail(vm.hmp('info block'))
+        if 'Duplicate ID' not in vm.hmp('drive_add 0 if=none,id=x'):
+            raise Fail('x was added twice')
+        for text, why in (('if=ide,file=/dev/null', "Can't hot-add|type 1|"
+                           'Could not|not a'),
+                          ('if=none,file=/nonexistent', 'No such file'),
+                          ('if=nine,file=/nonexistent', 'unsupported|No such'),
+                          ('if=none,media=tape,file=/nonexistent', 'media|No'),
+                          ('if=none,id=y,bogus=1', 'option|driver or file')):
+            out = vm.hmp(f'drive_add 0 {text}')
+            if not re.search(why, out):
+                raise Fail(f'{text}: {out}')
+        sock = vm.path('nbd')
+        vm.hmp(f'nbd_server_start unix:{sock}')
+        vm.hmp('nbd_server_add x')
+        if shutil.which('qemu-img') is not None:
+            shell('qemu-img', 'info', f'nbd:unix:{sock}:exportname=x')
+        quiet(vm.hmp('drive_del x'))  # with its export
+        if re.search('^x', vm.hmp('info block'), re.M):
+            raise Fail(vm.hmp('info block'))
+        # The image is free again.
+        quiet(vm.hmp(f'drive_add 0 if=none,id=x,file={vm.path("c.qcow2")}'))
+        quiet(vm.hmp('drive_del x'))
+        quiet(vm.hmp('drive_add -n 0 driver=null-co,node-name=n,size=1M'))
+        quiet(vm.hmp('drive_del n'))
+        if 'not found' not in vm.hmp('drive_del n'):
+            raise Fail('n is still there')
+        if not IS_PEER and 'in use' not in vm.hmp('drive_del hd'):
+            raise Fail('a disk was taken from its controller')
+
+
 # ---------------------------------------------------------- command line
 
 def test_blockdev_takes_dots_and_json():
@@ -548,11 +627,11 @@ def test_an_image_grows_and_not_while_a_job_runs():
         sizes = [b['inserted']['image']['virtual-size']
                  for b in q('query-block')]
         same(sizes, [16 << 20, 12 << 20])
+        with open(vm.path('a.img'), 'r+b') as f:
+            f.write(b'x' * (1 << 20))   # 16 seconds; holes take none
         q('drive-backup', {'device': 'ide0-hd0', 'sync': 'full', 'speed': 65536,
                            'target': vm.path('copy'), 'format': 'raw',
                            'job-id': 'j0'})
-        with open(vm.path('a.img'), 'r+b') as f:
-            f.write(b'x')
         fails(q, 'GenericError', 'in use|busy', 'block_resize',
               {'device': 'ide0-hd0', 'size': 8 << 20})
         same(os.path.getsize(vm.path('a.img')), 16 << 20)
