@@ -26,6 +26,7 @@
 #include "core/host/chardev.h"
 #include "core/host/console.h"
 #include "core/host/display.h"
+#include "core/host/input.h"
 #include "core/loop/loop.h"
 #include "core/vm/vm.h"
 #include "hw/devices.h"
@@ -370,7 +371,12 @@ static void tear_down(struct run *r)
     for (unsigned i = 0; i < OPTIONS_MAX_MONITORS; i++)
         monitor_destroy(r->monitor[i]);
     run_views_close(&r->views);
-    if (r->vm != NULL) console_destroy(r->vm);
+    if (r->vm != NULL) {
+        console_destroy(r->vm);
+        vm_lock(r->vm);
+        input_destroy(vm_service(r->vm, "input")); /* made on first use */
+        vm_unlock(r->vm);
+    }
     for (unsigned i = 0; i < OPTIONS_MAX_CHARDEVS && r->vm != NULL; i++) {
         if (r->chardev[i] != NULL) chardev_set_front(r->chardev[i], NULL);
     }

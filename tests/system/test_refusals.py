@@ -68,6 +68,22 @@ def test_a_missing_file_is_named():
     refused('nosuch.bin', '-bios', 'nosuch.bin')
 
 
+def test_the_reason_stands_behind_a_long_name():
+    if IS_PEER:
+        raise Skip('our way to shorten a line')
+    long = '/'.join(['x' * 200] * 15)
+    refused(r'^.{,420}: No such file or directory$', '-hda', long)
+    refused(r'^.{,420}: No such file or directory$', '-kernel', long)
+
+
+def test_a_name_cannot_steer_the_terminal():
+    if IS_PEER:
+        raise Skip('the peer prints names as they are')
+    for args in (('-hda', 'a\x1b[2J\nb'), ('-M', '\x1b]0;x\x07\r\n'),
+                 ('-\x1b[31m',), ('-d', 'x\n'), ('-L', 'a\x7f\x9bb')):
+        refused(r'\A[^\x00-\x1f\x7f\x80-\x9f]+\n\Z', *args)
+
+
 def test_a_missing_initrd_is_named():
     with tempfile.TemporaryDirectory() as d:
         with open(os.path.join(d, 'kernel'), 'wb') as f:

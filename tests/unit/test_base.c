@@ -89,6 +89,36 @@ static void err_prefix_puts_context_before_the_text(void **unused)
     assert_true(strlen(e.text) < sizeof(e.text));
 }
 
+static void err_keeps_the_reason_behind_a_long_name(void **unused)
+{
+    struct err e = ERR_INIT;
+    char name[5000];
+
+    (void)unused;
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    err_set(&e, -ENOENT, "%s: No such file", name);
+    assert_int_equal(strlen(e.text), sizeof(e.text) - 1);
+    assert_non_null(strstr(e.text, "aaa...aaa"));
+    assert_string_equal(e.text + strlen(e.text) - 14, ": No such file");
+    err_prefix(&e, "-hda %s", name);
+    assert_int_equal(strncmp(e.text, "-hda aaa", 8), 0);
+    assert_string_equal(e.text + strlen(e.text) - 14, ": No such file");
+}
+
+static void err_keeps_control_characters_from_the_terminal(void **unused)
+{
+    struct err e = ERR_INIT;
+
+    (void)unused;
+    err_set(&e, -EINVAL, "no file '%s'",
+            "\x1b[2J\n\x7f\xc2\x9b"
+            "1m \xc3\xa4");
+    assert_string_equal(e.text, "no file '?[2J????1m \xc3\xa4'");
+    err_prefix(&e, "-hda %s", "a\rb");
+    assert_string_equal(e.text, "-hda a?b: no file '?[2J????1m \xc3\xa4'");
+}
+
 static void fifo_can_not_be_passed(void **unused)
 {
     uint8_t buf[2];
@@ -113,6 +143,8 @@ int main(void)
         cmocka_unit_test(size_text_picks_the_unit),
         cmocka_unit_test(numbers_must_be_whole),
         cmocka_unit_test(err_prefix_puts_context_before_the_text),
+        cmocka_unit_test(err_keeps_the_reason_behind_a_long_name),
+        cmocka_unit_test(err_keeps_control_characters_from_the_terminal),
         cmocka_unit_test(fifo_can_not_be_passed),
     };
 
