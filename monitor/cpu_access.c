@@ -99,6 +99,7 @@ static void *phys_ptr(struct cpu *c, uint64_t gpa)
         mem_find_in(c->vcpu->vm, cpu_mem_view(c), gpa);
 
     if (f == NULL || f->host == NULL) return NULL;
+    gpa &= mem_address_mask(c->vcpu->vm, cpu_mem_view(c));
     return f->host + (gpa - f->start);
 }
 

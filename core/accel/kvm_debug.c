@@ -25,7 +25,8 @@ static void *phys_ptr(struct cpu *c, uint64_t gpa)
 {
     const struct mem_frag *f = mem_find(c->vcpu->vm, gpa);
 
-    if (f == NULL || f->host == NULL || gpa < f->start) return NULL;
+    if (f == NULL || f->host == NULL) return NULL;
+    gpa &= mem_address_mask(c->vcpu->vm, MEM_VIEW_NORMAL);
     return f->host + (gpa - f->start);
 }
 
@@ -43,7 +44,8 @@ static uint8_t *find_host(struct kvm_accel *a, uint64_t lin)
         kvm_get_state(k);
         if (cpu_walk_debug(&k->cpu, lin, &gpa) < 0) continue;
         f = mem_find(a->vm, gpa);
-        if (f == NULL || f->host == NULL || gpa < f->start) continue;
+        if (f == NULL || f->host == NULL) continue;
+        gpa &= mem_address_mask(a->vm, MEM_VIEW_NORMAL);
         return f->host + (gpa - f->start);
     }
     return NULL;

@@ -190,7 +190,8 @@ static void load_pdptes(struct vm *vm, struct cpu *c)
 
     if (!(c->cr0 & CR0_PG) || !(c->cr4 & CR4_PAE) || cpu_is_long(c)) return;
     memset(c->pdpte, 0, sizeof(c->pdpte));
-    if (f == NULL || f->host == NULL || at < f->start) return;
+    if (f == NULL || f->host == NULL) return;
+    at &= mem_address_mask(vm, MEM_VIEW_NORMAL);
     memcpy(c->pdpte, f->host + (at - f->start), sizeof(c->pdpte));
 }
 

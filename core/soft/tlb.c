@@ -305,13 +305,12 @@ void tlb_protect(struct engine *eng, const uint8_t *page)
 /* Host address of the page at gpa, NULL unless all of it is memory. */
 static uint8_t *host_page(struct engine *eng, uint64_t gpa, bool *can_write)
 {
-    const struct mem_frag *f =
-        mem_find_in(eng->soft->vm, cpu_mem_view(&eng->cpu), gpa);
+    enum mem_view view = cpu_mem_view(&eng->cpu);
+    const struct mem_frag *f = mem_find_in(eng->soft->vm, view, gpa);
 
     if (!f || !f->host) return NULL;
-    /* A20 may have moved gpa: the fragment is found for the moved one. */
-    if (gpa < f->start || gpa - f->start >= f->size) gpa &= ~(1ull << 20);
-    if (gpa < f->start || f->size - (gpa - f->start) < PAGE_BYTES) return NULL;
+    gpa &= mem_address_mask(eng->soft->vm, view);
+    if (f->size - (gpa - f->start) < PAGE_BYTES) return NULL;
     *can_write = f->can_write;
     return f->host + (gpa - f->start);
 }

@@ -287,7 +287,7 @@ void mem_set_listener_locked(struct vm *vm, const struct mem_listener *l)
 
 /* ---- looking up ---- */
 
-static uint64_t address_mask(struct vm *vm, enum mem_view view)
+uint64_t mem_address_mask(struct vm *vm, enum mem_view view)
 {
     return view == MEM_VIEW_SMM ? UINT64_MAX : atomic_load(&vm->a20_mask);
 }
@@ -300,7 +300,7 @@ const struct mem_frag *mem_find_in(struct vm *vm, enum mem_view in, gpa_t gpa)
 
     if (view == NULL) view = atomic_load(&vm->view);
     hi = view->count;
-    gpa &= address_mask(vm, in);
+    gpa &= mem_address_mask(vm, in);
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         const struct mem_frag *f = &view->frag[mid];
@@ -402,7 +402,7 @@ void mem_read_in_locked(struct vm *vm, enum mem_view view, gpa_t gpa, void *buf,
     uint8_t *to = buf;
 
     while (bytes > 0) {
-        gpa_t at = gpa & address_mask(vm, view);
+        gpa_t at = gpa & mem_address_mask(vm, view);
         const struct mem_frag *f = mem_find_in(vm, view, gpa);
         size_t n = chunk(f, at, bytes);
 
@@ -442,7 +442,7 @@ static bool is_doorbell(struct vm *vm, enum mem_view view, gpa_t gpa,
     f = mem_find_in(vm, view, gpa);
     if (f != NULL && f->host != NULL && f->can_write) return false;
     memcpy(&v, buf, bytes);
-    return vm_ioevent_hit_locked(vm, false, gpa & address_mask(vm, view),
+    return vm_ioevent_hit_locked(vm, false, gpa & mem_address_mask(vm, view),
                                  (unsigned)bytes, v);
 }
 
@@ -466,7 +466,7 @@ void mem_write_in_locked(struct vm *vm, enum mem_view view, gpa_t gpa,
 
     if (is_doorbell(vm, view, gpa, buf, bytes)) return;
     while (bytes > 0) {
-        gpa_t at = gpa & address_mask(vm, view);
+        gpa_t at = gpa & mem_address_mask(vm, view);
         const struct mem_frag *f = mem_find_in(vm, view, gpa);
         size_t n = chunk(f, at, bytes);
 

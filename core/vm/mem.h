@@ -115,6 +115,8 @@ const struct mem_frag *mem_frags_locked(struct vm *vm, size_t *count);
 /* A20 gate: when off, address bit 20 reads as zero.  VM lock held. */
 void mem_set_a20_locked(struct vm *vm, bool on);
 bool mem_a20(struct vm *vm);
+/* The bits of an address that count in a view. */
+uint64_t mem_address_mask(struct vm *vm, enum mem_view view);
 
 /*
  * Access as a CPU makes it: RAM, ROM and MMIO, holes read ones, any length.

@@ -187,6 +187,40 @@ static void smram_opens_and_locks_shut(void **state)
     free_bridge(r, &b);
 }
 
+static uint8_t peek_smm(struct rig *r, gpa_t gpa)
+{
+    uint8_t v;
+
+    mem_read_in_locked(r->vm, MEM_VIEW_SMM, gpa, &v, 1);
+    return v;
+}
+
+/* 82441FX 3.2.20; the others never see it by G_SMRAME. */
+static void g_smrame_shows_smram_to_cpus_in_smm(void **state)
+{
+    struct rig *r = *state;
+    struct bridge b;
+
+    make_bridge(r, &b);
+    vm_ram(r->vm)->host[0xa0000] = 0x5a;
+    vm_ram(r->vm)->host[0xbffff] = 0x5b;
+    assert_int_equal(peek_smm(r, 0xa0000), 0xff);
+    conf_write(r, BRIDGE, 0x72, 1, 0x0a);
+    assert_int_equal(peek_smm(r, 0xa0000), 0x5a);
+    assert_int_equal(peek_smm(r, 0xbffff), 0x5b);
+    assert_int_equal(peek(r, 0xa0000), 0xff);
+    assert_int_equal(peek_smm(r, 0xe0000), peek(r, 0xe0000));
+    conf_write(r, BRIDGE, 0x72, 1, 0x1a);
+    conf_write(r, BRIDGE, 0x72, 1, 0x02); /* locked with it */
+    assert_int_equal(peek_smm(r, 0xa0000), 0x5a);
+    rig_round_trip(r);
+    conf_write(r, BRIDGE, 0x72, 1, 0x02);
+    assert_int_equal(peek_smm(r, 0xa0000), 0x5a);
+    dev_reset_tree(vm_root(r->vm));
+    assert_int_equal(peek_smm(r, 0xa0000), 0xff);
+    free_bridge(r, &b);
+}
+
 static void shadowing_comes_back_with_the_state(void **state)
 {
     struct rig *r = *state;
@@ -389,6 +423,50 @@ static void system_management_mode_looks_set_up(void **state)
     assert_int_equal(conf_read(r, PM, 0x58, 4), 1u << 25);
 }
 
+/* 82371AB: SMI# by APMC while DEVACTB.APMC_EN and GLBCTL.SMI_EN (PM base + 28h)
+ * are set; GLBSTS (+ 18h) bit 5 tells of it. */
+static void writing_apmc_raises_an_smi_where_it_is_enabled(void **state)
+{
+    enum { SMI_LINE = 20, APMC_EN = 1 << 25 };
+    struct rig *r = *state;
+    struct err e = ERR_INIT;
+    struct dev *d = make_pm(r);
+
+    piix4pm_connect_smi(d, rig_line(r, SMI_LINE));
+    dev_reset_tree(vm_root(r->vm));
+    conf_write(r, PM, 0x40, 4, PMBASE | 1);
+    conf_write(r, PM, 0x80, 1, 1);
+    assert_int_equal(conf_read(r, PM, 0x58, 4), 0);
+    out(r, 0x28, 4, 1);
+    rig_out(r, 0xb2, 0);
+    assert_int_equal(r->rises[SMI_LINE], 0);
+    conf_write(r, PM, 0x58, 4, APMC_EN);
+    out(r, 0x28, 4, 0);
+    rig_out(r, 0xb2, 0);
+    assert_int_equal(r->rises[SMI_LINE], 0);
+    assert_int_equal(in(r, 0x18, 2), 0x20);
+    out(r, 0x18, 2, 0x20);
+    assert_int_equal(in(r, 0x18, 2), 0);
+    out(r, 0x28, 4, 1);
+    rig_out(r, 0xb2, 0x17);
+    rig_out(r, 0xb3, 0x18); /* APMS raises none */
+    assert_int_equal(r->rises[SMI_LINE], 1);
+    rig_out(r, 0xb2, 0xf1); /* of the FADT */
+    assert_int_equal(r->rises[SMI_LINE], 1);
+    assert_int_equal(in(r, 4, 2), 1);
+    rig_round_trip(r);
+    assert_int_equal(conf_read(r, PM, 0x58, 4), APMC_EN);
+    rig_out(r, 0xb2, 0);
+    assert_int_equal(r->rises[SMI_LINE], 2);
+    rig_load_garbage(r);
+
+    /* State of before there were any: firmware has no handler. */
+    assert_int_equal(d->cls->loaded(d, 1, &e), 0);
+    rig_out(r, 0xb2, 0);
+    assert_int_equal(r->rises[SMI_LINE], 2);
+    assert_int_equal(conf_read(r, PM, 0x58, 4), APMC_EN);
+}
+
 static void the_timer_runs_at_3_579545_mhz(void **state)
 {
     struct rig *r = *state;
@@ -546,6 +624,8 @@ int main(void)
         TEST(pam_segments_do_not_touch_each_other),
         TEST(write_only_segments_move_wide_accesses),
         TEST(smram_opens_and_locks_shut),
+        TEST(g_smrame_shows_smram_to_cpus_in_smm),
+        TEST(writing_apmc_raises_an_smi_where_it_is_enabled),
         TEST(shadowing_comes_back_with_the_state),
         TEST(pirq_goes_where_the_guest_routes_it),
         TEST(reserved_interrupts_can_not_be_chosen),

@@ -208,6 +208,53 @@ static void a20_off_folds_odd_megabytes(void **state)
     assert_int_equal(vm_ram(vm)->host[0x100001], 7);
 }
 
+static void written_host(void *arg, const uint8_t *host, uint64_t bytes)
+{
+    (void)bytes;
+    *(const uint8_t **)arg = host;
+}
+
+static void smm_sees_regions_of_its_own_and_all_address_lines(void **state)
+{
+    struct env *x = *state;
+    struct vm *vm = x->vm;
+    struct mem_region all, own;
+    const uint8_t *seen = NULL;
+    uint8_t v[4] = { 1, 2, 3, 4 }, got[4];
+
+    mem_set_listener_locked(
+        vm,
+        &(struct mem_listener){ .arg = &seen, .host_written = written_host });
+    mem_init_alias(&all, "ram", vm_ram(vm), 0, 2 << 20);
+    mem_add_locked(vm, mem_root(vm), 0, &all, 0);
+    mem_write_in_locked(vm, MEM_VIEW_SMM, 0x5000, v, 4);
+    assert_int_equal(vm_ram(vm)->host[0x5003], 4);
+
+    /* across its start and over its end */
+    mem_init_alias(&own, "own", vm_ram(vm), 3 << 20, 0x1000);
+    mem_add_locked(vm, mem_smm_root(vm), 0x5000, &own, 1);
+    mem_write_in_locked(vm, MEM_VIEW_SMM, 0x4ffe, v, 4);
+    assert_int_equal(vm_ram(vm)->host[0x4fff], 2);
+    assert_int_equal(vm_ram(vm)->host[0x300000], 3);
+    assert_ptr_equal(seen, vm_ram(vm)->host + 0x300000);
+    assert_int_equal(vm_ram(vm)->host[0x5000], 1);
+    mem_read_in_locked(vm, MEM_VIEW_SMM, 0x4ffe, got, 4);
+    assert_memory_equal(got, v, 4);
+    mem_read_locked(vm, 0x5000, got, 4);
+    assert_memory_equal(got, v, 4);
+    assert_ptr_equal(mem_find_in(vm, MEM_VIEW_SMM, 0x6000)->host,
+                     vm_ram(vm)->host + 0x6000);
+
+    mem_set_a20_locked(vm, false);
+    mem_write_in_locked(vm, MEM_VIEW_SMM, 0x105000, v + 2, 1);
+    assert_int_equal(vm_ram(vm)->host[0x105000], 3);
+    mem_set_a20_locked(vm, true);
+    mem_set_enabled_locked(vm, &own, false);
+    mem_read_in_locked(vm, MEM_VIEW_SMM, 0x5000, got, 4);
+    assert_memory_equal(got, v, 4);
+    mem_set_listener_locked(vm, &(struct mem_listener){ .arg = NULL });
+}
+
 static void mmio_accesses_are_split_and_widened(void **state)
 {
     struct env *x = *state;
@@ -419,8 +466,8 @@ static void memory_is_saved_without_its_zeros(void **state)
         assert_int_equal(state_save(&out, screen_state, &from), 0);
         assert_true(out.bytes <
                     4096u * (unsigned)__builtin_popcount(used) + 100);
-        assert_int_equal(
-            state_load(out.data, out.bytes, screen_state, &to, &e), 0);
+        assert_int_equal(state_load(out.data, out.bytes, screen_state, &to, &e),
+                         0);
         assert_memory_equal(now, was, sizeof(was));
         state_out_free(&out);
     }
@@ -430,9 +477,12 @@ static void memory_is_saved_without_its_zeros(void **state)
 static void hostile_runs_of_memory_are_refused(void **state)
 {
     static const uint32_t bad[][4] = {
-        { SCREEN_BYTES, 4, 0, 0 }, { SCREEN_BYTES - 3, 4, 0, 0 },
-        { 0xfffffffe, 4, 0, 0 },   { 0, 0xffffffff, 0, 0 },
-        { 8, 4, 8, 4 },            { 8, 4, 11, 4 },
+        { SCREEN_BYTES, 4, 0, 0 },
+        { SCREEN_BYTES - 3, 4, 0, 0 },
+        { 0xfffffffe, 4, 0, 0 },
+        { 0, 0xffffffff, 0, 0 },
+        { 8, 4, 8, 4 },
+        { 8, 4, 11, 4 },
         { 8, 4, 0, 4 },
     };
     static uint8_t zero[SCREEN_BYTES], now[SCREEN_BYTES];
@@ -453,8 +503,8 @@ static void hostile_runs_of_memory_are_refused(void **state)
             state_append(&out, bad[i] + 2, 8);
             state_append(&out, "efgh", 4);
         }
-        assert_int_equal(
-            state_load(out.data, out.bytes, screen_state, &to, &e), -EINVAL);
+        assert_int_equal(state_load(out.data, out.bytes, screen_state, &to, &e),
+                         -EINVAL);
         for (size_t k = 0; k < sizeof(now); k++)
             assert_int_equal(now[k], 0x5a);
         state_out_free(&out);
@@ -520,6 +570,7 @@ int main(void)
         T(alias_windows_shift_and_clip),
         T(readonly_windows_drop_writes),
         T(a20_off_folds_odd_megabytes),
+        T(smm_sees_regions_of_its_own_and_all_address_lines),
         T(mmio_accesses_are_split_and_widened),
         T(dma_refuses_what_is_not_memory),
         T(wide_port_accesses_are_split),
