@@ -14,7 +14,7 @@
 
 #include "block/qcow2_ops.h"
 
-enum { MAX_VMSTATE_CLUSTERS = 1 << 28 };
+enum { MAX_VMSTATE_CLUSTERS = 1 << 28, MAX_WRITE_CLUSTERS = 64 };
 
 /* One that is being written or was read last; s->lock guards the list. */
 struct vmstate {
@@ -156,11 +156,13 @@ static int allocate(struct qcow2 *s, struct vmstate *v, uint64_t first,
     return rc;
 }
 
-/* Part of a write within one cluster. */
+/* Part of a request: within one cluster, or whole ones that follow each other
+ * in the file. */
 struct piece {
     uint64_t host;
-    uint32_t in, bytes; /* in the cluster */
-    size_t skip;        /* in the iov */
+    uint32_t in; /* in the first cluster */
+    size_t bytes;
+    size_t skip; /* in the iov */
     bool is_new;
 };
 
@@ -193,29 +195,45 @@ static int write_piece(struct qcow2 *s, const struct piece *p,
     struct iovec part[BLOCK_MAX_IOV];
     int parts;
 
-    if (s->crypt != NULL || (p->is_new && p->bytes != s->cluster_bytes))
+    if (s->crypt != NULL || (p->is_new && p->bytes < s->cluster_bytes))
         return write_bounced(s, p, iov, iovcnt);
     parts = iov_slice(iov, iovcnt, p->skip, p->bytes, part);
     return node_write(s->file, p->host + p->in, part, parts, 0);
 }
 
-/* Place of the cluster at index; is_new: nothing was written there yet. */
-static int place(struct qcow2 *s, const char *id, uint64_t index,
+static bool has_cluster(const struct vmstate *v, uint64_t index)
+{
+    return index < v->count && v->host[index] != 0;
+}
+
+/* Place of the cluster at index; is_new: nothing was written there yet.  Up to
+ * want of them, if they are alike and follow each other: how many. */
+static int place(struct qcow2 *s, const char *id, uint64_t index, uint64_t want,
                  struct piece *p)
 {
     struct vmstate *v;
+    uint64_t run = 1;
     int rc;
 
     pthread_mutex_lock(&s->lock);
     rc = qcow2_begin_locked(s);
     if (rc == 0) rc = start(s, id, &v);
     if (rc == 0) {
-        p->is_new = index >= v->count || v->host[index] == 0;
-        rc = allocate(s, v, index, index + 1);
+        p->is_new = !has_cluster(v, index);
+        while (run < want && has_cluster(v, index + run) != p->is_new)
+            run++;
+        rc = allocate(s, v, index, index + run);
     }
-    if (rc == 0) p->host = v->host[index];
+    if (rc == 0) {
+        p->host = v->host[index];
+        want = run;
+        run = 1;
+        while (run < want &&
+               v->host[index + run] == p->host + (run << s->cluster_bits))
+            run++;
+    }
     pthread_mutex_unlock(&s->lock);
-    return rc;
+    return rc < 0 ? rc : (int)run;
 }
 
 int qcow2_vmstate_write(struct node *n, const char *id, uint64_t pos,
@@ -227,14 +245,18 @@ int qcow2_vmstate_write(struct node *n, const char *id, uint64_t pos,
 
     if (pos > INT64_MAX - bytes) return -EFBIG;
     while (done < bytes && rc == 0) {
-        uint64_t at = pos + done;
+        uint64_t at = pos + done, want = 1;
         struct piece p = { .in = (uint32_t)(at & (s->cluster_bytes - 1)),
                            .skip = done };
 
-        p.bytes = s->cluster_bytes - p.in;
-        if (p.bytes > bytes - done) p.bytes = (uint32_t)(bytes - done);
-        rc = place(s, id, at >> s->cluster_bits, &p);
-        if (rc == 0) rc = write_piece(s, &p, iov, iovcnt);
+        if (p.in == 0 && s->crypt == NULL)
+            want = (bytes - done) >> s->cluster_bits;
+        if (want > MAX_WRITE_CLUSTERS) want = MAX_WRITE_CLUSTERS;
+        rc = place(s, id, at >> s->cluster_bits, want, &p);
+        if (rc < 0) break;
+        p.bytes = ((size_t)rc << s->cluster_bits) - p.in;
+        if (p.bytes > bytes - done) p.bytes = bytes - done;
+        rc = write_piece(s, &p, iov, iovcnt);
         done += p.bytes;
     }
     return rc;
@@ -494,7 +516,7 @@ static int read_piece(struct qcow2 *s, const struct piece *p,
                       const struct iovec *iov, int iovcnt)
 {
     uint32_t from = p->in & ~(uint32_t)(BLOCK_SECTOR_BYTES - 1);
-    uint32_t to = (p->in + p->bytes + BLOCK_SECTOR_BYTES - 1) &
+    uint32_t to = (p->in + (uint32_t)p->bytes + BLOCK_SECTOR_BYTES - 1) &
                   ~(uint32_t)(BLOCK_SECTOR_BYTES - 1);
     uint8_t *buf = calloc(1, s->cluster_bytes);
     int rc = 0;
@@ -525,8 +547,8 @@ int qcow2_vmstate_read(struct node *n, const char *id, uint64_t pos,
                            .skip = done };
 
         p.bytes = s->cluster_bytes - p.in;
-        if (p.bytes > bytes - done) p.bytes = (uint32_t)(bytes - done);
-        rc = find_cluster(s, id, at, p.bytes, &p.host);
+        if (p.bytes > bytes - done) p.bytes = bytes - done;
+        rc = find_cluster(s, id, at, (uint32_t)p.bytes, &p.host);
         if (rc == 0) rc = read_piece(s, &p, iov, iovcnt);
         done += p.bytes;
     }
@@ -534,6 +556,27 @@ int qcow2_vmstate_read(struct node *n, const char *id, uint64_t pos,
 }
 
 /* ------------------------------------------------------------- patching */
+
+/* Encrypted sectors are written whole; the host writes each at once. */
+static int patch_sectors(struct qcow2 *s, uint64_t host, uint32_t in,
+                         const void *data, size_t bytes)
+{
+    uint32_t from = in & ~(uint32_t)(BLOCK_SECTOR_BYTES - 1);
+    size_t all = (in - from + bytes + BLOCK_SECTOR_BYTES - 1) &
+                 ~(size_t)(BLOCK_SECTOR_BYTES - 1);
+    uint8_t *buf = malloc(all);
+    int rc = buf == NULL ? -ENOMEM : 0;
+
+    if (rc == 0) rc = node_pread(s->file, host + from, buf, all);
+    if (rc == 0) rc = s->crypt(s->crypt_arg, host + from, buf, all, false);
+    if (rc == 0) {
+        memcpy(buf + (in - from), data, bytes);
+        rc = s->crypt(s->crypt_arg, host + from, buf, all, true);
+    }
+    if (rc == 0) rc = node_pwrite(s->file, host + from, buf, all);
+    free(buf);
+    return rc;
+}
 
 int qcow2_vmstate_patch(struct node *n, const char *id, uint64_t pos,
                         const void *buf, size_t bytes)
@@ -543,7 +586,6 @@ int qcow2_vmstate_patch(struct node *n, const char *id, uint64_t pos,
     int rc = 0;
 
     if (n->is_readonly) return -EROFS;
-    if (s->crypt != NULL) return -ENOTSUP; /* sectors are written whole */
     if (pos > INT64_MAX - bytes) return -EFBIG;
     pthread_mutex_lock(&s->lock);
     rc = qcow2_begin_locked(s);
@@ -556,7 +598,9 @@ int qcow2_vmstate_patch(struct node *n, const char *id, uint64_t pos,
         if (part > bytes - done) part = bytes - done;
         rc = find_cluster(s, id, at, (uint32_t)part, &host);
         if (rc == 0 && host == 0) rc = -EIO;
-        if (rc == 0)
+        if (rc == 0 && s->crypt != NULL)
+            rc = patch_sectors(s, host, in, (const uint8_t *)buf + done, part);
+        else if (rc == 0)
             rc = node_pwrite(s->file, host + in, (const uint8_t *)buf + done,
                              part);
         done += part;

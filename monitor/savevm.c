@@ -123,6 +123,7 @@ static void work_free(struct savevm_work *w)
     if (w == NULL) return;
     if (w->progress != NULL)
         munmap((void *)(uintptr_t)w->progress, sizeof(*w->progress));
+    if (w->slots != NULL) munmap(w->slots, SAVEVM_SLOTS_BYTES);
     if (w->cancel_fd >= 0) close(w->cancel_fd);
     if (w->set != NULL) {
         for (unsigned i = 0; i < w->set->count; i++)

@@ -18,6 +18,27 @@
  */
 enum { SAVEVM_BLOCK_BYTES = 1 << 20, SAVEVM_MAX_WAITING = 32 };
 
+/*
+ * Memory a machine and its frozen copy share: slots for octets, before each of
+ * them room for what its predecessor left over.  A note to the copy: this slot
+ * is free; from it: it is filled.
+ */
+enum {
+    SAVEVM_SLOTS = 4,
+    SAVEVM_SLOT_BYTES = 3 << 20,
+    SAVEVM_CARRY_BYTES = 64 << 10, /* an image's cluster, usually */
+    SAVEVM_SLOTS_BYTES = SAVEVM_SLOTS * (SAVEVM_SLOT_BYTES + SAVEVM_CARRY_BYTES)
+};
+struct savevm_note {
+    uint32_t slot, bytes;
+    uint32_t is_last;
+};
+static inline uint8_t *savevm_slot(uint8_t *slots, unsigned i)
+{
+    return slots + (size_t)i * (SAVEVM_SLOT_BYTES + SAVEVM_CARRY_BYTES) +
+           SAVEVM_CARRY_BYTES;
+}
+
 struct savevm;
 
 /* Octets of a machine's state in an image, in order. */
@@ -62,7 +83,8 @@ struct savevm_work {
     /* savevm_save.c */
     struct vmstate_file *file;
     pid_t child;
-    int from_child;
+    int from_child; /* a socket */
+    uint8_t *slots; /* the child has them, too */
 
     /* savevm_load.c */
     struct vmstate_head head;
@@ -100,6 +122,10 @@ void savevm_start_thread(struct savevm_work *w,
 int savevm_save_begin_locked(struct savevm_work *w, struct err *e);
 void savevm_save_end_locked(struct savevm_work *w);
 void savevm_save_cancel(struct savevm_work *w);
+
+/* savevm_copy.c: what the child does; fd: its end of the socket.  It takes no
+ * lock, other threads had them.  Does not return. */
+_Noreturn void savevm_copy_main(struct savevm_work *w, int fd);
 
 /* savevm_load.c */
 int savevm_load_begin_locked(struct savevm_work *w, struct err *e);

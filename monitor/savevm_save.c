@@ -2,7 +2,7 @@
 /*
  * Saving.  The machine stands still while the disks take their snapshots and
  * the process forks; the child is the frozen copy, and writes devices and
- * memory, compressed, to a pipe that a thread here copies into the image.
+ * memory, compressed, to slots a thread here writes into the image.
  *
  * What it costs in memory: a page the guest writes to while the copy has it
  * not written yet exists twice; the copy gives back what it has written.  So
@@ -10,13 +10,13 @@
  * the host runs out of it the kernel ends the copy before anything else.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,53 +27,6 @@
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
 #include "monitor/savevm_int.h"
-
-enum { PIPE_BYTES = 1 << 20 };
-
-/* ----------------------------------------------------------- the child */
-
-static int write_all(void *arg, const void *data, size_t bytes)
-{
-    int fd = *(const int *)arg;
-
-    while (bytes > 0) {
-        ssize_t n = write(fd, data, bytes);
-
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return -EPIPE;
-        data = (const char *)data + n;
-        bytes -= (size_t)n;
-    }
-    return 0;
-}
-
-/* The snapshot can be done without, the machine cannot. */
-static void be_the_first_to_go(void)
-{
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-    if (fd >= 0 && write(fd, "1000", 4) < 0) { /* as it was, then */
-    }
-    if (fd >= 0) close(fd);
-}
-
-/* The frozen copy of the machine; it takes no lock, other threads had them. */
-static void child_main(struct savevm_work *w, int fd)
-{
-    struct mem_region *ram = vm_ram(w->vm);
-    struct state_out head = { .data = NULL };
-    struct err e = ERR_INIT;
-    int rc;
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    be_the_first_to_go();
-    rc = vmstate_capture_about(w->vm, &head, &w->about, &e);
-    if (rc == 0) rc = write_all(&fd, head.data, head.bytes);
-    if (rc == 0)
-        rc = vmstate_write_ram_once(ram->host, ram->size, write_all, &fd,
-                                    w->progress);
-    _exit(rc < 0);
-}
 
 /* ------------------------------------------------------ the background */
 
@@ -101,30 +54,81 @@ static int put_block(struct savevm_work *w, const uint8_t *buf, size_t bytes,
     return 0;
 }
 
+/* A limit of little is to be met in little pieces. */
+static int put_blocks(struct savevm_work *w, const uint8_t *data, size_t bytes,
+                      uint64_t begin_ns)
+{
+    size_t block = w->rate == 0                        ? bytes
+                   : w->rate >= 8 * SAVEVM_BLOCK_BYTES ? SAVEVM_BLOCK_BYTES
+                                                       : SAVEVM_CARRY_BYTES;
+    int rc = 0;
+
+    for (size_t at = 0; at < bytes && rc == 0; at += block) {
+        size_t left = bytes - at;
+
+        rc = put_block(w, data + at, left < block ? left : block, begin_ns);
+    }
+    return rc;
+}
+
+/* The next slot that is filled.  Linux says once that the child is gone before
+ * it hands over what that has sent, where the child left notes unread. */
+static int next_slot(struct savevm_work *w, struct savevm_note *n)
+{
+    ssize_t got;
+
+    do
+        got = recv(w->from_child, n, sizeof(*n), 0);
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
+    if (got < 0) return -errno;
+    if (got == 0)
+        return err_set(&w->error, -EIO,
+                       "the copy of the machine was cut short");
+    if (got != (ssize_t)sizeof(*n) || n->slot >= SAVEVM_SLOTS ||
+        n->bytes == 0 || n->bytes > SAVEVM_SLOT_BYTES)
+        return -EIO;
+    return 0;
+}
+
+/* It is empty again; a child that is gone is seen by recv. */
+static void free_slot(struct savevm_work *w, unsigned slot)
+{
+    struct savevm_note n = { .slot = slot };
+
+    while (send(w->from_child, &n, sizeof(n), MSG_NOSIGNAL) < 0 &&
+           errno == EINTR)
+        continue;
+}
+
+/* What is left of a slot goes before the next one, so that whole clusters are
+ * written. */
 static int copy_to_disk(struct savevm_work *w)
 {
-    /* A limit of little is to be met in little pieces. */
-    size_t block = w->rate != 0 && w->rate < 8 * SAVEVM_BLOCK_BYTES
-                       ? SAVEVM_BLOCK_BYTES / 16
-                       : SAVEVM_BLOCK_BYTES;
-    uint8_t *buf = malloc(block);
+    uint8_t *carry = malloc(SAVEVM_CARRY_BYTES);
     uint64_t begin_ns = loop_now_ns();
+    struct savevm_note n = { .slot = 0 };
     size_t held = 0;
-    int rc = buf == NULL ? -ENOMEM : 0;
+    int rc = carry == NULL ? -ENOMEM : 0;
 
-    while (rc == 0) {
-        ssize_t n = read(w->from_child, buf + held, block - held);
+    for (unsigned i = 0; i < SAVEVM_SLOTS; i++)
+        free_slot(w, i);
+    while (rc == 0 && !n.is_last) {
+        uint8_t *from;
+        size_t all, whole;
 
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) rc = -errno;
-        if (n > 0) held += (size_t)n;
-        if (rc == 0 && (held == block || (n == 0 && held > 0))) {
-            rc = put_block(w, buf, held, begin_ns);
-            held = 0;
-        }
-        if (n <= 0) break;
+        rc = next_slot(w, &n);
+        if (rc < 0) break;
+        from = savevm_slot(w->slots, n.slot) - held;
+        all = held + n.bytes;
+        whole = all & ~(SAVEVM_CARRY_BYTES - 1ul);
+        memcpy(from, carry, held);
+        rc = put_blocks(w, from, whole, begin_ns);
+        held = all - whole;
+        memcpy(carry, from + whole, held);
+        free_slot(w, n.slot);
     }
-    free(buf);
+    if (rc == 0 && held > 0) rc = put_blocks(w, carry, held, begin_ns);
+    free(carry);
     return rc;
 }
 
@@ -138,7 +142,10 @@ static void save_main(struct savevm_work *w)
     while (waitid(P_PID, (id_t)w->child, &end, WEXITED | WNOWAIT) < 0 &&
            errno == EINTR)
         continue;
-    if (atomic_load(&w->is_cancelled)) rc = -ECANCELED;
+    if (atomic_load(&w->is_cancelled)) {
+        rc = -ECANCELED;
+        w->error.text[0] = '\0';
+    }
     if (rc == 0 && (end.si_code != CLD_EXITED || end.si_status != 0))
         rc = err_set(&w->error, -EIO, "the copy of the machine was cut short");
     if (rc == 0)
@@ -208,13 +215,16 @@ static int fork_copy(struct savevm_work *w, struct err *e)
 {
     int fds[2];
 
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return err_set(e, -errno, "pipe: %s", strerror(errno));
-    fcntl(fds[1], F_SETPIPE_SZ, PIPE_BYTES);
+    w->slots = mmap(NULL, SAVEVM_SLOTS_BYTES, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (w->slots == MAP_FAILED) w->slots = NULL;
+    if (w->slots == NULL) return err_set(e, -ENOMEM, "out of memory");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+        return err_set(e, -errno, "socketpair: %s", strerror(errno));
     w->child = fork();
     if (w->child == 0) {
         close(fds[0]);
-        child_main(w, fds[1]);
+        savevm_copy_main(w, fds[1]);
     }
     close(fds[1]);
     w->from_child = fds[0];

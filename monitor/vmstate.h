@@ -88,15 +88,27 @@ int vmstate_capture(struct vm *vm, struct state_out *out, const char *parent,
 int vmstate_capture_about(struct vm *vm, struct state_out *out,
                           const struct vmstate_about *a, struct err *e);
 
-/* Main memory and the end, to a sink.  Runs in a forked child too: it touches
- * nothing but the memory and the sink.  progress (octets of memory) or NULL. */
+/* Main memory and the end, to a sink. */
 int vmstate_write_ram(const uint8_t *ram, uint64_t bytes,
-                      vmstate_write_fn write, void *arg,
-                      _Atomic uint64_t *progress);
-/* The same in a child that needs the memory no more: what is written is given
- * back, so that its parent need not copy those pages any longer. */
-int vmstate_write_ram_once(uint8_t *ram, uint64_t bytes, vmstate_write_fn write,
-                           void *arg, _Atomic uint64_t *progress);
+                      vmstate_write_fn write, void *arg);
+/*
+ * The same piece by piece, in any order, each thread with a packer of its own;
+ * in a forked child too.  A piece of at most VMSTATE_PIECE_BYTES, and the end
+ * after all of them, become octets at to, which has VMSTATE_PIECE_ROOM; how
+ * many is returned.
+ */
+enum {
+    VMSTATE_PIECE_BYTES = 1 << 20,
+    VMSTATE_PIECE_ROOM = VMSTATE_PIECE_BYTES + 64,
+    VMSTATE_GEARS = 4, /* 0 makes it smallest, the last is fastest */
+};
+struct vmstate_packer;
+struct vmstate_packer *vmstate_packer_new(void); /* NULL: out of memory */
+void vmstate_packer_free(struct vmstate_packer *p);
+void vmstate_packer_set(struct vmstate_packer *p, unsigned gear); /* new: 0 */
+size_t vmstate_pack_ram(struct vmstate_packer *p, uint8_t *to,
+                        const uint8_t *ram, uint64_t at, size_t bytes);
+size_t vmstate_pack_end(uint8_t *to);
 
 /* ---- loading ---- */
 

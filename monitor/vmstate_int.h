@@ -10,7 +10,7 @@
 
 enum {
     STREAM_VERSION = 2, /* 1: CRC-32 of another polynomial */
-    CHUNK_BYTES = 1 << 20,
+    CHUNK_BYTES = VMSTATE_PIECE_BYTES,
     MAX_META_BYTES = 65536,
     MAX_STATE_BYTES = 256 << 20,
     LOW_BYTES = 1 << 20, /* where a reset may put firmware */

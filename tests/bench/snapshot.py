@@ -113,10 +113,10 @@ class Machine:
                     continue
                 if b'rror' in answer:
                     sys.exit(f'{self.p.args[0]}: {answer!r}')
-                if b'written' not in answer and b'Saving' not in answer:
+                if b'being written' not in answer:
                     return max(worst, now - last), now - begin
                 answer = b''
-                self.monitor.sendall(b'info snapshots\n')
+                self.monitor.sendall(b'savevm_wait\n')
 
     def end(self):
         self.monitor.sendall(b'quit\n')

@@ -7,13 +7,14 @@
 # - x-orrery-query-snapshots tells programs the same
 # - an image with a damaged note still loads
 import base64
+import os
 import re
 
 import common                                           # noqa: F401
 from tap import main
 from test_snapshot_jobs import Control, line
-from test_snapshots import (Disk, flip, in_image, leave, listed, runs, save,
-                            saved, says)
+from test_snapshots import (Disk, flip, in_image, leave, listed, need, run,
+                            runs, save, saved, says)
 from vmlab import VM, Fail
 
 NO_BOOT = 'No bootable device'
@@ -121,6 +122,34 @@ def test_notes_are_kept_and_changed():
             load(vm, 'a')
             leave(vm)
         disk.check()
+
+
+def test_notes_of_encrypted_images_too():
+    need('qemu-img')
+    secret = 'secret,id=s,data=open-sesame'
+    with Disk() as disk:
+        os.unlink(disk.path)
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', '--object', secret,
+            '-o', 'encrypt.format=luks,encrypt.key-secret=s,'
+            'encrypt.iter-time=20', disk.path, '16M')
+        args = ['-m', '32', '-boot', 'n', '-object', secret, '-drive',
+                f'file={disk.path},format=qcow2,encrypt.key-secret=s']
+        with VM(*args) as vm:
+            runs(vm)
+            take(vm, 'a', '-n "the first word"')
+            says(vm, 'snapshot_note a the second word', '')
+            leave(vm)
+        with VM(*args) as vm:
+            out = vm.hmp('info snapshots a')
+            if not re.search('Note: *the second word$', out, re.M):
+                raise Fail(out)
+            load(vm, 'a')
+            leave(vm)
+        run('qemu-img', 'check', '--object', secret, '--image-opts',
+            f'driver=qcow2,file.filename={disk.path},encrypt.key-secret=s')
+        with open(disk.path, 'rb') as f:
+            if b'second word' in f.read():
+                raise Fail('the note can be read without the secret')
 
 
 def test_the_screen_is_kept():

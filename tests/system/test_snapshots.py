@@ -577,6 +577,41 @@ def test_killed_while_it_writes_older_snapshots_are_intact():
         goes_on(disk, 'good', 1, first)
 
 
+def test_every_one_that_is_written_loads():
+    with Disk() as disk:
+        with VM(*disk.args('-boot', 'n', memory='32')) as vm:
+            runs(vm)
+            for i in range(25):
+                save(vm, f't{i}')
+                saved(vm)
+            for i in range(25):
+                says(vm, f'loadvm t{i}', f"Back at snapshot 't{i}'")
+            leave(vm)
+        disk.check()
+
+
+def test_to_cancel_what_is_not_there_changes_nothing():
+    none = 'Error: no snapshot is being saved'
+    with Disk() as disk:
+        with VM(*disk.args('-boot', 'n', memory='32')) as vm:
+            runs(vm)
+            says(vm, 'savevm_cancel', none)
+            says(vm, 'savevm_wait', '')
+            save(vm, 'a')
+            saved(vm)
+            says(vm, 'savevm_cancel', none)
+            says(vm, 'loadvm a', "Back at snapshot 'a'")
+            says(vm, 'savevm_cancel', none)
+            says(vm, 'loadvm b', "Error: [^\n]*'b'")
+            says(vm, 'savevm_cancel', none)
+            vm.hmp('stop')
+            says(vm, 'savevm_cancel', none)
+            if disk.tags() != ['a']:
+                raise Fail(f'tags {disk.tags()}')
+            leave(vm)
+        disk.check()
+
+
 def test_cancelled_it_is_gone():
     with Disk() as disk:
         with boot(disk) as vm:

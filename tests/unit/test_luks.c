@@ -329,12 +329,18 @@ static void vm_state_and_snapshots_are_encrypted(void **state)
     iov = (struct iovec){ q, 199999 };
     assert_int_equal(n->drv->vmstate_read(n, sn.id, 1, &iov, 1, 199999), 0);
     assert_memory_equal(p, q, 199999);
+    /* A part of it can be written anew, over sectors and clusters. */
+    memset(p + 4000, 'W', 5000);
+    assert_int_equal(n->drv->vmstate_patch(n, sn.id, 4000, p + 4000, 5000), 0);
+    assert_int_equal(n->drv->vmstate_read(n, sn.id, 1, &iov, 1, 199999), 0);
+    assert_memory_equal(p + 1, q, 199999);
     assert_int_equal(n->drv->snapshot_apply(n, sn.id, &e), 0);
     ir_expect(n, 0, MiB, 1);
     node_unref(n);
     ir_check(r, 0, 0);
     /* The file has no word of it in clear. */
     assert_int_equal(q2_run(r, "grep -qc VVVVVVVVVVVVVVVV image"), 1);
+    assert_int_equal(q2_run(r, "grep -qc WWWWWWWWWWWWWWWW image"), 1);
     free(p);
     free(q);
     secret_table_destroy(t);

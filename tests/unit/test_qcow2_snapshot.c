@@ -355,6 +355,34 @@ static void vm_state_is_written_while_the_disk_changes(void **state)
     }
 }
 
+/* Of many clusters at once, over some that are there already. */
+static void vm_state_is_written_in_large_pieces(void **state)
+{
+    const struct q2_rig *r = *state;
+
+    q2_need_qemu();
+    for (unsigned i = 0; i < KINDS; i++) {
+        struct err e = ERR_INIT;
+        struct node *n;
+        char id[128];
+
+        ir_make(r, kinds[i], 3 * MiB);
+        n = q2_open(r->image, NULL);
+        create(n, "vm", id);
+        vmwrite(n, id, MiB + 77, 300000, 9);
+        ir_write(n, 0, MiB, 1);
+        vmwrite(n, id, 0, 6 * MiB + 1000, 9);
+        vmwrite(n, id, 5 * MiB + 1, 9 * MiB, 9);
+        assert_int_equal(n->drv->vmstate_end(n, id, 14 * MiB + 1, &e), 0);
+        node_unref(n);
+        ir_both_check(r);
+        n = q2_open(r->image, NULL);
+        vmexpect(n, id, 0, 14 * MiB + 1, 9);
+        ir_expect(n, 0, MiB, 1);
+        node_unref(n);
+    }
+}
+
 static void vm_state_given_up_leaves_nothing(void **state)
 {
     const struct q2_rig *r = *state;
@@ -631,6 +659,7 @@ int main(void)
         T(snapshots_of_another_size_resize_the_disk),
         T(refcounts_too_narrow_refuse_and_change_nothing),
         T(vm_state_is_written_while_the_disk_changes),
+        T(vm_state_is_written_in_large_pieces),
         T(vm_state_given_up_leaves_nothing),
         T(a_snapshot_of_10_gib_is_quick),
         T(power_cuts_leave_the_image_before_or_after),
