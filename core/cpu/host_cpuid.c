@@ -400,6 +400,30 @@ static unsigned tsc_mhz(void)
     return (unsigned)(((__rdtsc() - from) * 1000 + ns / 2) / ns);
 }
 
+/*
+ * Compilers' run-time libraries choose code by family and model alone, without
+ * a look at the features (target_clones("arch=rocketlake")), so "max" may not
+ * show a model that has more than is offered: of the host's AVX-512 and the
+ * like nothing is.  Haswell, Zen 3 and Nehalem have what they imply.
+ */
+static const struct base_model *identity(const struct cpu_model *m,
+                                         const struct base_model *b,
+                                         const uint32_t w[WORDS])
+{
+    static const struct base_model haswell = { .family = 6,
+                                               .model = 60,
+                                               .stepping = 3 },
+                                   nehalem = { .family = 6,
+                                               .model = 26,
+                                               .stepping = 3 },
+                                   zen3 = { .family = 25, .model = 33 };
+    bool has_avx2 = w[W7B] & 1u << 5;
+
+    if (b->family) return b;
+    if (!m->is_amd) return has_avx2 ? &haswell : &nehalem;
+    return has_avx2 ? &zen3 : b;
+}
+
 static uint32_t signature(const struct base_model *b)
 {
     uint32_t v[4];
@@ -433,7 +457,8 @@ static void basic_leaves(struct cpu_model *m, const struct base_model *b,
     add_leaf(m, 0, 0, max, v[1], v[2], v[3]);
     uint32_t d = w[W1D];
     if (cpus > 1) d |= 1u << 28;
-    add_leaf(m, 1, 0, signature(b), logical << 16 | 8 << 8, w[W1C], d);
+    add_leaf(m, 1, 0, signature(identity(m, b, w)), logical << 16 | 8 << 8,
+             w[W1C], d);
     /* Cache descriptors: 32 KiB code and data, 2 MiB unified. */
     if (max >= 2) add_leaf(m, 2, 0, 0x00000001, 0, 0, 0x002c307d);
     if (max < 7) return;

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/cpu/host_cpuid.h"
@@ -359,6 +359,36 @@ static void models_show_their_features(void **unused)
     assert_true(v[2] & 1u << 23);
 }
 
+/* Models of family 6 with AVX-512 (SDM volume 4, table 2-1): libgcc's
+ * __builtin_cpu_is() and with it target_clones("arch=...") go by these alone. */
+static void max_is_no_model_that_has_more_than_max(void **unused)
+{
+    static const uint8_t with_avx512[] = { 0x55, 0x57, 0x66, 0x6a, 0x6c,
+                                           0x7d, 0x7e, 0x85, 0x8c, 0x8d,
+                                           0x8f, 0xa7, 0xad, 0xae, 0xcf };
+    static const char *const spec[] = { "max", "host", "max,-avx2" };
+    struct cpu_model m;
+    uint32_t v[4];
+
+    (void)unused;
+    for (unsigned n = 0; n < 3; n++) {
+        assert_int_equal(cpu_model_build(&m, spec[n], 1, NULL), 0);
+        cpuid(&m, 1, v);
+        uint32_t family = (v[0] >> 8 & 15) + (v[0] >> 20 & 0xff);
+        uint32_t model = (v[0] >> 4 & 15) | (v[0] >> 12 & 0xf0);
+        if (m.is_amd) {
+            assert_true(family < 26);                     /* Zen 5 */
+            assert_false(family == 25 && model >= 0x10 && /* Zen 4 */
+                         (model < 0x20 || model >= 0x60));
+            continue;
+        }
+        assert_int_equal(family, 6);
+        for (unsigned k = 0; k < sizeof(with_avx512); k++)
+            assert_int_not_equal(model, with_avx512[k]);
+        if (n == 2) assert_int_equal(model, 26); /* Haswell has AVX2 */
+    }
+}
+
 static void wrong_models_are_refused_by_name(void **unused)
 {
     struct cpu_model m;
@@ -481,6 +511,7 @@ int main(void)
         cmocka_unit_test(save_areas_are_the_hosts),
         cmocka_unit_test(units_that_are_switched_off_fault),
         cmocka_unit_test(models_show_their_features),
+        cmocka_unit_test(max_is_no_model_that_has_more_than_max),
         cmocka_unit_test(wrong_models_are_refused_by_name),
         cmocka_unit_test(state_survives_a_round_trip),
         cmocka_unit_test(impossible_states_are_refused),
