@@ -103,8 +103,7 @@ static int run(struct bench *b)
             (unsigned long long)b->request_bytes, (unsigned long long)b->depth,
             (unsigned long long)b->offset, (unsigned long long)b->step_bytes);
     if (b->flush_interval != 0)
-        img_say(b->m, "Sending flush every %s%llu requests\n",
-                b->is_draining ? "" : "ongoing ",
+        img_say(b->m, "Sending flush every %llu requests\n",
                 (unsigned long long)b->flush_interval);
     fflush(stdout);
     b->at = b->offset;
@@ -180,22 +179,49 @@ static bool make_buffers(struct bench *b)
     return true;
 }
 
+/* -n and -i native are taken as they are meant: nothing but the page cache
+ * keeps this program from its ring. */
+static int check_native(const struct bench *b, const char *file)
+{
+    const char *aio = img_get(b->m, 'i'), *cache = img_get(b->m, 't');
+    bool is_native =
+        aio != NULL ? strcmp(aio, "native") == 0 : img_has(b->m, 'n');
+
+    if (!is_native) return 0;
+    if (cache != NULL &&
+        (strcmp(cache, "none") == 0 || strcmp(cache, "off") == 0 ||
+         strcmp(cache, "directsync") == 0))
+        return 0;
+    img_error("Could not open '%s': aio=native was specified, but it requires "
+              "cache.direct=on, which was not specified.",
+              file);
+    return -1;
+}
+
+static int open_blk(struct bench *b, const char *file)
+{
+    const char *cache = img_get(b->m, 't'), *aio = img_get(b->m, 'i');
+    struct blk_options o = { .is_tool = true, .cache = cache };
+    struct err e = ERR_INIT;
+    struct node *n;
+    int rc;
+
+    if (check_native(b, file) < 0) return -1;
+    if (cache != NULL && strcmp(cache, "off") == 0) o.cache = "none";
+    o.is_threads = aio != NULL && strcmp(aio, "threads") == 0;
+    rc = img_open(b->m, file, img_get(b->m, 'f'), cache,
+                  img_flags(b->m) | (b->is_write ? IMG_WRITE : 0), &n);
+    if (rc < 0) return rc;
+    rc = loop_create(&b->loop, &e);
+    if (rc == 0) rc = blk_open_node(b->loop, n, &o, &b->blk, &e);
+    node_unref(n);
+    if (rc < 0) img_error("Could not open '%s': %s", file, e.text);
+    return rc;
+}
+
 static int bench(struct bench *b, const char *file)
 {
-    struct blk_options o = { .format = img_get(b->m, 'f'),
-                             .is_readonly = !b->is_write,
-                             .is_tool = true,
-                             .cache = img_get(b->m, 't') };
-    const char *aio = img_get(b->m, 'i');
-    struct err e = ERR_INIT;
-    int rc = loop_create(&b->loop, &e);
-
-    o.is_threads = aio != NULL && strcmp(aio, "threads") == 0;
-    if (rc == 0) rc = blk_open(b->loop, file, &o, &b->blk, &e);
-    if (rc < 0) {
-        img_error("Could not open '%s': %s", file, img_reason(&e, file));
-        return -1;
-    }
+    if (open_blk(b, file) < 0) return -1;
     b->size_bytes = blk_size_bytes(b->blk);
     if (b->offset > b->size_bytes ||
         b->request_bytes > b->size_bytes - b->offset) {
@@ -224,10 +250,6 @@ int img_bench(struct img *m)
     if (b.step_bytes == 0) b.step_bytes = b.request_bytes;
     if (m->operand_count != 1)
         return img_usage_error("Expecting one image file name");
-    if (img_has(m, IMG_IMAGE_OPTS)) {
-        img_error("bench takes a file name, no --image-opts");
-        return 1;
-    }
     rc = bench(&b, m->operands[0]);
     if (b.blk != NULL) blk_close(b.blk);
     if (b.loop != NULL) loop_destroy(b.loop);

@@ -177,7 +177,8 @@ int img_rebase(struct img *m)
         return 1;
     }
     if (img_open(m, m->operands[0], img_get(m, 'f'), img_get(m, 't'),
-                 img_flags(m) | IMG_WRITE | (is_unsafe ? IMG_NO_BACKING : 0),
+                 (img_flags(m) & ~(unsigned)IMG_UNLOCKED) | IMG_WRITE |
+                     (is_unsafe ? IMG_NO_BACKING : 0),
                  &r.n) < 0)
         return 1;
     if (img_work_begin(&r.work, img_has(m, 'p')) < 0) {

@@ -187,7 +187,8 @@ int img_compare(struct img *m)
     struct compare c = { .m = m, .is_strict = img_has(m, 's') };
     int rc;
 
-    if (img_check_cache(img_get(m, 'T'), IMG_SOURCE_CACHE) < 0) return 1;
+    if (img_check_cache(img_get(m, 'T'), IMG_SOURCE_CACHE) < 0)
+        return CANNOT_OPEN;
     if (m->operand_count != 2)
         return img_usage_error("Expecting two image file names");
     rc = open_both(&c);

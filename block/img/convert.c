@@ -78,6 +78,10 @@ static int check_options(struct convert *v)
         img_error("Cannot enable copy offloading when -c is used");
         return -1;
     }
+    if (img_has(m, 'C') && img_has(m, IMG_SALVAGE)) {
+        img_error("Cannot use copy offloading in salvaging mode");
+        return -1;
+    }
     if (img_has(m, IMG_TARGET_IS_ZERO) && !img_has(m, 'n')) {
         img_error("--target-is-zero requires use of -n flag");
         return -1;

@@ -410,6 +410,13 @@ out:
 
 /* ---------------------------------------------------------------- amend */
 
+static bool can_amend(const char *format)
+{
+    const struct block_driver *d = block_driver_find(format);
+
+    return d != NULL && d->amend != NULL;
+}
+
 int img_amend(struct img *m)
 {
     const char *format = img_get(m, 'f');
@@ -421,7 +428,8 @@ int img_amend(struct img *m)
     int rc = 1;
 
     if (!img_has(m, 'o')) return img_usage_error("Must specify options (-o)");
-    if (format != NULL && img_options_help(m, format)) return 0;
+    if (format != NULL && img_options_help(m, format))
+        return can_amend(format) ? 0 : 1;
     if (m->operand_count != 1)
         return img_usage_error("Expecting one image file name");
     if (img_open(m, m->operands[0], format, img_get(m, 't'),

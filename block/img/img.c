@@ -141,8 +141,8 @@ static const struct img_option info_options[] = {
 };
 static const struct img_option map_options[] = {
     OPT_OBJECT, OPT_IMAGE_OPTS, OPT_FORMAT,
-    { IMG_START_OFFSET, "start-offset", "offset", "where to begin" },
-    { IMG_MAX_LENGTH, "max-length", "len", "how much to look at" },
+    { 's', "start-offset", "offset", "where to begin" },
+    { 'l', "max-length", "len", "how much to look at" },
     OPT_OUTPUT, OPT_SHARE, OPT_END
 };
 static const struct img_option measure_options[] = {

@@ -26,8 +26,6 @@ enum img_option_id {
     IMG_SIZE,
     IMG_SHRINK,
     IMG_PREALLOCATION,
-    IMG_START_OFFSET,
-    IMG_MAX_LENGTH,
     IMG_FLUSH_INTERVAL,
     IMG_NO_DRAIN,
     IMG_PATTERN,

@@ -109,8 +109,8 @@ int img_map(struct img *m)
     int rc;
 
     if (img_get_output(m, &p.is_json) < 0 ||
-        img_get_size(m, IMG_START_OFFSET, "start offset", 0, &start) < 0 ||
-        img_get_size(m, IMG_MAX_LENGTH, "max length", INT64_MAX, &length) < 0)
+        img_get_size(m, 's', "start offset", 0, &start) < 0 ||
+        img_get_size(m, 'l', "max length", INT64_MAX, &length) < 0)
         return 1;
     if (m->operand_count != 1)
         return img_usage_error("Expecting one image file name");

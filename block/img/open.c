@@ -158,11 +158,14 @@ bool img_options_help(const struct img *m, const char *format)
         img_error("Format '%s' has no options", format);
         return true;
     }
-    if (is_amend)
+    if (is_amend && d->amend == NULL)
+        img_error("Format driver '%s' does not support option amendment",
+                  format);
+    else if (is_amend)
         printf("Amend options for '%s':\n", format);
     else
         printf("Supported %s options:\n", format);
-    print_options(d->create_opts, is_amend);
+    if (!is_amend || d->amend != NULL) print_options(d->create_opts, is_amend);
     if (is_amend && d->amend_opts != NULL) print_options(d->amend_opts, true);
     return true;
 }
@@ -379,6 +382,12 @@ int img_open(const struct img *m, const char *file, const char *format,
          strcmp(cache, "directsync") == 0))
         o.is_direct = true;
     if (cache != NULL && strcmp(cache, "unsafe") == 0) o.is_unsafe = true;
+    if (rc == 0 && (flags & IMG_WRITE) && (flags & IMG_UNLOCKED)) {
+        img_error("Could not open '%s': force-share=on can only be used with "
+                  "read-only images",
+                  file);
+        rc = -1;
+    }
     if (rc == 0) rc = describe(file, format, flags, &d, &o);
     if (rc < 0) goto out;
     d.kv = calloc(d.pairs.count / 2 + 1, sizeof(*d.kv));

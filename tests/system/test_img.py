@@ -302,7 +302,14 @@ def test_what_changes_files_leaves_the_same_behind():
         'dd if=r of=n bs=4k skip=10000', 'dd -f raw if=a.q of=n',
         'bench -c 1 r', 'bench -c 10 -w -f raw raw2',
         'bench -w -c 64 --flush-interval=64 -f raw raw2',
-        'bench -c 4 -s 64k -S 128k -o 1M -d 2 -w --pattern 7 raw2 -f raw'],
+        'bench -c 4 -s 64k -S 128k -o 1M -d 2 -w --pattern 7 raw2 -f raw',
+        'bench -c 9 --image-opts driver=raw,file.filename=r',
+        'bench -w --no-drain --flush-interval=8 -d 4 -c 16 -f raw raw2',
+        'bench -c 9 -i native r', 'bench -n -c 9 r', 'bench -U -c 9 r',
+        'bench -U -w -c 9 r', 'snapshot -U -c x a.q', 'snapshot -U -l s.q',
+        'rebase -U -u -b foo -F raw o.q', 'convert --salvage -C r n',
+        'compare -T bogus r r', 'amend -f raw -o help',
+        'map -s 1M -l 1M --output=json r', 'map -s 1M r', 'map -s 99M r'],
         same_files)
 
 
