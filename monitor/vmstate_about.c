@@ -181,6 +181,8 @@ static void print_cpuid(struct vm *vm, FILE *f)
 static void print_meta(struct vm *vm, const struct vmstate_about *a, FILE *f)
 {
     const struct vm_config *cfg = vm_config(vm);
+    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
+    uint64_t khz = ops->tsc_khz == NULL ? 0 : ops->tsc_khz(vm);
 
     fprintf(f,
             "machine=%s\nram=%" PRIu64 "\ncpus=%u\naccel=%s\nclock=%" PRIu64
@@ -188,6 +190,7 @@ static void print_meta(struct vm *vm, const struct vmstate_about *a, FILE *f)
             vmstate_machine_name(vm), vm_ram(vm)->size, vm_vcpu_count(vm),
             vm_accel_name(vm), clock_now_ns(vm), a->parent,
             cfg->cpu_model != NULL ? cfg->cpu_model : "max");
+    if (khz != 0) fprintf(f, "tsc_khz=%" PRIu64 "\n", khz);
     if (a->uid != 0) fprintf(f, "uid=%" PRIu64 "\n", a->uid);
     for (unsigned i = 0; i < a->ancestors; i++)
         fprintf(f, "ancestor=%" PRIu64 "\n", a->ancestor[i]);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "core/base/size.h"
 #include "core/cpu/state.h"
 #include "core/vm/clock.h"
@@ -16,6 +17,12 @@
 #include "core/vm/vcpu.h"
 #include "core/vm/vm.h"
 #include "monitor/vmstate_int.h"
+
+enum {
+    MIN_TSC_KHZ = 1000,
+    MAX_TSC_KHZ = 100000000,
+    TSC_TOLERANCE_PPM = 250,
+};
 
 /* The value is what this machine has; else a refusal in the words of how. */
 static int same(const char *text, const char *key, const char *here,
@@ -283,6 +290,29 @@ static int load_accel_locked(struct vm *vm, const struct vmstate_head *h,
                      h->accel_bytes - sizeof(struct section), e);
 }
 
+/* The guest measured its counter once and goes by that.  Closer than what a
+ * clock of a PC is off anyway is left as it is: nothing is faster than the
+ * host's own. */
+static void load_tsc_khz_locked(struct vm *vm, const struct vmstate_head *h)
+{
+    const struct vm_accel_ops *ops = vm_accel(vm, NULL);
+    uint64_t here = ops->tsc_khz == NULL ? 0 : ops->tsc_khz(vm);
+    uint64_t off, khz;
+    char text[24];
+
+    if (here == 0 || !vmstate_meta(h->meta, "tsc_khz", 0, text, sizeof(text)))
+        return;
+    khz = strtoull(text, NULL, 10);
+    if (khz < MIN_TSC_KHZ || khz > MAX_TSC_KHZ) return;
+    off = khz > here ? khz - here : here - khz;
+    if (off <= here / 1000000 * TSC_TOLERANCE_PPM) return;
+    if (ops->set_tsc_khz == NULL || ops->set_tsc_khz(vm, khz) < 0)
+        log_warn("the saved guest's time stamp counter ran at %llu kHz, here "
+                 "it runs at %llu: the guest's clock may be wrong until it "
+                 "boots again",
+                 (unsigned long long)khz, (unsigned long long)here);
+}
+
 static int load_all_locked(struct vm *vm, const struct vmstate_head *h,
                            struct err *e)
 {
@@ -290,6 +320,7 @@ static int load_all_locked(struct vm *vm, const struct vmstate_head *h,
 
     clock_set_ns_locked(vm, h->about.clock_ns);
     /* The counters before the devices: a local APIC's deadline needs them. */
+    load_tsc_khz_locked(vm, h);
     rc = load_cpus_locked(vm, h, e);
     if (rc == 0) rc = load_accel_locked(vm, h, e);
     if (rc < 0) return rc;

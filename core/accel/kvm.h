@@ -170,6 +170,8 @@ void kvm_get_extra(struct kvm_vcpu *k);
 void kvm_put_extra(struct kvm_vcpu *k);
 uint64_t kvm_tsc(struct vcpu *v);
 void kvm_set_tsc(struct vcpu *v, uint64_t value);
+uint64_t kvm_tsc_khz(struct vm *vm);
+int kvm_set_tsc_khz(struct vm *vm, uint64_t khz);
 int kvm_save(struct vm *vm, struct state_out *out);
 int kvm_load(struct vm *vm, const uint8_t *data, size_t bytes, struct err *e);
 

@@ -192,6 +192,30 @@ void kvm_set_tsc(struct vcpu *v, uint64_t value)
     k->is_dirty = true;
 }
 
+uint64_t kvm_tsc_khz(struct vm *vm)
+{
+    return kvm_of(vm)->tsc_khz;
+}
+
+/* Where the processor cannot scale it the kernel refuses what is further from
+ * the host's than 250 ppm.  Documentation/virt/kvm/api.rst, 4.55. */
+int kvm_set_tsc_khz(struct vm *vm, uint64_t khz)
+{
+    struct kvm_accel *a = kvm_of(vm);
+
+    if (ioctl(a->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) <= 0 &&
+        khz != a->tsc_khz)
+        return -ENOTSUP;
+    for (unsigned n = 0; n < vm_vcpu_count(vm); n++) {
+        const struct kvm_vcpu *k = vm_vcpu(vm, n)->engine;
+
+        if (ioctl(k->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0)
+            return -ENOTSUP;
+    }
+    a->tsc_khz = (uint32_t)khz;
+    return 0;
+}
+
 /* ---------------------------------------------------------- local APICs */
 
 static struct kernel_lapic_regs *lapic_regs(void *arg, unsigned cpu)

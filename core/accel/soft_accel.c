@@ -22,6 +22,7 @@ struct soft_accel {
     struct soft_vm *soft;
     struct cpu_model model;
     struct vm_tsc tsc;
+    uint64_t host_khz;
     uint64_t paused_tsc[VM_MAX_CPUS]; /* counter when guest time stopped */
     bool is_paused;
     struct single_service single;
@@ -116,6 +117,22 @@ static void set_stopped_tsc(struct vcpu *v, uint64_t value)
     a->is_paused = true; /* a machine that has not run yet, too */
 }
 
+static uint64_t tsc_khz(struct vm *vm)
+{
+    return priv_of(vm)->tsc.khz;
+}
+
+static int set_tsc_khz(struct vm *vm, uint64_t khz)
+{
+    struct soft_accel *a = priv_of(vm);
+    uint64_t off = khz > a->host_khz ? khz - a->host_khz : a->host_khz - khz;
+
+    if (off <= a->host_khz / 4000) khz = a->host_khz; /* measured, both */
+    a->tsc.khz = khz;
+    soft_set_tsc_khz(a->soft, khz, a->host_khz);
+    return 0;
+}
+
 static void print_stats(struct vm *vm, FILE *out)
 {
     char text[4096];
@@ -170,6 +187,8 @@ static const struct vm_accel_ops soft_ops = {
     .resumed = resumed,
     .tsc = stopped_tsc,
     .set_tsc = set_stopped_tsc,
+    .tsc_khz = tsc_khz,
+    .set_tsc_khz = set_tsc_khz,
     .print_stats = print_stats,
     .dirty_start = dirty_start,
     .dirty_collect = dirty_collect,
@@ -241,7 +260,8 @@ static int open_soft(struct vm *vm, const char *opts, struct err *e)
         free(a);
         return rc;
     }
-    a->tsc = (struct vm_tsc){ measure_tsc_khz(), read_tsc, a };
+    a->host_khz = measure_tsc_khz();
+    a->tsc = (struct vm_tsc){ a->host_khz, read_tsc, a };
     vm_set_service(vm, "tsc", &a->tsc);
     a->single = (struct single_service){ set_single, get_single, a };
     vm_set_service(vm, "singlestep", &a->single);

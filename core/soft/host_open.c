@@ -265,7 +265,19 @@ void soft_host_written(struct soft_vm *s, const uint8_t *host, uint64_t bytes)
 
 void soft_set_tsc(struct engine *eng, uint64_t v)
 {
-    eng->tsc_offset = v - __rdtsc();
+    eng->tsc_offset = 0;
+    eng->tsc_offset = v - soft_tsc(eng);
+}
+
+void soft_set_tsc_khz(struct soft_vm *s, uint64_t khz, uint64_t host_khz)
+{
+    uint64_t ratio =
+        khz == host_khz ? 0
+                        : (uint64_t)(((unsigned __int128)khz << 48) / host_khz);
+
+    for (unsigned i = 0; i < s->engine_count; i++)
+        s->engines[i]->tsc_ratio = ratio;
+    code_reset(s); /* RDTSC may be part of it */
 }
 
 void soft_print_stats(struct soft_vm *s, char *text, size_t cap)

@@ -55,9 +55,11 @@ bool is_system(const struct translator *t, const struct guest_insn *n)
     case ZYDIS_MNEMONIC_CLAC: return is_cpl0(t) && (t->mode.bits & BM_SMAP);
     case ZYDIS_MNEMONIC_SWAPGS: return is_cpl0(t) && is_code64(t);
     case ZYDIS_MNEMONIC_RDTSC:
-        return (is_cpl0(t) || !(t->mode.bits & BM_TSD)) && !t->is_verified;
+        return t->eng->tsc_ratio == 0 &&
+               (is_cpl0(t) || !(t->mode.bits & BM_TSD)) && !t->is_verified;
     case ZYDIS_MNEMONIC_RDTSCP:
-        return (is_cpl0(t) || !(t->mode.bits & BM_TSD)) && !t->is_verified &&
+        return t->eng->tsc_ratio == 0 &&
+               (is_cpl0(t) || !(t->mode.bits & BM_TSD)) && !t->is_verified &&
                t->eng->cpu.model->has_rdtscp;
     case ZYDIS_MNEMONIC_PUSHF:
     case ZYDIS_MNEMONIC_PUSHFD:

@@ -67,7 +67,11 @@ static void set_gs_base(void *p)
 
 uint64_t soft_tsc(const struct engine *eng)
 {
-    return __builtin_ia32_rdtsc() + eng->tsc_offset;
+    uint64_t t = __builtin_ia32_rdtsc();
+
+    if (eng->tsc_ratio != 0)
+        t = (uint64_t)((unsigned __int128)t * eng->tsc_ratio >> 48);
+    return t + eng->tsc_offset;
 }
 
 /* Breakpoints on data are watched ranges, those on I/O met in emulation. */

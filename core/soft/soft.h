@@ -99,10 +99,12 @@ bool soft_points_changed(struct soft_vm *s);
  * Exclusive section. */
 void soft_dirty_begin(struct soft_vm *s);
 
-/* Guest time stamp counter, without tsc_adjust; it runs with the host's.  Set
- * at a safe point (reset, snapshot, after a pause). */
+/* Guest time stamp counter, without tsc_adjust; it runs with the host's, or
+ * at khz against host_khz from soft_set_tsc_khz on (set the counter after it).
+ * At a safe point (reset, snapshot, after a pause), CPUs parked. */
 uint64_t soft_tsc(const struct engine *eng);
 void soft_set_tsc(struct engine *eng, uint64_t v);
+void soft_set_tsc_khz(struct soft_vm *s, uint64_t khz, uint64_t host_khz);
 
 /* Figures as text lines (info jit).  VM lock held. */
 void soft_print_stats(struct soft_vm *s, char *text, size_t cap);

@@ -150,6 +150,10 @@ struct vm_accel_ops {
     /* Guest's TSC without tsc_adjust; machine stopped. */
     uint64_t (*tsc)(struct vcpu *v);
     void (*set_tsc)(struct vcpu *v, uint64_t value);
+    /* Its frequency, 0: not known; that of a guest from another host, before
+     * set_tsc, CPUs parked: 0, or -ENOTSUP where it is the host's for good. */
+    uint64_t (*tsc_khz)(struct vm *vm);
+    int (*set_tsc_khz)(struct vm *vm, uint64_t khz);
     /* What there is to save beyond v->cpu, the devices and the counters, as
      * of the last vcpu_get; in a forked child too.  load: stopped, CPUs parked
      * and loaded. */

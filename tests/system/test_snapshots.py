@@ -606,9 +606,9 @@ def test_to_cancel_what_is_not_there_changes_nothing():
             says(vm, 'savevm_cancel', none)
             vm.hmp('stop')
             says(vm, 'savevm_cancel', none)
-            if disk.tags() != ['a']:
-                raise Fail(f'tags {disk.tags()}')
             leave(vm)
+        if disk.tags() != ['a']:
+            raise Fail(f'tags {disk.tags()}')
         disk.check()
 
 

@@ -21,12 +21,14 @@
 
 #include "block/block.h"
 #include "core/accel/accel.h"
+#include "core/cpu/cpu.h"
 #include "core/host/display.h"
 #include "core/host/firmware.h"
 #include "core/host/input.h"
 #include "core/loop/loop.h"
 #include "core/vm/clock.h"
 #include "core/vm/port.h"
+#include "core/vm/tsc.h"
 #include "core/vm/vm.h"
 #include "hw/machine.h"
 #include "monitor/migrate_stream.h"
@@ -528,6 +530,93 @@ static void hostile_streams_are_refused_or_harmless(void **state)
     assert_true(refused > 0 && taken > 0);
 }
 
+/* What META says of the counter, times num / den; as many digits. */
+static uint64_t change_khz(struct state_out *o, uint64_t num, uint64_t den)
+{
+    char *at = memmem(o->data, o->bytes, "tsc_khz=", 8), *end, text[24];
+    uint64_t khz;
+
+    assert_non_null(at);
+    at += 8;
+    khz = strtoull(at, &end, 10) * num / den;
+    snprintf(text, sizeof(text), "%0*llu", (int)(end - at),
+             (unsigned long long)khz);
+    assert_int_equal(strlen(text), end - at);
+    memcpy(at, text, (size_t)(end - at));
+    sign(o);
+    return khz;
+}
+
+/* Ticks of the guest's counter in a while of the host's clock, in kHz. */
+static uint64_t measure_khz(struct rig *r)
+{
+    const struct vm_tsc *tsc = vm_service(r->vm, "tsc");
+    uint64_t ns0 = loop_now_ns(), t0 = tsc->read(tsc->arg, 0), ns1, t1;
+
+    do {
+        ns1 = loop_now_ns();
+        t1 = tsc->read(tsc->arg, 0);
+    } while (ns1 - ns0 < 50000000);
+    return (t1 - t0) * 1000000 / (ns1 - ns0);
+}
+
+/* again: rdtsc; mov [0500], eax; mov [0504], edx; jmp again */
+static void read_counter_from_now_on(struct rig *r)
+{
+    static const uint8_t code[] = { 0x0f, 0x31, 0x66, 0xa3, 0x00, 0x05, 0x66,
+                                    0x89, 0x16, 0x04, 0x05, 0xeb, 0xf3 };
+    struct vcpu *v = vm_vcpu(r->vm, 0);
+
+    memcpy(vm_ram(r->vm)->host + 0x7c00, code, sizeof(code));
+    v->cpu->seg[SEG_CS].base = 0;
+    v->cpu->seg[SEG_CS].sel = 0;
+    v->cpu->seg[SEG_DS].base = 0;
+    v->cpu->seg[SEG_DS].sel = 0;
+    v->cpu->rip = 0x7c00;
+    v->cpu->rflags = 2;
+    vm_accel(r->vm, NULL)->vcpu_put(v);
+}
+
+static void counters_go_on_as_fast_as_the_guest_knows_them(void **state)
+{
+    struct rig *r = *state;
+    const struct vm_accel_ops *ops;
+    struct state_out good, other = { .data = NULL };
+    uint64_t host_khz, khz, seen, now;
+
+    if (!r->has_bios) skip();
+    vm_lock(r->vm);
+    ops = vm_accel(r->vm, NULL);
+    host_khz = ops->tsc_khz(r->vm);
+    good = save(r);
+    for (unsigned i = 1; i <= 3; i += 2) {
+        other = (struct state_out){ .data = NULL };
+        state_append(&other, good.data, good.bytes);
+        khz = change_khz(&other, i, 2);
+        if (load(r, other.data, other.bytes) < 0) fail_msg("%s", r->e.text);
+        assert_int_equal(ops->tsc_khz(r->vm), khz);
+        assert_in_range(measure_khz(r), khz - khz / 100, khz + khz / 100);
+        /* The guest reads the same, and goes on from where it was. */
+        now = ops->tsc(vm_vcpu(r->vm, 0));
+        read_counter_from_now_on(r);
+        run_until(r, clock_now_ns(r->vm) + 30000000);
+        memcpy(&seen, vm_ram(r->vm)->host + 0x500, 8);
+        assert_in_range(seen, now + 1, ops->tsc(vm_vcpu(r->vm, 0)));
+        assert_true(seen > now + khz * 20);
+        assert_true(seen < now + khz * 20000);
+        state_out_free(&other);
+        other = save(r); /* and is saved so */
+        assert_int_equal(change_khz(&other, 1, 1), khz);
+        state_out_free(&other);
+    }
+    if (load(r, good.data, good.bytes) < 0) fail_msg("%s", r->e.text);
+    assert_int_equal(ops->tsc_khz(r->vm), host_khz);
+    assert_in_range(measure_khz(r), host_khz - host_khz / 100,
+                    host_khz + host_khz / 100);
+    vm_unlock(r->vm);
+    state_out_free(&good);
+}
+
 static void a_stream_cut_anywhere_is_refused(void **state)
 {
     struct rig *r = *state;
@@ -702,6 +791,7 @@ int main(void)
     static const struct kind kvm = { NULL, "kvm" };
     struct CMUnitTest tests[MAX_TESTS] = {
         T(hostile_streams_are_refused_or_harmless),
+        T(counters_go_on_as_fast_as_the_guest_knows_them),
         T(a_stream_cut_anywhere_is_refused),
         T(pieces_come_back_in_any_order),
         T(memory_comes_back_either_way),
@@ -712,7 +802,7 @@ int main(void)
         ON((void *)(uintptr_t)&kvm,
            every_device_of_the_machine_is_in_its_state),
     };
-    size_t count = 7;
+    size_t count = 9;
 
     for (const struct machine *m = machine_table;
          m->name != NULL && count + 4 <= MAX_TESTS; m++) {
