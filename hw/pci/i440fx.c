@@ -13,7 +13,8 @@
  *
  * SMRAM is the 128 KiB of main memory behind the VGA window.  CPUs in SMM see
  * it while G_SMRAME is set, everybody while D_OPEN is.  D_LCK ends that until a
- * reset; only D_CLS, which hides it from data references of SMM, may change.
+ * reset.  D_CLS is a bit without effect: data references of SMM are not told
+ * from fetches.
  */
 #include "hw/pci/i440fx.h"
 

@@ -222,6 +222,85 @@ static void rsm_brings_back_what_the_smi_saved(void **state)
     }
 }
 
+static void be_in_vm86(struct cpu *c)
+{
+    for (unsigned n = 0; n < SEG_COUNT; n++) {
+        c->seg[n] = (struct cpu_segment){ .sel = (uint16_t)(0x1000 + n),
+                                          .attr = 0xf3,
+                                          .limit = 0xffff,
+                                          .base = 0x10000 + 16 * n };
+    }
+    c->rip = 0x1234;
+    c->rflags |= FLAG_VM | FLAG_IF;
+}
+
+static void be_in_ring_3(struct cpu *c)
+{
+    for (unsigned n = 0; n < SEG_COUNT; n++) {
+        c->seg[n].sel |= 3;
+        c->seg[n].attr |= 3 << 5;
+    }
+    c->rflags |= FLAG_IF | FLAG_AC;
+    c->cr0 |= CR0_AM | CR0_TS;
+    c->cr4 |= CR4_PGE;
+}
+
+static void be_halted(struct cpu *c)
+{
+    c->activity = CPU_HALTED;
+    c->rflags |= FLAG_IF;
+}
+
+/* An SMI from elsewhere.  The handler stops the CPU; RSM is one step. */
+static void an_smi_comes_whatever_the_cpu_does(void **state)
+{
+    static const struct {
+        unsigned bits;
+        void (*be)(struct cpu *c);
+        bool goes_on; /* the handler says so: not back to HLT */
+    } of[] = {
+        { 32, be_in_vm86, false },
+        { 64, be_in_ring_3, false },
+        { 64, be_halted, true },
+        { 16, be_halted, false },
+    };
+    static const uint8_t stop[] = { 0xe6, 0xf4 };
+
+    (void)state;
+    for (unsigned way = 0; way < WAYS; way++) {
+        for (unsigned i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+            struct text t = { .n = 0 };
+            struct cpu before;
+            struct smm s;
+
+            make(&s, way);
+            add(&t, stop, sizeof(stop));
+            if (of[i].goes_on) add_store8(&t, 0xfec9, 0);
+            set_handler(&s, &t);
+            rig_mode(s.r, of[i].bits, CODE & 0xffff);
+            of[i].be(s.r->c);
+            before = *s.r->c;
+            soft_state_changed(s.r->eng);
+            vcpu_raise(&s.r->v, VCPU_SMI);
+            assert_int_equal(rig_run(s.r), SOFT_EXIT_EVENT);
+            assert_true(s.r->c->is_smm);
+            assert_int_equal(s.r->c->activity, CPU_ACTIVE);
+            assert_int_equal(saved(&s, 0xfec9, 1),
+                             before.activity == CPU_HALTED);
+            assert_int_equal(saved(&s, 0xfec0, 4), 0);
+            s.r->v.is_stepping = true;
+            while (s.r->c->is_smm)
+                assert_int_equal(soft_run(s.r->eng), SOFT_EXIT_DEBUG);
+            s.r->v.is_stepping = false;
+            expect_same(s.r->c, &before);
+            assert_int_equal(s.r->c->rip, before.rip);
+            assert_int_equal(s.r->c->activity,
+                             of[i].goes_on ? CPU_ACTIVE : before.activity);
+            end(&s);
+        }
+    }
+}
+
 /* Each is one step from a state that is good: APM 10.3.3 and the checks of
  * MOV to CR0, CR3, CR4 and WRMSR to EFER. */
 static const struct {
@@ -486,6 +565,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rsm_brings_back_what_the_smi_saved),
+        cmocka_unit_test(an_smi_comes_whatever_the_cpu_does),
         cmocka_unit_test(rsm_to_what_no_cpu_can_be_in_shuts_down),
         cmocka_unit_test(pae_tables_are_loaded_again),
         cmocka_unit_test(an_input_is_done_again_if_the_handler_wants_that),

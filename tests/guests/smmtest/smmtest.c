@@ -51,7 +51,8 @@ static struct box boxes[2];
 static uint8_t smm_stack[2][8192] __attribute__((aligned(16)));
 static uint64_t idt[512] __attribute__((aligned(16)));
 static char events[EVENTS + 1];
-static volatile unsigned event_count, ud_count, starts, order, is_late;
+static volatile uint32_t event_count;
+static volatile unsigned ud_count, starts, order, is_late;
 static volatile uint64_t ap_rounds, interrupted_rip;
 static uint16_t pm_base;
 
@@ -99,7 +100,7 @@ enum { STARTUP = 0x4608 };
 
 static bool wait_for(const volatile uint32_t *p, uint32_t least)
 {
-    for (unsigned n = 0; n < 20000000; n++) {
+    for (unsigned n = 0; n < 5000000; n++) {
         if (*p >= least) return true;
         inb(0x80);
     }
@@ -345,6 +346,44 @@ static void entry_state(void)
     check("ESP is not changed", b->esp, (uint32_t)regs_before[4]);
 }
 
+#define LDT_BASE 0x0000123456789ab0ul
+#define TSS_BASE 0xffff9876543210f0ul
+#define FS_BASE  0xffff800000001000ul
+#define GS_BASE  0x00007fffffffe000ul
+
+static void set_descriptor(unsigned n, uint64_t base, unsigned type,
+                           unsigned limit)
+{
+    gdt[n] = limit | (base & 0xffffff) << 16 | (uint64_t)type << 40 |
+             (base >> 24 & 0xff) << 56;
+    gdt[n + 1] = base >> 32;
+}
+
+static void wrmsr(uint32_t n, uint64_t v)
+{
+    asm volatile("wrmsr" : : "c"(n), "a"((uint32_t)v), "d"(v >> 32));
+}
+
+static void set_system_segments(void)
+{
+    set_descriptor(8, TSS_BASE, 0x89, 0x67);
+    set_descriptor(12, LDT_BASE, 0x82, 0x17);
+    asm volatile("ltr %w0" : : "r"(64));
+    asm volatile("lldt %w0" : : "r"(96));
+    wrmsr(0xc0000100, FS_BASE);
+    wrmsr(0xc0000101, GS_BASE);
+}
+
+static void check_segment(const char *name, unsigned at, uint64_t sel,
+                          uint64_t attr, uint64_t limit, uint64_t base)
+{
+    const struct box *b = &boxes[0];
+    check(name, kept(b, 0, at, 2), sel);
+    check("its attributes", kept(b, 0, at + 2, 2), attr);
+    check("its limit", kept(b, 0, at + 4, 4), limit);
+    check("its base", kept(b, 0, at + 8, 8), base);
+}
+
 static void save_area(void)
 {
     static const char *const gpr[] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP",
@@ -355,18 +394,19 @@ static void save_area(void)
     uint32_t lo, hi;
 
     section("save area");
+    set_system_segments();
     smi();
     for (unsigned n = 0; n < 16; n++) {
         check(gpr[n], kept(b, 0, 0xfff8 - 8 * n, 8), regs_before[n]);
     }
     for (unsigned n = 0; n < 4; n++) {
-        unsigned at = 0xfe00 + 16 * n;
-        check(seg[n], kept(b, 0, at, 2), n == 1 ? 8 : 16);
-        check("its attributes", kept(b, 0, at + 2, 2),
-              n == 1 ? 0xa09b : 0xc093);
-        check("its limit", kept(b, 0, at + 4, 4), 0xffffffff);
-        check("its base", kept(b, 0, at + 8, 8), 0);
+        check_segment(seg[n], 0xfe00 + 16 * n, n == 1 ? 8 : 16,
+                      n == 1 ? 0xa09b : 0xc093, 0xffffffff, 0);
     }
+    check_segment("LDTR", 0xfe70, 96, 0x82, 0x17, LDT_BASE);
+    check_segment("TR", 0xfe90, 64, 0x8b, 0x67, TSS_BASE);
+    check("base of FS", kept(b, 0, 0xfe48, 8), FS_BASE);
+    check("base of GS", kept(b, 0, 0xfe58, 8), GS_BASE);
     check("limit of GDTR", kept(b, 0, 0xfe64, 4), b->gdt_limit);
     check("base of GDTR", kept(b, 0, 0xfe68, 8), b->gdt_base);
     check("limit of IDTR", kept(b, 0, 0xfe84, 4), sizeof(idt) - 1);
@@ -631,19 +671,22 @@ static void stay(struct box *b)
 
 /* ---- two processors */
 
-enum { REST, WAKE };
+/* WAKE_LATE: when the other one has left HLT already. */
+enum { REST, WAKE, WAKE_LATE };
 
 void ap_main(void)
 {
     set_idt();
     __sync_fetch_and_add(&starts, 1);
     for (;;) {
+        unsigned what = order;
         ap_rounds++;
-        if (order == WAKE) {
+        if (what != REST) {
             uint32_t before = boxes[0].count;
             wait_us(20000); /* the other one halts meanwhile */
             send(0, SMI);
             wait_for(&boxes[0].count, before + 1);
+            if (what == WAKE_LATE) wait_for(&event_count, 2);
             wait_us(20000);
             send(0, FIXED);
             order = REST;
@@ -664,17 +707,21 @@ static void start_ap(void)
     check("starts", wait_for(&starts, before + 1), 1);
 }
 
-static void wake_from_hlt(const char *name, const char *want)
+/* Again if the SMI came before HLT, which a busy host may bring about. */
+static void wake_from_hlt(const char *name, unsigned how, const char *want)
 {
-    forget();
-    order = WAKE;
-    asm volatile("sti; hlt");
-    event('H');
-    while (order != REST) {
-        asm volatile("pause");
+    for (unsigned n = 0; n < 20; n++) {
+        forget();
+        order = how;
+        asm volatile("sti; hlt");
+        event('H');
+        while (order != REST) {
+            asm volatile("pause");
+        }
+        wait_us(1000);
+        asm volatile("cli");
+        if (kept(&boxes[0], 0, 0xfec9, 1)) break;
     }
-    wait_us(1000);
-    asm volatile("cli");
     check_events(name, want);
 }
 
@@ -686,10 +733,10 @@ static void no_restart(struct box *b)
 static void halting(void)
 {
     section("HLT");
-    wake_from_hlt("RSM returns to it", "SIH");
+    wake_from_hlt("RSM returns to it", WAKE, "SIH");
     check("the save area says so", kept(&boxes[0], 0, 0xfec9, 1), 1);
     boxes[0].act = no_restart;
-    wake_from_hlt("or goes on behind it", "SHI");
+    wake_from_hlt("or goes on behind it", WAKE_LATE, "SHI");
     boxes[0].act = NULL;
 }
 
@@ -716,6 +763,14 @@ static void hold(struct box *b)
     }
 }
 
+static void wait_out(struct box *b)
+{
+    for (unsigned n = 0; n < 5000000 && b->is_inside; n++) {
+        inb(0x80);
+    }
+    b->is_inside = 0; /* INIT may have torn it out */
+}
+
 static bool ap_runs(void)
 {
     uint64_t before = ap_rounds;
@@ -739,26 +794,26 @@ static void two_processors(void)
     check("takes an SMI from the bus", wait_for(&b->count, 1), 1);
     check("at SMBASE 30000", b->sel[1], 0x3000);
     check("of its own", boxes[0].smbase, 0xa0000);
-    wait_us(1000);
+    wait_out(b);
     send(1, SMI);
     wait_for(&b->count, 2);
     check("and moves it", b->sel[1], 0x6000);
-    wait_us(1000);
+    wait_out(b);
     b->act = boxes[0].act = wait_for_other;
     forget();
     smi();
-    wait_us(1000);
+    wait_for(&event_count, 4);
     check("both are in SMM at once", event_count, 4);
+    wait_out(b);
     before = b->count;
     b->act = hold;
     send(1, SMI);
     wait_for(&b->count, before + 1);
     send(1, INIT);
     wait_us(20000);
-    before = rounds_in_smm;
-    wait_us(20000);
-    check("INIT waits in SMM", rounds_in_smm != before, 1);
+    check("INIT waits in SMM", wait_for(&rounds_in_smm, rounds_in_smm + 1), 1);
     is_released = 1;
+    wait_out(b);
     wait_us(20000);
     check("and is taken at RSM", ap_runs(), false);
     b->act = NULL;
