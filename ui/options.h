@@ -79,6 +79,7 @@ struct options {
     unsigned log_items;  /* enum log_item */
     uint64_t log_events; /* bits by enum trace_event */
     bool is_nographic, is_daemonize, has_nodefaults, is_snapshot_all;
+    bool is_singlestep;
     bool has_serial, has_parallel, has_monitor; /* given, even if none */
     bool has_default_cdrom, has_default_floppy; /* filled in, not asked for */
 };

@@ -137,6 +137,8 @@ const struct option_row option_table[] = {
          "do not start a new machine, take in the one that `migrate' sends: "
          "exec:COMMAND, file:PATH, unix:PATH, tcp:[HOST]:PORT, fd:NUMBER; "
          "defer: wait for migrate_incoming"),
+    FLAG("singlestep", is_singlestep,
+         "one instruction at a time (software CPU; slow)"),
     CALL("s", NULL, NULL, option_gdb_usual, "same as -gdb tcp::1234"),
     TEXT("gdb", gdb, "DEV[,arch=x86-64|i386|i8086]",
          "let gdb connect to DEV: tcp::PORT on 127.0.0.1, unix:PATH, "

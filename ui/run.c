@@ -28,6 +28,7 @@
 #include "core/host/display.h"
 #include "core/host/input.h"
 #include "core/loop/loop.h"
+#include "core/vm/single.h"
 #include "core/vm/vm.h"
 #include "hw/devices.h"
 #include "hw/machine.h"
@@ -125,6 +126,22 @@ static int open_accel(struct run *r, struct err *e)
         if (i + 1 < o->accel_count) log_warn("%s; trying the next", e->text);
     }
     return rc;
+}
+
+/* -singlestep */
+static int set_single(struct run *r, struct err *e)
+{
+    const struct single_service *s;
+
+    if (!r->o->is_singlestep) return 0;
+    vm_lock(r->vm);
+    s = vm_service(r->vm, "singlestep");
+    if (s != NULL) s->set(s->arg, true);
+    vm_unlock(r->vm);
+    if (s != NULL) return 0;
+    return err_set(e, -ENOTSUP,
+                   "-singlestep: only the software CPU has this mode "
+                   "(-accel soft)");
 }
 
 static int open_consoles(struct run *r, struct err *e)
@@ -342,10 +359,10 @@ static int write_pidfile(struct run *r, struct err *e)
 static int set_up(struct run *r, struct err *e)
 {
     static int (*const steps[])(struct run * r, struct err * e) = {
-        catch_signals, open_accel,   open_drives,   open_chardevs,
-        open_consoles, make_machine, open_views,    start_chardevs,
-        open_monitors, open_gdb,     open_incoming, open_snapshot,
-        write_pidfile,
+        catch_signals,  open_accel,    open_drives, open_chardevs,
+        open_consoles,  make_machine,  set_single,  open_views,
+        start_chardevs, open_monitors, open_gdb,    open_incoming,
+        open_snapshot,  write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 

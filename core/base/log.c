@@ -33,6 +33,26 @@ const struct log_item_row log_item_rows[] = {
     { .name = NULL },
 };
 
+/* QEMU's items that nothing here could serve. */
+static const struct {
+    const char *name, *why;
+} absent[] = {
+    { "fpu", "FPU registers are shown by info registers" },
+    { "mmu", "walks of page tables are not logged; see info tlb, info mem" },
+    { "nochain", "exec and cpu show every instruction as it is" },
+    { "op", "code is rewritten, there are no micro ops" },
+    { "op_ind", "code is rewritten, there are no micro ops" },
+    { "op_opt", "code is rewritten, there are no micro ops" },
+    { "out_asm", "the host's code is not shown; in_asm shows the guest's" },
+    { "page", "it belongs to user mode emulation" },
+    { "pcall", "far calls are not logged; int shows interrupts and "
+               "exceptions" },
+    { "plugin", "there are no plugins" },
+    { "strace", "it belongs to user mode emulation" },
+    { "tid", "there is one log file for all threads" },
+};
+enum { ABSENT = sizeof(absent) / sizeof(absent[0]) };
+
 static int parse_one(const char *p, size_t n, struct log_choice *out,
                      struct err *e)
 {
@@ -61,6 +81,11 @@ static int parse_one(const char *p, size_t n, struct log_choice *out,
     }
     while (r->name != NULL && strcmp(r->name, name) != 0)
         r++;
+    for (unsigned i = 0; r->name == NULL && i < ABSENT; i++) {
+        if (strcmp(absent[i].name, name) == 0)
+            return err_set(e, -EINVAL, "no log item '%s': %s", name,
+                           absent[i].why);
+    }
     if (r->name == NULL) return err_set(e, -EINVAL, "no log item '%s'", name);
     out->items |= r->item;
     return 0;

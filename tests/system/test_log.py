@@ -187,6 +187,16 @@ def test_single_steps_are_slow_and_right():
         vm.wait_text('grub> a *$', 60)
 
 
+def test_single_steps_from_the_start():
+    with VM('-m', '64', '-S', '-singlestep') as vm:
+        expect(vm.hmp('info status'), r'^VM status: paused \(single step '
+                                      r'mode\) \(prelaunch\)$')
+        vm.hmp('cont')
+        expect(vm.hmp('info status'), r'^VM status: running \(single step '
+                                      r'mode\)$')
+        vm.wait_screen('SeaBIOS', 60)
+
+
 def test_an_nmi_arrives_and_cpus_are_watched():
     if IS_PEER:
         raise Skip('our own layout')

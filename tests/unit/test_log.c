@@ -87,6 +87,7 @@ static void unknown_items_are_named(void **state)
     static const char *const rows[] = {
         "", ",", "int,", "INT", "int,foo", "trace:", "trace:x", "all ", "in t"
     };
+    static const char *const others[] = { "pcall", "int,mmu", "page", "op" };
     struct log_choice c;
 
     (void)state;
@@ -95,6 +96,13 @@ static void unknown_items_are_named(void **state)
 
         if (log_parse(rows[i], &c, &e) != -EINVAL) fail_msg("'%s'", rows[i]);
         assert_true(strncmp(e.text, "no ", 3) == 0);
+    }
+    /* Those that other programs have come with a reason. */
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct err e = ERR_INIT;
+
+        assert_int_equal(log_parse(others[i], &c, &e), -EINVAL);
+        assert_non_null(strstr(e.text, "': "));
     }
 }
 
