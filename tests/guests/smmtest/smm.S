@@ -5,7 +5,7 @@
  * all modes that raises one in each.  The rest is the CPU test's start64.S.
  */
 
-/* struct box, as smmtest.c has it */
+/* struct box, as smmtest.h has it */
 #define BOX_ESP    0
 #define BOX_SEL    4
 #define BOX_FLAGS  16
