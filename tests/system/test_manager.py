@@ -6,6 +6,8 @@
 # - the manager is left and started again: the machine still runs, is shown
 #   with its screen, is paused, goes on, is stopped after a question
 # - it is deleted after a question and comes back by undo
+# - folders that hold no usable machine.conf stop nothing; a value the form
+#   cannot show (too long) is kept when the form is saved
 # - without a terminal the manager says so in one line, exit status 1
 import os
 import re
@@ -73,11 +75,15 @@ class Manager:
             time.sleep(0.05)
 
 
-def test_a_machine_lives_longer_than_the_manager():
+def need_tmux():
     if IS_PEER:
         raise Skip('the peer has no machine manager')
     if not shutil.which('tmux'):
         raise Skip('tmux is not installed')
+
+
+def test_a_machine_lives_longer_than_the_manager():
+    need_tmux()
     home = tempfile.mkdtemp(prefix='orrery-')
     iso = os.path.join(home, 'a grub, rescue.iso')
     os.symlink(os.path.abspath(guest('grub-rescue-cdrom.iso')), iso)
@@ -200,6 +206,60 @@ def delete_and_undo(m):
     m.keys('u')
     m.wait('1 machine, 0 running')
     m.wait('○ grub')
+
+
+def hostile_machine(home, name, conf):
+    path = os.path.join(home, 'orrery', name)
+    os.makedirs(path, mode=0o700)
+    path = os.path.join(path, 'machine.conf')
+    if callable(conf):
+        conf(path)
+    else:
+        with open(path, 'wb') as f:
+            f.write(conf)
+    return path
+
+
+def test_odd_configuration_files_stop_nothing_and_lose_nothing():
+    need_tmux()
+    home = tempfile.mkdtemp(prefix='orrery-')
+    m = Manager(home, home)
+    notes = b'x' * 5000
+    try:
+        path = hostile_machine(home, 'a', b'memory = 64M\nnotes = ' + notes)
+        hostile_machine(home, 'fifo', os.mkfifo)
+        hostile_machine(home, 'folder', os.mkdir)
+        hostile_machine(home, 'loop', lambda p: os.symlink('machine.conf', p))
+        hostile_machine(home, 'zero', lambda p: os.symlink('/dev/zero', p))
+        hostile_machine(home, 'noise', bytes(range(256)) * 40)
+        m.start()
+        text = m.wait('5 machines, 0 running')
+        for name in ('fifo', 'folder', 'zero', 'noise'):
+            if not re.search(f'! {name}', text):
+                raise Fail(f'{name} is not marked\n{text}')
+        m.keys('F2')
+        m.wait('Ctrl-S save')
+        m.keys('BTab')
+        m.wait('stays as it is: too long or odd')
+        m.type('y')
+        m.keys('Down', 'Down', 'Down', 'C-u')
+        m.type('96M')
+        m.keys('C-s')
+        m.wait('pc, 1 CPU, 96M')
+        with open(path, 'rb') as f:
+            saved = f.read().split(b'\n')
+        for line in (b'memory = 96M', b'notes = ' + notes):
+            if line not in saved:
+                raise Fail(f'{line[:40]} is lost: {saved}')
+        m.keys('F2')
+        m.wait('Ctrl-S save')
+        m.keys('BTab', 'C-u')           # what is kept can be replaced
+        m.type('short')
+        m.keys('C-s')
+        m.wait('notes short')
+    finally:
+        m.tmux('kill-server')
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def test_without_a_terminal_it_says_so():

@@ -22,6 +22,7 @@ struct row {
     const char *label, *help;
     const char *const *choice; /* values to pick from, NULL free text */
     bool is_file;
+    bool is_kept; /* the field cannot hold the value: it stays as it is */
 };
 
 struct form {
@@ -108,6 +109,8 @@ static int check_row(const struct form *f, int i, struct err *e)
     const struct row *r = &f->row[i];
     char v[VALUE_CAP];
 
+    if (r->is_kept)
+        return r->key->check ? r->key->check(f->m, initial(f, r), e) : 0;
     value_of(f, i, v);
     if (r->kind == ROW_NAME) return machine_check_name(v, e);
     if (r->kind == ROW_SIZE) return machine_check_size(v, e);
@@ -139,7 +142,11 @@ static void draw(struct form *f)
         screen_put(f->win, rows - 3, 2, cols - 4,
                    screen_colour(COLOUR_BAD) | A_BOLD, e.text);
     } else {
-        screen_put(f->win, rows - 3, 2, cols - 4, 0, f->row[at].help);
+        screen_put(f->win, rows - 3, 2, cols - 4, 0,
+                   f->row[at].is_kept
+                       ? "stays as it is: too long or odd to edit here; "
+                         "Ctrl-U empties it"
+                       : f->row[at].help);
     }
     screen_put(f->win, rows - 2, 2, cols - 4, screen_colour(COLOUR_DIM),
                f->is_new
@@ -151,6 +158,18 @@ static void draw(struct form *f)
 }
 
 /* ---- making and dropping ---- */
+
+/* A field shows control characters as others and ends at its size: what comes
+ * back is not what went in, and must not be saved. */
+static void fill_field(struct form *f, int i)
+{
+    const char *text = initial(f, &f->row[i]);
+    char v[VALUE_CAP];
+
+    set_field_buffer(f->field[i], 0, text);
+    value_of(f, i, v);
+    f->row[i].is_kept = f->row[i].kind == ROW_KEY && strcmp(v, text) != 0;
+}
 
 static int open_form(struct form *f)
 {
@@ -167,7 +186,7 @@ static int open_form(struct form *f)
         field_opts_off(f->field[i], O_STATIC | O_AUTOSKIP | O_BLANK);
         set_max_field(f->field[i], VALUE_CAP - 1);
         set_field_back(f->field[i], A_UNDERLINE);
-        set_field_buffer(f->field[i], 0, initial(f, &f->row[i]));
+        fill_field(f, i);
     }
     f->field[f->rows] = NULL;
     f->form = new_form(f->field);
@@ -212,6 +231,7 @@ static void choose(struct form *f)
     const struct row *r = &f->row[i];
     char v[VALUE_CAP];
 
+    if (r->is_kept) return;
     form_driver(f->form, REQ_VALIDATION);
     value_of(f, i, v);
     if (r->choice != NULL) {
@@ -239,9 +259,12 @@ static void edit(struct form *f, int key)
         { KEY_END, REQ_END_LINE },     { KEY_BACKSPACE, REQ_DEL_PREV },
         { KEY_DC, REQ_DEL_CHAR },      { 'U' - 64, REQ_CLR_FIELD },
     };
+    struct row *r = &f->row[field_index(current_field(f->form))];
 
+    if (key == 'U' - 64) r->is_kept = false; /* may be replaced as a whole */
     for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
         if (key != map[i].key) continue;
+        if (map[i].request >= REQ_DEL_CHAR && r->is_kept) return;
         if (map[i].request >= REQ_DEL_CHAR) f->is_changed = true;
         form_driver(f->form, map[i].request);
         if (map[i].request == REQ_NEXT_FIELD ||
@@ -250,7 +273,7 @@ static void edit(struct form *f, int key)
         }
         return;
     }
-    if (key >= 32 && key < 256 && key != 127) {
+    if (key >= 32 && key < 256 && key != 127 && !r->is_kept) {
         form_driver(f->form, key);
         f->is_changed = true;
     }
@@ -265,6 +288,7 @@ static void collect(struct form *f, char size[VALUE_CAP])
     size[0] = '\0';
     for (int i = 0; i < f->rows; i++) {
         value_of(f, i, v);
+        if (f->row[i].is_kept) continue;
         if (f->row[i].kind == ROW_KEY) {
             machine_set(f->m, f->row[i].key, v);
         } else if (f->row[i].kind == ROW_SIZE) {
