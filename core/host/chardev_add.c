@@ -143,7 +143,10 @@ const char *chardev_filename(const struct chardev *c, char *out, size_t cap)
     if (c->kind == &chardev_pty && c->place != NULL) {
         snprintf(out, cap, "pty:%s", c->place);
     } else {
-        snprintf(out, cap, "%s", c->spec);
+        const char *wait = strstr(c->spec, ",wait=");
+        size_t n = wait == NULL ? strlen(c->spec) : (size_t)(wait - c->spec);
+
+        snprintf(out, cap, "%.*s", (int)n, c->spec);
     }
     return out;
 }

@@ -284,8 +284,9 @@ static void handle_requests(void *arg)
             r |= VM_REQ_SHUTDOWN;
         } else {
             vm_reset_locked(vm);
-            if (vm->state == RUN_SHUTDOWN || vm->state == RUN_INTERNAL_ERROR)
-                vm->state = RUN_PAUSED; /* fit to go on */
+            if (vm->state == RUN_SHUTDOWN || vm->state == RUN_INTERNAL_ERROR ||
+                vm->state == RUN_PAUSED)
+                vm->state = RUN_PRELAUNCH; /* as one that never ran */
         }
     }
     if (r & VM_REQ_SHUTDOWN) shut_down_locked(vm);

@@ -23,7 +23,7 @@ struct display;
 struct input;
 
 enum run_state {
-    RUN_PRELAUNCH, /* -S: created, never started */
+    RUN_PRELAUNCH, /* -S: created, or reset, and not started */
     RUN_RUNNING,
     RUN_PAUSED,
     RUN_SHUTDOWN,       /* guest powered off, -no-shutdown */

@@ -271,10 +271,15 @@ def test_stop_cont_reset_powerdown_and_quit_send_events():
             raise Fail(f'time stamp {t}')
         same(q('query-status')['running'], False)
         same(q('stop'), {})
+        q('system_reset')                       # as one that never ran
+        q.wait_event('RESET')
+        same(q('query-status')['status'], 'prelaunch')
         q('cont')
+        same(q('query-status')['status'], 'running')
         q('system_reset')
         same(q.wait_event('RESET')['data'],
              {'guest': False, 'reason': 'host-qmp-system-reset'})
+        same(q('query-status')['status'], 'running')
         q('system_powerdown')
         q.wait_event('POWERDOWN')
         same(q('quit'), {})
