@@ -24,6 +24,8 @@ static uint32_t served_events(const struct engine *eng)
     if (c->activity == CPU_WAIT_SIPI) return mask | VCPU_SIPI;
     if (eng->v->is_stepping && c->activity == CPU_ACTIVE) return mask;
     if (c->activity == CPU_SHUTDOWN) return mask;
+    /* It comes first, whatever it was: the next step delivers it. */
+    if (c->has_pending_exception && c->activity == CPU_ACTIVE) return mask;
     if (!c->is_smm && !c->has_intr_shadow) mask |= VCPU_SMI;
     if (!c->is_nmi_blocked && !c->has_intr_shadow) mask |= VCPU_NMI;
     if (cpu_can_interrupt(c)) mask |= VCPU_INTR;

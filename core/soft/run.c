@@ -88,6 +88,7 @@ static bool must_emulate(const struct engine *eng)
     const struct cpu *c = &eng->cpu;
 
     return eng->is_single || c->has_intr_shadow || (c->rflags & FLAG_TF) ||
+           c->has_pending_exception ||
            ((c->dr[7] & DR7_ENABLES) && has_code_breakpoint(c)) ||
            ((c->rflags & FLAG_AC) && (c->cr0 & CR0_AM) && cpu_cpl(c) == 3);
 }

@@ -494,6 +494,35 @@ static void an_interrupt_is_taken_between_sti_and_cli(void **state)
     }
 }
 
+/* A snapshot of KVM's may lie between a fault and its delivery: no instruction
+ * comes in between, nor an SMI, whose handler it would interrupt. */
+static void a_pending_exception_comes_before_anything_else(void **state)
+{
+    static const uint8_t code[] = { 0xb0, 0xee, 0xe6, 0xf4 };
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct soft_rig *r = rig_new(&ways[i]);
+
+        rig_put(r, CODE, code, sizeof(code));
+        put_handlers(r);
+        rig_mode(r, 64, CODE);
+        r->c->has_pending_exception = r->c->has_pending_error = true;
+        r->c->pending_vector = EXC_GP;
+        r->c->pending_error = 0x18;
+        vcpu_raise(&r->v, VCPU_SMI);
+        rig_put(r, 0x38000, "\xb0\xdd\xe6\xf4\x0f\xaa", 6);
+        assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        assert_int_equal(r->exit_value, 0xdd);
+        assert_int_equal(get64(r, r->c->smbase + 0xff78), HANDLERS + 16 * 13);
+        assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+        assert_int_equal(r->exit_value, EXC_GP);
+        assert_int_equal(get64(r, r->c->gpr[GPR_SP]), 0x18);
+        assert_int_equal(get64(r, r->c->gpr[GPR_SP] + 8), CODE);
+        rig_free(r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +537,7 @@ int main(void)
         cmocka_unit_test(an_undefined_instruction_is_precise),
         cmocka_unit_test(an_unmasked_sse_exception_is_precise),
         cmocka_unit_test(an_unmasked_x87_exception_comes_with_the_next_one),
+        cmocka_unit_test(a_pending_exception_comes_before_anything_else),
         cmocka_unit_test(interrupts_at_any_block_leave_no_trace),
         cmocka_unit_test(an_interrupt_is_taken_between_sti_and_cli),
     };
