@@ -134,8 +134,8 @@ const struct command command_table[] = {
       "switch a way to migrate on or off (compress, events)",
       cmd_migrate_capability, .json = NULL },
     { "migrate_set_parameter", "parameter:str value:str",
-      "max-bandwidth (MiB/s unless it has a suffix, 0: no limit), "
-      "downtime-limit (ms)",
+      "max-bandwidth (MiB/s unless it has a suffix; 0, which it is at first: "
+      "no limit), downtime-limit (ms)",
       cmd_migrate_parameter, .json = NULL },
     { "mouse_button", "state:int",
       "press and release mouse buttons (1 left, 2 middle, 4 right)",

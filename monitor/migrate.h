@@ -30,7 +30,10 @@ const char *migrate_state_name(enum migrate_state s); /* QMP's */
 
 /* What can be set.  migrate_set_parameter and migrate_set_capability. */
 struct migrate_settings {
-    uint64_t max_bandwidth; /* bytes per second, 0: no limit */
+    /* Bytes per second; 0, which it is at first, no limit: a busy guest that
+     * is sent slowly never gets done, and to leave room on a shared line is
+     * for whoever knows the line.  (QEMU begins with 128 MiB/s.) */
+    uint64_t max_bandwidth;
     uint64_t downtime_limit_ms;
     bool is_compressed; /* capability compress; file: always is */
     bool has_events;    /* capability events: QMP's MIGRATION */

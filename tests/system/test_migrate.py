@@ -204,6 +204,68 @@ def test_cancelled_or_left_alone_the_guest_goes_on():
         disk.check(leaks_allowed=True)
 
 
+HOPS = 20
+
+
+def given_up(vm, disk, uri, kib):
+    """Begin to move, and change one's mind once so much is sent.  The guest
+    goes on here, whatever phase that was in; False: it was gone already."""
+    def so_far():
+        text = vm.hmp('info migrate')
+        m = re.search(r'transferred ram: (\d+)', text)
+        return (m and int(m[1]) >= kib) or 'status: active' not in text and \
+            'status: setup' not in text
+
+    with VM(*disk.linux('-incoming', uri)) as new:
+        says(vm, f'migrate -d {uri}', '')
+        vm.until('so much is sent', so_far, 60)
+        vm.hmp('migrate_cancel')
+        vm.until('it is over', lambda: migration(vm) in (
+            'cancelled', 'completed'), 60)
+        if migration(vm) == 'completed':
+            new.process.kill()          # and the machine may come back
+            new.process.wait()
+            says(vm, 'cont', '')
+        else:
+            ends(new, f'{re.escape(uri)}: .*')
+        status(vm, 'running')
+        wait_rounds(vm, 1)
+
+
+def test_back_and_forth_many_times_and_changing_ones_mind():
+    with Disk() as disk, Folder() as at:
+        uri = f'unix:{at("socket")}'
+        vm = boot(disk)
+        try:
+            for hop in range(HOPS):
+                vm.hmp('migrate_set_parameter max-bandwidth '
+                       f'{(0, 24, 150)[hop % 3]}M')
+                if hop % 2 == 1:        # from the start to the very end
+                    given_up(vm, disk, uri, hop * 4096)
+                new = VM(*disk.linux('-incoming', uri), serial='socket')
+                status(new, ARRIVES)
+                wait_rounds(vm, 1)
+                moves(vm, uri)
+                status(new, 'running')
+                goes_on_there(vm, new)
+                leave(vm)
+                vm = new
+            interrupt(vm)
+            begin = len(vm.serial_text())
+            vm.serial_write(VERIFY)
+            vm.wait_serial('^END 2$', 60, begin)
+            vm.serial_write('umount /mnt; echo "OUT $((1+1))"\n')
+            vm.wait_serial('^OUT 2$', 30, begin)
+            leave(vm)
+        except Fail as e:
+            e.args = (f'{e}\n{vm.describe()}',)
+            raise
+        finally:
+            vm.close()
+        disk.check()
+        disk.check_files()
+
+
 def test_the_image_changes_hands_at_the_end_and_not_before():
     with Disk() as disk, Folder() as at:
         uri = f'unix:{at("s")}'
