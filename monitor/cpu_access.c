@@ -95,8 +95,7 @@ const char *cpu_register_name_at(unsigned i)
 /* KVM walks page tables itself and leaves its CPUs without the means. */
 static void *phys_ptr(struct cpu *c, uint64_t gpa)
 {
-    const struct mem_frag *f =
-        mem_find_in(c->vcpu->vm, cpu_mem_view(c), gpa);
+    const struct mem_frag *f = mem_find_in(c->vcpu->vm, cpu_mem_view(c), gpa);
 
     if (f == NULL || f->host == NULL) return NULL;
     gpa &= mem_address_mask(c->vcpu->vm, cpu_mem_view(c));
