@@ -393,7 +393,8 @@ void emit_checked(struct translator *t, const struct access *a)
     if (a->base == GPR_SP && a->index < 0 && a->asize > 2 &&
         !(t->mode.bits & (BM_UNGROUPED | BM_SPLIT_STACK)) &&
         !t->loop.is_setup && !(t->has_stack_group && !t->checked_group) &&
-        !(t->checked_group && t->checked_group->has_split)) {
+        !(t->checked_group &&
+          (t->checked_group->has_split || t->checked_group->is_indexed))) {
         emit_stack_probe(t, a);
     } else if (has_site(t, a)) {
         emit_site(t, a);

@@ -284,7 +284,8 @@ void plan_groups(struct translator *t)
     }
     for (unsigned k = 0; k < t->group_count; k++) {
         struct group *g = &t->group[k];
-        bool is_stack = g->a.base == GPR_SP && g->a.index < 0 && !g->has_split;
+        bool is_stack = g->a.base == GPR_SP && g->a.index < 0 &&
+                        !g->is_indexed && !g->has_split;
         bool is_live = t->insn[g->first].in != 0;
 
         if (t->loop.is_body && loop_hoists(t, g)) continue;

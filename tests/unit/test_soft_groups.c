@@ -60,6 +60,44 @@ __asm__(".text\n"
         "    jnz 1b\n"
         "mix_end:\n"
         "    ret\n");
+/* A table in the frame itself, looked up by bytes (as strspn does). */
+__asm__(".text\n"
+        "look:\n"
+        "    call look_body\n"
+        "    ret\n"
+        "look_body:\n"
+        "    mov $300, %ecx\n"
+        "    xor %eax, %eax\n"
+        "1:  sub $0x118, %rsp\n"
+        "    mov %rcx, 0x108(%rsp)\n"
+        "    xor %edx, %edx\n"
+        "2:  lea 5(%rcx, %rdx, 8), %r8d\n"
+        "    mov %r8b, (%rsp, %rdx)\n"
+        "    inc %edx\n"
+        "    cmp $0x100, %edx\n"
+        "    jne 2b\n"
+        "    movzbl (%rdi, %rcx), %edx\n"
+        "    movzbl (%rsp, %rdx), %esi\n"
+        "    add %rsi, %rax\n"
+        "    movzbl 1(%rdi, %rcx), %edx\n"
+        "    rol $7, %rax\n"
+        "    xor (%rsp, %rdx), %al\n"
+        "    movzbl 2(%rdi, %rcx), %r9d\n"
+        "    incb (%rsp, %r9)\n"
+        "    movzbl %al, %edx\n"
+        "    cmpb $0x40, (%rsp, %rdx)\n"
+        "    jb 3f\n"
+        "    rol $5, %rax\n"
+        "3:  movzbl (%rsp, %r9), %esi\n"
+        "    add %rsi, %rax\n"
+        "    mov 0x108(%rsp), %rcx\n"
+        "    add $0x118, %rsp\n"
+        "    dec %ecx\n"
+        "    jnz 1b\n"
+        "look_end:\n"
+        "    ret\n");
+uint64_t look(void *text);
+extern const uint8_t look_body[], look_end[];
 uint64_t mix(void *table);
 extern const uint8_t mix_body[], mix_end[];
 
@@ -71,7 +109,15 @@ static void fill(uint8_t *table)
         table[i] = (uint8_t)(i * 7 + i / 256);
 }
 
-static void run_at(const struct soft_options *o, uint64_t table, uint64_t sp)
+struct code {
+    uint64_t (*run)(void *table);
+    const uint8_t *body, *end;
+};
+static const struct code mixes = { mix, mix_body, mix_end };
+static const struct code looks = { look, look_body, look_end };
+
+static void run_code(const struct code *code, const struct soft_options *o,
+                     uint64_t table, uint64_t sp)
 {
     static const uint8_t stop[] = { 0xe6, 0xf4, 0xeb, 0xfe };
     uint8_t here[TABLE_BYTES];
@@ -80,18 +126,23 @@ static void run_at(const struct soft_options *o, uint64_t table, uint64_t sp)
 
     fill(here);
     rig_put(r, table, here, sizeof(here));
-    rig_put(r, CODE, mix_body, (size_t)(mix_end - mix_body));
-    rig_put(r, CODE + (uint64_t)(mix_end - mix_body), stop, sizeof(stop));
+    rig_put(r, CODE, code->body, (size_t)(code->end - code->body));
+    rig_put(r, CODE + (uint64_t)(code->end - code->body), stop, sizeof(stop));
     rig_mode(r, 64, CODE);
     rig_user(r);
     r->c->gpr[GPR_DI] = table;
     r->c->gpr[GPR_SP] = sp;
-    expected = mix(here);
+    expected = code->run(here);
     assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
     assert_int_equal(r->c->gpr[GPR_AX], expected);
     assert_int_equal(r->c->gpr[GPR_SP], sp);
     assert_memory_equal(r->ram.host + table, here, sizeof(here));
     rig_free(r);
+}
+
+static void run_at(const struct soft_options *o, uint64_t table, uint64_t sp)
+{
+    run_code(&mixes, o, table, sp);
 }
 
 static const struct soft_options ways[] = {
@@ -123,11 +174,23 @@ static void tables_across_pages_are_read_and_written(void **state)
     }
 }
 
+static void tables_in_the_frame_are_looked_up(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        run_code(&looks, &ways[i], 0x200000, 0x7f800);
+        run_code(&looks, &ways[i], 0x200f10, 0x7f800);
+        for (unsigned at = 0; at <= 0x120; at += 0x30)
+            run_code(&looks, &ways[i], 0x200e00, 0x7f000 + at);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_across_pages_hold_what_was_put_there),
         cmocka_unit_test(tables_across_pages_are_read_and_written),
+        cmocka_unit_test(tables_in_the_frame_are_looked_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
