@@ -6,8 +6,12 @@
 #include <unistd.h>
 
 #include "core/cpu/cpu.h"
+#include "core/vm/mem.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
+
+/* Devices and holes below 4 GiB. */
+static const uint64_t MAX_BEYOND_RAM = UINT64_C(4) << 30;
 
 static int read_guest(struct vm *vm, struct cpu *cpu, uint64_t at, void *buf,
                       size_t bytes)
@@ -28,6 +32,11 @@ static int save(struct cmd *c, bool is_linear, struct err *e)
     FILE *f;
     int rc = 0;
 
+    /* More than there is an address space to find it in is a slip. */
+    if (left > vm_ram(c->vm)->size + MAX_BEYOND_RAM)
+        return err_set(e, -EINVAL,
+                       "size %llu is more than the machine's memory",
+                       (unsigned long long)left);
     if (is_linear) {
         if (index >= vm_vcpu_count(c->vm))
             return err_set(e, -EINVAL,

@@ -16,6 +16,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,7 @@
 
 enum {
     STRIPE_BYTES = 4 << 20, /* whole huge pages */
-    HELPER_NICE = 3,
+    HELPER_NICE = 10,
     GOAL_MIB_PER_S = 900, /* of memory that is not zero */
 };
 
@@ -223,6 +224,13 @@ static int copy_all(struct copy *c, struct fill *f)
     return give_slot(f);
 }
 
+void savevm_be_calm(void)
+{
+    const struct sched_param none = { 0 };
+
+    sched_setscheduler(0, SCHED_BATCH, &none); /* if it may */
+}
+
 /* The snapshot can be done without, the machine cannot. */
 static void be_the_first_to_go(void)
 {
@@ -240,6 +248,7 @@ void savevm_copy_main(struct savevm_work *w, int fd)
     struct fill f = { .c = &c };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    savevm_be_calm();
     be_the_first_to_go();
     c.skew = (uintptr_t)ram->host & (STRIPE_BYTES - 1);
     _exit(copy_all(&c, &f) < 0);

@@ -126,6 +126,9 @@ void savevm_save_cancel(struct savevm_work *w);
 /* savevm_copy.c: what the child does; fd: its end of the socket.  It takes no
  * lock, other threads had them.  Does not return. */
 _Noreturn void savevm_copy_main(struct savevm_work *w, int fd);
+/* This thread, when it has to wait and wakes, does not take the processor from
+ * the guest. */
+void savevm_be_calm(void);
 
 /* savevm_load.c */
 int savevm_load_begin_locked(struct savevm_work *w, struct err *e);

@@ -135,8 +135,10 @@ static int copy_to_disk(struct savevm_work *w)
 static void save_main(struct savevm_work *w)
 {
     siginfo_t end = { .si_code = 0 };
-    int rc = copy_to_disk(w);
+    int rc;
 
+    savevm_be_calm();
+    rc = copy_to_disk(w);
     close(w->from_child); /* a child that still writes ends by it */
     /* It keeps its number until it is reaped: a cancel may still kill it. */
     while (waitid(P_PID, (id_t)w->child, &end, WEXITED | WNOWAIT) < 0 &&

@@ -243,6 +243,10 @@ static int resolve(const struct chardev *c, struct addrinfo **out,
         memmove(host, host + 1, n - 2);
         host[n - 2] = '\0';
     }
+    /* glibc takes the low 16 bits of a larger number. */
+    if (strspn(colon + 1, "0123456789") == strlen(colon + 1) &&
+        strtoul(colon + 1, NULL, 10) > 65535)
+        return err_set(e, -EINVAL, "%s: a port is at most 65535", c->place);
     rc = getaddrinfo(host[0] ? host : "127.0.0.1", colon + 1, &hints, out);
     if (rc != 0)
         return err_set(e, -EINVAL, "%s: %s", c->place, gai_strerror(rc));

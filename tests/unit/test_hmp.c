@@ -328,7 +328,7 @@ static void a_machine_that_ended_goes_on_after_a_reset(void **state)
                        "Error: Resetting the Virtual Machine is required\n");
     monitor_rig_expect(r, "system_reset", "");
     loop_step(r->loop, 1000);
-    monitor_rig_expect(r, "info status", "VM status: paused\n");
+    monitor_rig_expect(r, "info status", "VM status: paused (prelaunch)\n");
     monitor_rig_expect(r, "cont", "");
     monitor_rig_expect(r, "info status", "VM status: running\n");
 }
