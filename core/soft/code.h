@@ -66,7 +66,9 @@ struct block {
     uint8_t flags_in; /* arithmetic flags live at entry, non-zero if any */
     uint8_t verified; /* verify=on: times compared */
     bool is_dead;
-    bool has_loop; /* may go round without a link */
+    bool has_loop;   /* may go round without a link, */
+    bool is_counted; /* a number of times that is known before */
+    bool is_super;   /* goes on behind jumps */
 };
 
 /* Host offset of an instruction in its block, guest offset. */

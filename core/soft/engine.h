@@ -181,7 +181,7 @@ struct engine {
     struct mode_key mode;
     bool is_outside;    /* vector state saved, vcpu_leave done */
     bool is_bus_locked; /* outside, with the VM lock and alone */
-    bool is_verifying;  /* verify=on: no store hits the TLB */
+    bool is_ahead;      /* the emulator runs ahead: verify.h */
     bool is_single;     /* every instruction goes through the emulator */
     unsigned log;       /* log_items() since soft_run() */
     bool has_fault;     /* LEAVE_SLOW: it is this page fault */
@@ -207,7 +207,7 @@ struct engine {
     uint64_t tsc_ratio;    /* guest's to host's, 16.48; 0: they are the same */
     uint32_t site_flushes; /* since a place was reconsidered last */
     uint8_t bounce[128] __attribute__((aligned(64)));
-    struct verify_log *verify;
+    struct verify *verify; /* verify=on, or NULL */
     void *signal_stack;
     struct soft_watch watch[WATCH_MAX];
     unsigned watch_count;
@@ -245,6 +245,7 @@ struct soft_vm {
     unsigned engine_count;
     struct engine *engines[64];
     struct code_cache *cache; /* NULL when interpreted */
+    struct verify_turn *turn; /* NULL: verify=off */
     struct vm_point breaks[VM_POINTS_MAX];
     unsigned break_count;
 };
@@ -328,6 +329,8 @@ enum cpu_step soft_run_translated(struct engine *eng);
 /* Block for the code at rip, made if need be; NULL: it must be emulated.
  * link: jump to lead to it, or NULL. */
 struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link);
+/* What runs now is a sample of what runs mostly. */
+void soft_note_running(struct engine *eng);
 /* Run code at an entry that expects rip in R13, until it leaves. */
 void soft_enter_block(struct engine *eng, const uint8_t *code);
 

@@ -192,6 +192,7 @@ static void emit_body(struct translator *t, struct block *b)
         b->undefined_out =
             (uint16_t)((b->undefined_out & ~n->kill) | n->undefined);
         t->cache->stat.guest_bytes += n->d.length;
+        if (i + 1 < t->count && is_branch(n)) b->is_super = true;
     }
     t->now = NULL;
     settle_sp(t);
@@ -406,7 +407,7 @@ static bool attach_pages(struct translator *t, struct block *b,
 
     b->page[0] = code_page_get_locked(t->cache, page);
     if (!b->page[0]) return false;
-    t->is_hot = t->space == SPACE_USER && !t->is_verified &&
+    t->is_hot = t->space == SPACE_USER &&
                 (b->page[0]->samples == HOT_SAMPLES ||
                  t->eng->soft->options.is_all_hot);
     t->next = code_may_span(&t->mode, t->lin) && t->is_hot && next != page

@@ -121,7 +121,7 @@ void plan_loop(struct translator *t)
     const struct guest_insn *last = &t->insn[t->count - 1];
 
     if (t->eng->soft->options.is_ungrouped || !(t->mode.bits & BM_CODE64) ||
-        (t->mode.bits & BM_UNGROUPED) || t->is_verified || t->is_crossing) {
+        (t->mode.bits & BM_UNGROUPED) || t->is_crossing) {
         return;
     }
     if (last->kind != INSN_JCC || last->target != t->rip || t->insn[0].in) {
@@ -478,6 +478,7 @@ void emit_loop_body(struct translator *t, struct block *b)
     t->loop.counter = choose_counter(t);
     emit_patch(e, t->loop.jump, emit_pc(e));
     b->has_loop = emit_second_form(t, b);
+    b->is_counted = t->loop.counter >= 0;
     t->loop.is_body = false;
     if (b->has_loop || e->status < 0) return;
     e->at = at;

@@ -124,10 +124,19 @@ int soft_vm_open(struct vm *vm, const struct soft_options *o,
     if (!s->options.cache_bytes) s->options.cache_bytes = CACHE_DEFAULT;
     rc = code_open(s, e);
     if (rc < 0) goto free_vm;
+    if (o->is_verified && s->cache) {
+        s->turn = verify_turn_new();
+        if (!s->turn) {
+            rc = err_set(e, -ENOMEM, "out of memory");
+            goto close_code;
+        }
+    }
     rc = host_signal_install(e);
-    if (rc < 0) goto close_code;
+    if (rc < 0) goto free_turn;
     *out = s;
     return 0;
+free_turn:
+    verify_turn_free(s->turn);
 close_code:
     code_close(s);
 free_vm:
@@ -138,6 +147,7 @@ free_vm:
 void soft_vm_close(struct soft_vm *s)
 {
     if (!s) return;
+    verify_turn_free(s->turn);
     code_close(s);
     free(s);
 }
@@ -171,12 +181,11 @@ int soft_vcpu_open(struct soft_vm *s, struct vcpu *v,
     eng->cpu.index = v->index;
     eng->tsc_offset = -__rdtsc();
     if (s->options.is_verified && s->cache) {
-        eng->verify = verify_log_new();
+        eng->verify = verify_new();
         if (!eng->verify) {
             munmap(eng, sizeof(*eng));
             return err_set(e, -ENOMEM, "out of memory");
         }
-        eng->is_verifying = true;
     }
     tlb_init(eng);
     cpu_reset(&eng->cpu);
@@ -201,7 +210,7 @@ void soft_vcpu_close(struct engine *eng)
     }
     eng->v->engine = NULL;
     cpu_native_close(&eng->cpu);
-    verify_log_free(eng->verify);
+    verify_free(eng->verify);
     munmap(eng, sizeof(*eng));
 }
 
@@ -304,5 +313,6 @@ void soft_print_stats(struct soft_vm *s, char *text, size_t cap)
             (unsigned long long)g->stat.signals,
             (unsigned long long)g->stat.code_stores);
         if (k > 0) n += (size_t)k;
+        if (g->verify && n < cap) n += verify_print_stats(g, text + n, cap - n);
     }
 }

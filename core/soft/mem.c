@@ -7,6 +7,7 @@
 #include "core/cpu/emulate.h"
 #include "core/cpu/host_print.h"
 #include "core/cpu/mmu.h"
+#include "core/soft/verify.h"
 #include "core/vm/dirty.h"
 #include "core/vm/ferr.h"
 #include "core/vm/intr.h"
@@ -48,6 +49,7 @@ static void ops_bus_lock(struct cpu *c, bool on)
     struct engine *eng = engine_of(c);
     struct vm *vm = eng->soft->vm;
 
+    if (eng->is_ahead) return; /* nobody else runs */
     if (on) {
         soft_leave(eng);
         vm_lock(vm);
@@ -148,6 +150,16 @@ static void ops_load(struct cpu *c, uint64_t lin, void *buf, unsigned bytes,
     }
 }
 
+/* Running ahead. */
+static void before_store(struct engine *eng, const struct page_ref *r,
+                         unsigned bytes)
+{
+    if (r->kind == PAGE_CODE && code_would_drop(eng->soft, r->host, bytes)) {
+        verify_stop(eng);
+    }
+    verify_touch(eng, r->host, bytes, true);
+}
+
 static void store_slow(struct engine *eng, uint64_t lin, const uint8_t *buf,
                        unsigned bytes, unsigned access)
 {
@@ -167,8 +179,9 @@ static void store_slow(struct engine *eng, uint64_t lin, const uint8_t *buf,
         if (r.kind == PAGE_DEVICE) {
             device_write(eng, r.gpa, buf, n);
         } else {
+            if (eng->is_ahead) before_store(eng, &r, n);
             copy_small(r.host, buf, n);
-            if (r.kind == PAGE_CODE) {
+            if (r.kind == PAGE_CODE && !eng->is_ahead) {
                 eng->stat.code_stores++;
                 code_written(eng->soft, r.host, n);
             }
@@ -189,6 +202,9 @@ static void ops_store(struct cpu *c, uint64_t lin, const void *buf,
     uint64_t off = lin ^ t->wtag;
 
     if (off <= PAGE_BYTES - bytes) {
+        if (eng->is_ahead) {
+            verify_touch(eng, (void *)(t->wpage + off), bytes, true);
+        }
         copy_small((void *)(t->wpage + off), buf, bytes);
     } else {
         store_slow(eng, lin, buf, bytes, access);
@@ -213,6 +229,18 @@ static bool may_point(struct engine *eng, uint64_t lin, unsigned access)
     return true;
 }
 
+/* Running ahead: who only writes uses store, others change one operand. */
+static void *pointer_ahead(struct engine *eng, uint64_t lin, unsigned access)
+{
+    unsigned bytes = left_in_page(lin);
+    struct page_ref r;
+
+    resolve(eng, lin, access, &r);
+    if (r.kind != PAGE_DIRECT || !(access & ACC_READ)) return NULL;
+    verify_touch(eng, r.host, bytes < 16 ? bytes : 16, true);
+    return r.host;
+}
+
 static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
 {
     struct engine *eng = engine_of(c);
@@ -221,6 +249,9 @@ static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
     struct page_ref r;
     uint64_t off;
 
+    if (eng->is_ahead && (access & ACC_WRITE)) {
+        return pointer_ahead(eng, lin, access);
+    }
     if (access == ACC_EXEC) {
         uint8_t *p = eng->is_mode_stale ? NULL : tlb_fetch(eng, lin);
         if (p) return p;
@@ -242,8 +273,13 @@ static void *ops_lin_ptr(struct cpu *c, uint64_t lin, unsigned access)
 
 static void *ops_phys_ptr(struct cpu *c, uint64_t gpa)
 {
-    uint8_t *page = tlb_phys_page(engine_of(c), gpa);
+    struct engine *eng = engine_of(c);
+    uint8_t *page = tlb_phys_page(eng, gpa);
 
+    /* An entry that the walk may mark as used. */
+    if (eng->is_ahead && page) {
+        verify_touch(eng, page + (gpa & (PAGE_BYTES - 8)), 8, false);
+    }
     return page ? page + (gpa & (PAGE_BYTES - 1)) : NULL;
 }
 
@@ -263,6 +299,7 @@ static void ops_view_changed(struct cpu *c)
 {
     struct engine *eng = engine_of(c);
 
+    if (eng->is_ahead) verify_stop(eng);
     tlb_view_changed(eng);
     if (!(eng->log & LOG_INT)) return;
     soft_vector_save(c);
@@ -346,7 +383,10 @@ static void ops_out(struct cpu *c, unsigned port, unsigned bytes, uint32_t v)
 
 static void ops_flush(struct cpu *c, enum cpu_flush what, uint64_t lin)
 {
-    tlb_flush(engine_of(c), what, lin);
+    struct engine *eng = engine_of(c);
+
+    if (eng->is_ahead) verify_stop(eng);
+    tlb_flush(eng, what, lin);
 }
 
 static void ops_mode_changed(struct cpu *c)
@@ -459,6 +499,7 @@ static uint64_t ops_tsc_deadline(struct cpu *c, bool set, uint64_t v)
 static void ops_event(struct cpu *c, unsigned vector, const char *kind,
                       bool has_error, uint32_t error)
 {
+    if (engine_of(c)->is_ahead) verify_stop(engine_of(c));
     if (!(engine_of(c)->log & LOG_INT)) return;
     soft_vector_save(c);
     cpu_log_event(c, kind, vector, has_error, error);

@@ -157,7 +157,7 @@ bool ring_deliver(struct engine *eng, unsigned vector, bool is_fault,
     uint64_t rip, sp, frame[6], *to;
     struct desc d;
 
-    if (!cpu_is_code64(c) || eng->is_verifying || eng->watch_count ||
+    if (!cpu_is_code64(c) || eng->watch_count ||
         (eng->log & LOG_INT)) {
         return false;
     }

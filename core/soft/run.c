@@ -5,6 +5,7 @@
 #include "core/cpu/emulate.h"
 #include "core/cpu/host_print.h"
 #include "core/soft/host_signal.h"
+#include "core/soft/verify.h"
 #include "core/vm/vm.h"
 
 /*
@@ -41,13 +42,16 @@ void soft_vector_load(struct cpu *c)
 
 void soft_leave(struct engine *eng)
 {
+    if (eng->is_ahead) verify_stop(eng);
     soft_vector_save(&eng->cpu);
     eng->is_outside = true;
     vcpu_leave(eng->v);
+    if (eng->verify) verify_turn_end(eng->soft->turn);
 }
 
 void soft_enter(struct engine *eng)
 {
+    if (eng->verify) verify_turn_begin(eng->soft->turn);
     vcpu_enter(eng->v);
     eng->is_outside = false;
     soft_vector_load(&eng->cpu);

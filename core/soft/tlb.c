@@ -426,9 +426,9 @@ enum page_kind tlb_resolve(struct engine *eng, uint64_t lin, unsigned access,
     if (can_write) is_code = code_page_is_live(eng->soft, page);
     dirty = vm_dirty(eng->soft->vm);
     if (dirty && (access & ACC_WRITE)) vm_dirty_mark_page(dirty, page);
-    if (!(access & ACC_EXEC)) {
+    if (!(access & ACC_EXEC) && !eng->is_ahead) {
         enter(eng, space, lin, &p, page, access,
-              can_write && !is_code && p.can_write && !eng->is_verifying &&
+              can_write && !is_code && p.can_write &&
                   (!dirty || (access & ACC_WRITE)));
     }
     if ((access & ACC_WRITE) && is_code) return r->kind = PAGE_CODE;
@@ -451,6 +451,7 @@ uint8_t *tlb_fetch(struct engine *eng, uint64_t lin)
         if (cpu_walk(&eng->cpu, lin, ACC_EXEC, &p, &error) < 0) return NULL;
         page = host_page(eng, p.gpa & ~(uint64_t)(PAGE_BYTES - 1), &can_write);
         if (!page) return NULL;
+        if (eng->is_ahead) return page + (lin & (PAGE_BYTES - 1));
         f->page = page;
         f->tag = tag;
         f->is_global = p.is_global;

@@ -124,7 +124,7 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
         break;
     case PAGE_FAULT:
         /* By linear address: outside 64-bit code it may have wrapped. */
-        if (!site->is_group && !eng->is_verifying &&
+        if (!site->is_group &&
             (eng->mode.bits & BM_CODE64) && is_canonical(lin)) {
             eng->has_fault = true;
             eng->fault_lin = lin;
@@ -134,9 +134,6 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
     default: return 0;
     }
     if (site->is_stack) tlb_set_stack(eng, lin);
-    if (eng->is_verifying && site->is_write) {
-        return verify_log_store(eng, r.host, site->bytes);
-    }
     return (uint64_t)r.host;
 }
 
@@ -335,7 +332,7 @@ static struct block *run_ungrouped(struct engine *eng)
 
 /* Attention is asked for by timers and devices: what runs then is a sample of
  * what runs mostly. */
-static void note_running(struct engine *eng)
+void soft_note_running(struct engine *eng)
 {
     const uint8_t *host;
 
@@ -354,7 +351,7 @@ enum cpu_step soft_run_translated(struct engine *eng)
     if (eng->is_mode_stale) take_mode(eng);
     for (;;) {
         space = eng->mode.bits >> BM_SPACE_SHIFT & 3;
-        if (eng->is_verifying) {
+        if (eng->verify) {
             enum verify_result r = verify_block(eng);
             if (r == VERIFY_FAILED) return STEP_UNKNOWN;
             if (r == VERIFY_DONE) return STEP_OK;
@@ -365,7 +362,7 @@ enum cpu_step soft_run_translated(struct engine *eng)
             if (!run_ungrouped(eng)) eng->cause = LEAVE_EMULATE;
         }
         if (eng->cause == LEAVE_ATTEND) {
-            note_running(eng);
+            soft_note_running(eng);
             return STEP_OK;
         }
         if (eng->cause != LEAVE_LOOKUP) break;

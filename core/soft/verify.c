@@ -4,216 +4,387 @@
 #include "core/cpu/copy.h"
 #include "core/soft/code.h"
 
-/*
- * No store of translated code hits the TLB in this mode, so each is seen in
- * the slow path and its old bytes are kept.  Blocks are not linked and the
- * indirect-branch table stays empty: each block comes back here.  A block
- * that agreed many times is believed.
- */
+/* Lock-step: verify.h says what is done; here is how it goes on. */
 
-enum { VERIFY_TIMES = 20 };
+enum { CANDIDATES = 64 };
 
-uint64_t verify_log_store(struct engine *eng, uint8_t *host, unsigned bytes)
-{
-    struct verify_log *l = eng->verify;
-    struct logged_store *s;
+/* ---- state */
 
-    if (l->count == LOG_STORES || bytes > LOG_BYTES) return 0;
-    s = &l->store[l->count++];
-    s->host = host;
-    s->bytes = bytes;
-    cpu_copy(s->before, host, bytes);
-    return (uint64_t)host;
-}
-
-static void get_state(struct engine *eng, struct machine_state *m)
+static void save_state(struct engine *eng, struct cpu *to)
 {
     struct cpu *c = &eng->cpu;
 
-    cpu_copy(m->gpr, c->gpr, sizeof(m->gpr));
-    m->rip = c->rip;
-    m->rflags = c->rflags;
-    m->gs_base = c->seg[SEG_GS].base;
-    m->kernel_gs_base = c->kernel_gs_base;
     cpu_zero(c->xsave, sizeof(c->xsave));
     soft_vector_save(c);
-    cpu_copy(m->xsave, c->xsave, sizeof(m->xsave));
-    soft_vector_load(c);
+    cpu_copy(to, c, sizeof(*to));
 }
 
-static void set_state(struct engine *eng, const struct machine_state *m)
+/* The vector registers are garbage before. */
+static void load_state(struct engine *eng, const struct cpu *from)
 {
     struct cpu *c = &eng->cpu;
+    struct cpu_native *native = c->native;
 
-    cpu_copy(c->gpr, m->gpr, sizeof(m->gpr));
-    c->rip = m->rip;
-    c->rflags = m->rflags;
-    c->seg[SEG_GS].base = m->gs_base;
-    c->kernel_gs_base = m->kernel_gs_base;
-    eng->is_mode_stale = true;
-    cpu_copy(c->xsave, m->xsave, sizeof(m->xsave));
+    cpu_copy(c, from, sizeof(*c));
+    c->native = native; /* it may be new */
     soft_vector_load(c);
 }
 
-static void undo_stores(struct verify_log *l)
+/* ---- running ahead */
+
+/* Number of the rewritten instruction at rip, which is most probably the
+ * guess; or the count of them. */
+static unsigned find_insn(const struct code_cache *cache, const struct block *b,
+                          uint64_t rip, unsigned guess)
 {
-    for (unsigned i = 0; i < l->count; i++) {
-        cpu_copy(l->store[i].after, l->store[i].host, l->store[i].bytes);
+    const struct insn_map *m = &cache->maps[b->first_map];
+    int64_t off = (int64_t)(rip - (b->lin - b->mode.cs_base));
+    unsigned n = b->insn_count;
+
+    if (!(b->mode.bits & BM_CODE64)) off = (int32_t)off;
+    if (guess < n && m[guess].guest == off) return guess;
+    for (unsigned i = 0; i < n; i++) {
+        if (m[i].guest == off) return i;
     }
-    for (unsigned i = l->count; i-- > 0;) {
-        cpu_copy(l->store[i].host, l->store[i].before, l->store[i].bytes);
+    return n;
+}
+
+static bool is_same_step(const struct verify_step *a,
+                         const struct verify_step *b)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (a->gpr[i] != b->gpr[i]) return false;
+    }
+    return a->rip == b->rip && a->rflags == b->rflags;
+}
+
+static void note_step(struct verify *l, const struct cpu *c)
+{
+    struct verify_step s, *to = &l->step[l->count++];
+
+    cpu_copy(s.gpr, c->gpr, sizeof(s.gpr));
+    s.rip = c->rip;
+    s.rflags = c->rflags;
+    if (!l->is_again) {
+        cpu_copy(to, &s, sizeof(s));
+    } else if (!is_same_step(&s, to)) {
+        l->is_changed = true;
+    }
+}
+
+/* Has the emulator left the block's instructions, or the round? */
+static bool is_through(struct engine *eng, struct verify *l)
+{
+    const struct block *b = l->block;
+    uint64_t rip = eng->cpu.rip;
+
+    if (!b->has_loop && l->count > 1 &&
+        (l->count > b->insn_count || rip == l->start.rip)) {
+        return true;
+    }
+    l->expected = find_insn(eng->soft->cache, b, rip, l->expected);
+    if (l->expected == b->insn_count) return true;
+    l->expected++;
+    return false;
+}
+
+/* Up to `limit` steps are noted. */
+static __attribute__((noinline)) void run_ahead(struct engine *eng,
+                                                unsigned limit)
+{
+    struct verify *l = eng->verify;
+    uint32_t hits = eng->watch_hits;
+
+    l->count = 0;
+    l->expected = 0;
+    l->is_stopped = l->is_cut = l->is_changed = false;
+    eng->is_ahead = true;
+    if (l->is_again) eng->is_mode_stale = true; /* it is that at the end */
+    note_step(l, &eng->cpu);
+    if (__builtin_setjmp(l->env) == 0) {
+        while (l->count < limit && !is_through(eng, l)) {
+            if (cpu_emulate(&eng->cpu) != STEP_OK) verify_stop(eng);
+            note_step(l, &eng->cpu);
+        }
+        l->is_cut = l->count == limit && !l->is_again;
+    }
+    eng->is_ahead = false;
+    eng->is_mode_stale = false;
+    eng->watch_hits = hits;
+    if (l->is_stopped) {
+        /* Where it stood before the instruction. */
+        const struct verify_step *s = &l->step[l->count - 1];
+        cpu_copy(eng->cpu.gpr, s->gpr, sizeof(s->gpr));
+        eng->cpu.rip = s->rip;
+        eng->cpu.rflags = s->rflags;
     }
 }
 
 /* ---- comparing */
 
-static unsigned differs_at(const uint8_t *a, const uint8_t *b, unsigned from,
-                           unsigned to)
+static unsigned registers_of(const struct block *b)
 {
-    for (unsigned i = from; i < to; i++) {
-        if (a[i] != b[i]) return i + 1;
-    }
-    return 0;
+    return b->mode.bits & BM_CODE64 ? 16 : 8;
 }
 
-/* XSAVE area, SDM 1 13.4: components in their initial state are not written,
- * so those are filled in first; FOP, FIP and FDP are the host's. */
-static void complete_xsave(uint8_t *x)
+static uint64_t register_mask(const struct block *b)
 {
-    if (!(x[512] & 1)) {
-        x[0] = 0x7f;
-        x[1] = 0x03;
-    }
+    return b->mode.bits & BM_CODE64 ? UINT64_MAX : UINT32_MAX;
 }
 
-static unsigned vector_differs(struct machine_state *a, struct machine_state *b)
+/* Registers that differ. */
+static unsigned count_differences(const struct verify *l,
+                                  const struct verify_step *s)
 {
+    const struct cpu *t = &l->translated;
+    uint64_t mask = register_mask(l->block);
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < registers_of(l->block); i++)
+        n += ((t->gpr[i] ^ s->gpr[i]) & mask) != 0;
+    return n;
+}
+
+enum { FLAGS_LEFT_OUT = FLAGS_ARITH | FLAG_RF };
+
+static bool flags_agree(struct engine *eng, unsigned at)
+{
+    struct verify *l = eng->verify;
+    uint64_t differ = l->translated.rflags ^ l->step[at].rflags;
+
+    l->flags_differ = (uint32_t)(differ & ~(uint64_t)FLAGS_LEFT_OUT);
+    differ &= FLAGS_ARITH;
+    if (differ) {
+        l->flags_differ |= verify_flags_that_matter(eng, at, (uint32_t)differ);
+    }
+    return l->flags_differ == 0;
+}
+
+static bool is_same_segment(const struct cpu_segment *a,
+                            const struct cpu_segment *b)
+{
+    return a->sel == b->sel && a->attr == b->attr && a->limit == b->limit &&
+           a->base == b->base;
+}
+
+/* All of the state but what a step holds. */
+static bool rest_agrees(struct verify *l, bool is_aside)
+{
+    struct cpu *t = &l->translated, *e = &l->emulated;
     unsigned at;
 
-    complete_xsave(a->xsave);
-    complete_xsave(b->xsave);
-    at = differs_at(a->xsave, b->xsave, 0, 5);
-    if (!at) at = differs_at(a->xsave, b->xsave, 24, 28);
-    for (unsigned i = 0; !at && i < 8; i++) {
-        at = differs_at(a->xsave, b->xsave, 32 + 16 * i, 42 + 16 * i);
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        if (!is_same_segment(&t->seg[i], &e->seg[i])) return false;
     }
-    if (!at) at = differs_at(a->xsave, b->xsave, 160, 416);
-    if (!at) at = differs_at(a->xsave, b->xsave, 576, 832);
-    return at;
+    return t->kernel_gs_base == e->kernel_gs_base &&
+           !verify_memory_differs(l, is_aside, &at) &&
+           verify_vector_differs(t->xsave, e->xsave) < 0;
 }
 
-#define HEX "0x%llx"
-
-static bool report(struct engine *eng, const struct block *b, const char *what,
-                   unsigned n, uint64_t translated, uint64_t emulated)
+/* Emulate again as far as step `at`: state to emulated, memory too; what the
+ * translated code has made is not changed. */
+static void emulate_again(struct engine *eng, unsigned at)
 {
-    soft_vector_save(&eng->cpu);
-    soft_fail(eng,
-              "verify: block " HEX " (mode " HEX ", %u instructions): %s %u "
-              "is " HEX " translated, " HEX " emulated",
-              (unsigned long long)eng->verify->start.rip,
-              (unsigned long long)b->mode.bits, b->insn_count, what, n,
-              (unsigned long long)translated, (unsigned long long)emulated);
-    soft_vector_load(&eng->cpu);
+    struct verify *l = eng->verify;
+
+    verify_set_aside(l);
+    load_state(eng, &l->start);
+    l->is_again = true;
+    run_ahead(eng, at + 1);
+    l->is_again = false;
+    if (l->count != at + 1) l->is_changed = true;
+    save_state(eng, &l->emulated);
+    verify_put_back(l);
+}
+
+/* Vector state is saved.  Does the state in which the block was left agree with
+ * one of the steps?  l->at: that, or the one most alike. */
+static bool find_agreement(struct engine *eng)
+{
+    struct verify *l = eng->verify;
+    unsigned last = l->count - 1, least = 100, tries = 0;
+
+    l->at = last;
+    for (unsigned i = 0; i <= last; i++) {
+        const struct verify_step *s = &l->step[i];
+        unsigned n;
+
+        if (s->rip != l->translated.rip) continue;
+        n = count_differences(l, s);
+        if (n < least) {
+            least = n;
+            l->at = i;
+        }
+        if (n || !flags_agree(eng, i)) continue;
+        if (i == last) {
+            if (rest_agrees(l, false)) return true;
+            l->at = i;
+        } else if (tries++ < CANDIDATES) {
+            emulate_again(eng, i);
+            l->count = last + 1;
+            if (rest_agrees(l, true)) return true;
+            l->at = i;
+        }
+    }
     return false;
 }
 
-static bool compare(struct engine *eng, const struct block *b, uint32_t flags)
+/* An instruction that raised a SIMD exception has left its flag in MXCSR; the
+ * emulator will raise it again. */
+static void forgive_simd_flags(struct verify *l)
 {
-    struct verify_log *l = eng->verify;
-    struct machine_state *t = &l->translated, *e = &l->emulated;
-    unsigned at, n = b->mode.bits & BM_CODE64 ? 16 : 8;
-    uint64_t mask = b->mode.bits & BM_CODE64 ? UINT64_MAX : UINT32_MAX;
-
-    if (t->rip != e->rip) return report(eng, b, "rip", 0, t->rip, e->rip);
-    for (unsigned i = 0; i < n; i++) {
-        if ((t->gpr[i] ^ e->gpr[i]) & mask) {
-            return report(eng, b, "register", i, t->gpr[i], e->gpr[i]);
-        }
-    }
-    if (t->gs_base != e->gs_base || t->kernel_gs_base != e->kernel_gs_base) {
-        return report(eng, b, "GS base", 0, t->gs_base, e->gs_base);
-    }
-    if ((t->rflags ^ e->rflags) & ~(uint64_t)(FLAGS_ARITH | FLAG_RF)) {
-        return report(eng, b, "system flags", 0, t->rflags, e->rflags);
-    }
-    if ((t->rflags ^ e->rflags) & flags) {
-        return report(eng, b, "flags, mask", flags, t->rflags & FLAGS_ARITH,
-                      e->rflags & FLAGS_ARITH);
-    }
-    for (unsigned i = 0; i < l->count; i++) {
-        const struct logged_store *s = &l->store[i];
-        at = differs_at(s->after, s->host, 0, s->bytes);
-        if (at) {
-            return report(eng, b, "memory of store", i, s->after[at - 1],
-                          s->host[at - 1]);
-        }
-    }
-    at = vector_differs(t, e);
-    if (at) {
-        return report(eng, b, "xsave byte", at - 1, t->xsave[at - 1],
-                      e->xsave[at - 1]);
-    }
-    return true;
+    l->translated.xsave[24] = l->emulated.xsave[24];
 }
 
-/* Instructions of b before guest address rip. */
-static unsigned insns_before(const struct code_cache *c, const struct block *b,
-                             uint64_t rip)
+/* False: they differ, l->emulated is the state to show. */
+static bool agrees(struct engine *eng, bool has_faulted)
 {
-    uint64_t start = b->lin - b->mode.cs_base;
-    unsigned n = 0;
+    struct verify *l = eng->verify;
 
-    while (n < b->map_count && start + c->maps[b->first_map + n].guest < rip) {
-        n++;
+    if (has_faulted) forgive_simd_flags(l);
+    if (find_agreement(eng)) return true;
+    emulate_again(eng, l->at);
+    if (l->is_changed) {
+        l->stat.doubtful++;
+        return true;
     }
-    return n;
+    if (has_faulted) forgive_simd_flags(l);
+    return l->step[l->at].rip == l->translated.rip &&
+           count_differences(l, &l->step[l->at]) == 0 &&
+           flags_agree(eng, l->at) && rest_agrees(l, true);
+}
+
+/* ---- blocks */
+
+static void enter_block(struct engine *eng, const struct block *b)
+{
+    struct verify *l = eng->verify;
+
+    l->ungrouped_bit = 0;
+    if (b->has_loop) {
+        atomic_store(&eng->attn, 1);
+        soft_enter_block(eng, b->body + b->polled);
+    } else {
+        soft_enter_block(eng, b->pad);
+    }
+    if (eng->cause == LEAVE_LOOKUP && (eng->link & LINK_UNGROUPED)) {
+        l->ungrouped_rip = eng->cpu.rip;
+        l->ungrouped_bit =
+            eng->link & LINK_POLLED ? BM_UNGROUPED : BM_SPLIT_STACK;
+    }
+}
+
+/* More than the translated code of the block can do at a time: rounds of a loop
+ * stay in a page, but for those by its plain form. */
+static unsigned steps_of(const struct block *b)
+{
+    unsigned rounds = b->is_counted ? PAGE_BYTES + 4 : 4;
+    unsigned n = (b->insn_count + 1u) * (b->has_loop ? rounds : 2);
+
+    return n < VERIFY_STEPS ? n : VERIFY_STEPS;
+}
+
+/* False: the emulator could not go as far as translated code may. */
+static bool predict(struct engine *eng)
+{
+    struct verify *l = eng->verify;
+    unsigned limit = steps_of(l->block);
+
+    save_state(eng, &l->start);
+    soft_vector_load(&eng->cpu);
+    verify_forget(l);
+    run_ahead(eng, limit);
+    save_state(eng, &l->emulated);
+    verify_undo(l);
+    load_state(eng, &l->start);
+    l->stat.steps += l->count;
+    /* A loop that goes on is left at its head after fewer rounds. */
+    return !l->is_cut ||
+           (l->block->has_loop && !l->is_stopped && limit < VERIFY_STEPS);
+}
+
+static void count_run(struct verify *l, struct block *b)
+{
+    bool is_first = b->verified == 0;
+
+    if (b->verified < VERIFY_TIMES) b->verified++;
+    l->stat.blocks += is_first;
+    l->stat.runs++;
+    l->stat.supers += is_first && b->is_super;
+    l->stat.super_runs += b->is_super;
+    l->stat.loops += is_first && b->has_loop;
+    l->stat.loop_runs += b->has_loop;
+}
+
+/* False: they differ. */
+static bool run_and_compare(struct engine *eng, struct block *b)
+{
+    struct verify *l = eng->verify;
+    uint64_t signals = eng->stat.signals;
+    bool is_good;
+
+    l->block = b;
+    if (!predict(eng)) {
+        l->stat.long_runs++;
+        if (b->verified < VERIFY_TIMES) b->verified++;
+        enter_block(eng, b);
+        return true;
+    }
+    count_run(l, b);
+    enter_block(eng, b);
+    save_state(eng, &l->translated);
+    is_good = agrees(eng, eng->stat.signals != signals);
+    if (!is_good) verify_report(eng);
+    load_state(eng, &l->translated);
+    return is_good;
+}
+
+static struct block *next_block(struct engine *eng)
+{
+    struct verify *l = eng->verify;
+    uint32_t bit = l->ungrouped_bit;
+    struct block *b;
+
+    if (l->ungrouped_rip != eng->cpu.rip) bit = 0;
+    eng->mode.bits |= bit;
+    b = soft_get_block(eng, eng->cpu.rip, NULL);
+    eng->mode.bits &= ~bit;
+    return b;
+}
+
+/* Let others run, find out what is hot. */
+static void take_turns(struct engine *eng)
+{
+    struct verify *l = eng->verify;
+
+    if (l->runs % VERIFY_SAMPLE == 0) soft_note_running(eng);
+    if (l->runs % VERIFY_SLICE == 0 && eng->soft->engine_count > 1 &&
+        verify_turn_is_wanted(eng->soft->turn)) {
+        soft_leave(eng);
+        soft_enter(eng);
+    }
 }
 
 enum verify_result verify_block(struct engine *eng)
 {
-    struct code_cache *cache = eng->soft->cache;
-    struct verify_log *l = eng->verify;
-    struct block *b = soft_get_block(eng, eng->cpu.rip, NULL);
-    unsigned count;
-    uint32_t flags = 0;
-    bool is_partial = false;
+    struct verify *l = eng->verify;
+    struct block *b;
 
-    if (!b) return VERIFY_EMULATE;
-    l->count = 0;
-    if (b->verified == VERIFY_TIMES) {
-        soft_enter_block(eng, b->pad);
-        return eng->cause == LEAVE_LOOKUP || eng->cause == LEAVE_ATTEND
-                   ? VERIFY_DONE
-                   : VERIFY_EMULATE;
+    l->runs++;
+    take_turns(eng);
+    eng->cause = LEAVE_EMULATE;
+    b = next_block(eng);
+    if (!b) {
+        l->ungrouped_bit = 0;
+        return VERIFY_EMULATE;
     }
-    b->verified++;
-    get_state(eng, &l->start);
-    soft_enter_block(eng, b->pad);
-    if (eng->cause == LEAVE_LOOKUP) {
-        count = b->insn_count;
-        flags = b->live_out & ~b->undefined_out;
-    } else {
-        if (eng->cpu.rip == l->start.rip) {
-            set_state(eng, &l->start);
-            return eng->cause == LEAVE_ATTEND ? VERIFY_DONE : VERIFY_EMULATE;
-        }
-        count = insns_before(cache, b, eng->cpu.rip);
-        is_partial = true;
+    if (eng->watch_count ||
+        (b->verified == VERIFY_TIMES && l->runs % VERIFY_EVERY)) {
+        enter_block(eng, b);
+    } else if (!run_and_compare(eng, b)) {
+        return VERIFY_FAILED;
     }
-    get_state(eng, &l->translated);
-    undo_stores(l);
-    set_state(eng, &l->start);
-    for (unsigned i = 0; i < count; i++) {
-        enum cpu_step s = cpu_emulate(&eng->cpu);
-        if (s != STEP_OK) {
-            report(eng, b, "emulator's step", i, 0, s);
-            return VERIFY_FAILED;
-        }
-    }
-    get_state(eng, &l->emulated);
-    /* An SSE exception that faulted has left its flag (MXCSR bits 5:0); the
-     * emulator will raise it again. */
-    if (is_partial) l->translated.xsave[24] = l->emulated.xsave[24];
-    return compare(eng, b, flags) ? VERIFY_DONE : VERIFY_FAILED;
+    return eng->cause == LEAVE_LOOKUP || eng->cause == LEAVE_ATTEND
+               ? VERIFY_DONE
+               : VERIFY_EMULATE;
 }
