@@ -153,14 +153,16 @@ static int write_lines(const struct ini *d, FILE *f)
 {
     for (unsigned i = 0; i < d->count; i++) {
         const struct line *l = &d->line[i];
+        int n;
 
         if (l->text != NULL) {
-            fprintf(f, "%s\n", l->text);
+            n = fprintf(f, "%s\n", l->text);
         } else {
-            fprintf(f, "%s = %s\n", l->key, l->value);
+            n = fprintf(f, "%s = %s\n", l->key, l->value);
         }
+        if (n < 0) return -errno;
     }
-    if (fflush(f) != 0 || ferror(f)) return -EIO;
+    if (fflush(f) != 0) return -errno;
     return fsync(fileno(f)) < 0 ? -errno : 0;
 }
 
@@ -188,7 +190,7 @@ int ini_write(const struct ini *d, const char *path, struct err *e)
     f = fopen(tmp, "we");
     if (f == NULL) return err_set(e, -errno, "%s: %s", tmp, strerror(errno));
     rc = write_lines(d, f);
-    if (fclose(f) != 0 && rc == 0) rc = -EIO;
+    if (fclose(f) != 0 && rc == 0) rc = -errno;
     if (rc == 0 && rename(tmp, path) < 0) rc = -errno;
     if (rc < 0) {
         unlink(tmp);

@@ -84,6 +84,29 @@ static void settings_keep_comments_when_rewritten(void **state)
     fclose(f);
 }
 
+static void settings_on_a_full_disk_say_so_and_stay(void **state)
+{
+    char path[PATH_MAX], link[PATH_MAX + 4], line[100];
+    struct err e = ERR_INIT;
+    struct ini *d;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/x.conf", (char *)*state);
+    snprintf(link, sizeof(link), "%s.new", path);
+    write_text(path, "memory = 1G\n");
+    assert_int_equal(ini_read(path, &d, NULL), 0);
+    assert_int_equal(ini_set(d, "memory", "2G"), 0);
+    assert_int_equal(symlink("/dev/full", link), 0);
+    assert_int_equal(ini_write(d, path, &e), -ENOSPC);
+    assert_non_null(strstr(e.text, "No space left on device"));
+    ini_free(d);
+    assert_int_equal(access(link, F_OK), -1);
+    f = fopen(path, "r");
+    assert_non_null(fgets(line, sizeof(line), f));
+    assert_string_equal(line, "memory = 1G\n");
+    fclose(f);
+}
+
 static void bad_settings_name_file_and_line(void **state)
 {
     char path[PATH_MAX];
@@ -236,6 +259,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, make_home, remove_home)
     const struct CMUnitTest tests[] = {
         T(settings_keep_comments_when_rewritten),
+        T(settings_on_a_full_disk_say_so_and_stay),
         T(bad_settings_name_file_and_line),
         T(names_that_are_no_file_names_are_refused),
         T(machines_are_created_listed_and_loaded),
