@@ -236,13 +236,27 @@ static void forgive_simd_flags(struct verify *l)
     l->translated.xsave[24] = l->emulated.xsave[24];
 }
 
+/*
+ * An indirect jump, call or return to where no code can be: the emulator raises
+ * #GP at the branch, as the manual has it, translated code at the target.
+ */
+static bool is_out_of_code(const struct verify *l)
+{
+    uint64_t rip = l->translated.rip;
+
+    if (!(l->block->mode.bits & BM_CODE64)) {
+        return rip > l->block->mode.cs_limit;
+    }
+    return (int64_t)(rip << 16) >> 16 != (int64_t)rip;
+}
+
 /* False: they differ, l->emulated is the state to show. */
 static bool agrees(struct engine *eng, bool has_faulted)
 {
     struct verify *l = eng->verify;
 
     if (has_faulted) forgive_simd_flags(l);
-    if (find_agreement(eng)) return true;
+    if (is_out_of_code(l) || find_agreement(eng)) return true;
     emulate_again(eng, l->at);
     if (l->is_changed) {
         l->stat.doubtful++;
@@ -352,17 +366,25 @@ static struct block *next_block(struct engine *eng)
     return b;
 }
 
+/* Of any length: a loop that takes a lock and frees it is not always to be left
+ * with the lock taken. */
+static unsigned new_slice(struct verify *l)
+{
+    l->random = l->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (l->random >> 40) % VERIFY_SLICE;
+}
+
 /* Let others run, find out what is hot. */
 static void take_turns(struct engine *eng)
 {
     struct verify *l = eng->verify;
 
     if (l->runs % VERIFY_SAMPLE == 0) soft_note_running(eng);
-    if (l->runs % VERIFY_SLICE == 0 && eng->soft->engine_count > 1 &&
-        verify_turn_is_wanted(eng->soft->turn)) {
-        soft_leave(eng);
-        soft_enter(eng);
-    }
+    if (l->slice-- > 0 || eng->soft->engine_count == 1) return;
+    l->slice = new_slice(l);
+    if (!verify_turn_is_wanted(eng->soft->turn)) return;
+    soft_leave(eng);
+    soft_enter(eng);
 }
 
 enum verify_result verify_block(struct engine *eng)

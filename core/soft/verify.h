@@ -43,7 +43,7 @@ enum {
     VERIFY_SAMPLE = 16,     /* of so many blocks one is found running */
     VERIFY_PAGES = 64,      /* that may be stored to */
     VERIFY_STEPS = 1 << 18, /* instructions ahead */
-    VERIFY_SLICE = 256,     /* blocks until another vCPU's turn */
+    VERIFY_SLICE = 256,     /* blocks at most until another's turn */
     VERIFY_SLOTS = 256,
 };
 
@@ -87,7 +87,8 @@ struct verify {
     uint64_t ungrouped_rip;
     uint32_t ungrouped_bit; /* BM_*, 0: nowhere */
 
-    unsigned runs;
+    unsigned runs, slice;
+    uint64_t random;
     struct {
         uint64_t blocks, supers, loops;       /* compared at least once */
         uint64_t runs, super_runs, loop_runs; /* comparisons */
