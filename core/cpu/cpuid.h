@@ -10,12 +10,43 @@ struct cpuid_leaf {
     uint32_t eax, ebx, ecx, edx;
 };
 
+/* Sets of instructions that are undefined where CPUID does not show them. */
+enum cpu_set {
+    CPU_SET_MMX = 1 << 0,
+    CPU_SET_SSE = 1 << 1,
+    CPU_SET_SSE2 = 1 << 2,
+    CPU_SET_SSE3 = 1 << 3,
+    CPU_SET_SSSE3 = 1 << 4,
+    CPU_SET_SSE41 = 1 << 5,
+    CPU_SET_SSE42 = 1 << 6,
+    CPU_SET_AES = 1 << 7,
+    CPU_SET_PCLMUL = 1 << 8,
+    CPU_SET_SHA = 1 << 9,
+    CPU_SET_GFNI = 1 << 10,
+    CPU_SET_AVX = 1 << 11,
+    CPU_SET_AVX2 = 1 << 12,
+    CPU_SET_FMA = 1 << 13,
+    CPU_SET_F16C = 1 << 14,
+    CPU_SET_VAES = 1 << 15,
+    CPU_SET_VPCLMUL = 1 << 16,
+    CPU_SET_POPCNT = 1 << 17,
+    CPU_SET_CMOV = 1 << 18,
+    CPU_SET_CX16 = 1 << 19,
+    CPU_SET_FXSR = 1 << 20,
+    CPU_SET_CLFLUSH = 1 << 21,
+    CPU_SET_CLFLUSHOPT = 1 << 22,
+    CPU_SET_CLWB = 1 << 23,
+    CPU_SET_XSAVEOPT = 1 << 24,
+    CPU_SETS_ALL = (1 << 25) - 1,
+};
+
 /* What one CPU model shows: built once, shared by all vCPUs, read only. */
 struct cpu_model {
     char name[32];
     char missing[160]; /* features of the model that are not there: names */
     unsigned leaf_count;
     struct cpuid_leaf leaf[64];
+    uint32_t sets;      /* enum cpu_set */
     uint64_t xcr0_mask; /* XSAVE components the guest may enable */
     unsigned phys_bits;
     uint64_t arch_capabilities; /* MSR 0x10a where CPUID announces it */

@@ -53,6 +53,7 @@ struct cursor {
     const uint8_t *bytes;
     unsigned at, have;
     bool is_short;
+    bool is_undefined; /* #UD, unless it is too long */
 };
 
 static uint64_t take(struct cursor *s, unsigned bytes)
@@ -244,10 +245,10 @@ static char take_opcode(struct insn *i, struct cursor *s, bool no_vex)
     if ((b == 0xc4 || b == 0xc5) &&
         (i->mode == 8 ||
          (!no_vex && s->at < s->have && s->bytes[s->at] >= 0xc0))) {
-        bool bad = i->has_66 || i->rep || i->has_lock || i->rex;
+        s->is_undefined = i->has_66 || i->rep || i->has_lock || i->rex;
         take_vex(i, s, b);
         if (s->is_short) return '.';
-        if (bad || i->map == MAP_ONE) return 'x';
+        if (i->map == MAP_ONE) return 'x';
     } else if (b == 0x0f) {
         b = (uint8_t)take(s, 1);
         i->map = b == 0x38 ? MAP_0F38 : b == 0x3a ? MAP_0F3A : MAP_0F;
@@ -257,7 +258,8 @@ static char take_opcode(struct insn *i, struct cursor *s, bool no_vex)
             s->is_short = true; /* the next byte tells LES from VEX */
         }
         i->op = b;
-        return map_one[b];
+        /* No far pointers in 64-bit code: of unknown length. */
+        return i->mode == 8 && map_one[b] == 'F' ? 'x' : map_one[b];
     }
     return i->map == MAP_0F38 ? 'm' : i->map == MAP_0F3A ? 'i' : map_0f[i->op];
 }
@@ -308,7 +310,7 @@ enum insn_result insn_decode(struct insn *i, unsigned have, unsigned mode,
     if (s.is_short) goto incomplete;
     if (s.at > INSN_MAX_BYTES) return INSN_LONG;
     i->len = (uint8_t)s.at;
-    return INSN_OK;
+    return s.is_undefined ? INSN_INVALID : INSN_OK;
 incomplete:
     return have >= INSN_MAX_BYTES ? INSN_LONG : INSN_SHORT;
 }

@@ -150,6 +150,8 @@ struct stack {
 void stack_open(const struct cpu *c, struct stack *s);
 void stack_push(struct cpu *c, struct stack *s, unsigned bytes, uint64_t v);
 uint64_t stack_pop(struct cpu *c, struct stack *s, unsigned bytes);
+/* Throw if a write at the top would. */
+void stack_probe(struct cpu *c, const struct stack *s, unsigned bytes);
 void stack_commit(struct cpu *c, const struct stack *s); /* SP alone */
 /* Operand size of PUSH, POP, near CALL, RET. */
 unsigned stack_bytes(const struct insn *i);
@@ -299,12 +301,16 @@ void op_rsm(struct cpu *c, struct insn *i);
 void require_cpl0(struct cpu *c);
 uint64_t guest_tsc(struct cpu *c);
 
+/* Does the CPU model have what i belongs to (offered.c)? */
+bool insn_is_offered(const struct cpu *c, const struct insn *i);
+
 /* ---- groups of instructions; each throws #UD for what is not defined */
 
 void emulate_one_byte(struct cpu *c, struct insn *i);
 void emulate_0f(struct cpu *c, struct insn *i);
 void emulate_0f38(struct cpu *c, struct insn *i);
 void emulate_0f3a(struct cpu *c, struct insn *i);
+void op_push_sreg(struct cpu *c, const struct insn *i, unsigned seg);
 void op_pop_sreg(struct cpu *c, struct insn *i, unsigned seg);
 void op_load_far(struct cpu *c, struct insn *i, unsigned seg);
 void op_jcc_near(struct cpu *c, struct insn *i);

@@ -319,21 +319,13 @@ static bool row_20(struct cpu *c, struct insn *i)
     }
 }
 
-static void push_sreg(struct cpu *c, const struct insn *i, unsigned seg)
-{
-    struct stack s;
-    stack_open(c, &s);
-    stack_push(c, &s, stack_bytes(i), c->seg[seg].sel);
-    stack_commit(c, &s);
-}
-
 static bool row_a0(struct cpu *c, struct insn *i)
 {
     switch (i->op) {
-    case 0xa0: push_sreg(c, i, SEG_FS); return true;
+    case 0xa0: op_push_sreg(c, i, SEG_FS); return true;
     case 0xa1: op_pop_sreg(c, i, SEG_FS); return true;
     case 0xa2: op_cpuid(c); return true;
-    case 0xa8: push_sreg(c, i, SEG_GS); return true;
+    case 0xa8: op_push_sreg(c, i, SEG_GS); return true;
     case 0xa9: op_pop_sreg(c, i, SEG_GS); return true;
     case 0xaa: op_rsm(c, i); return true;
     case 0xa4:

@@ -125,7 +125,7 @@ void emulate_0f38(struct cpu *c, struct insn *i)
     if (!i->has_vex) {
         switch (i->op) {
         case 0x82:
-            if (!i->has_66) break;
+            if (i->pp != 1) break;
             op_invpcid(c, i);
             return;
         case 0xf0:

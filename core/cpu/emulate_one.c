@@ -190,9 +190,20 @@ static void op_mov_to_sreg(struct cpu *c, struct insn *i)
     if (seg == SEG_SS) i->shadows = i->no_trap = true;
 }
 
-static void op_push_sreg(struct cpu *c, const struct insn *i, unsigned seg)
+/* In a slot of 32 bits Intel's processors write the lower half alone (SDM
+ * volume 2, PUSH); others clear the upper one. */
+void op_push_sreg(struct cpu *c, const struct insn *i, unsigned seg)
 {
-    push(c, i, c->seg[seg].sel);
+    struct stack s;
+    uint64_t v = c->seg[seg].sel;
+    unsigned bytes = stack_bytes(i);
+    stack_open(c, &s);
+    if (bytes == 4 && !(c->model && c->model->is_amd)) {
+        s.sp -= 2;
+        bytes = 2;
+    }
+    stack_push(c, &s, bytes, v);
+    stack_commit(c, &s);
 }
 
 void op_pop_sreg(struct cpu *c, struct insn *i, unsigned seg)
@@ -275,6 +286,7 @@ static void op_enter(struct cpu *c, const struct insn *i)
     }
     if (level) stack_push(c, &s, bytes, frame);
     s.sp -= i->imm;
+    stack_probe(c, &s, bytes);
     reg_set(c, GPR_BP, bytes, frame);
     stack_commit(c, &s);
 }
@@ -322,12 +334,11 @@ static void op_bound(struct cpu *c, const struct insn *i)
 
 static void op_arpl(struct cpu *c, const struct insn *i)
 {
-    struct rmw m;
     if (is_real_style(c)) throw_ud(c);
-    rmw_open(c, i, &m, 2);
+    uint64_t old = rm_read(c, i, 2);
     unsigned rpl = c->gpr[i->reg] & 3;
-    bool is_lower = (m.old & 3) < rpl;
-    if (is_lower) rmw_close(c, &m, (m.old & ~(uint64_t)3) | rpl);
+    bool is_lower = (old & 3) < rpl;
+    if (is_lower) rm_write(c, i, 2, (old & ~(uint64_t)3) | rpl);
     flags_set(c, FLAG_ZF, is_lower ? FLAG_ZF : 0);
 }
 
@@ -532,7 +543,8 @@ static void row_90(struct cpu *c, struct insn *i)
 {
     unsigned reg = (i->op & 7) | (i->rex & 1 ? 8 : 0);
     if (i->op < 0x98) {
-        if (reg == 0) return; /* NOP, PAUSE */
+        if (i->op == 0x90 && i->rep == 0xf3) return; /* PAUSE, REX.B or not */
+        if (reg == 0) return;                        /* NOP */
         uint64_t v = reg_get(c, GPR_AX, i->osize);
         reg_set(c, GPR_AX, i->osize, reg_get(c, reg, i->osize));
         reg_set(c, reg, i->osize, v);

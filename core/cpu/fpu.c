@@ -84,7 +84,9 @@ static void put_pointers(const struct cpu *c, const struct insn *i,
                          uint8_t *env, struct x87_pointers p)
 {
     bool is_short = i->osize == 2;
-    cpu_zero(env + (is_short ? 6 : 12), is_short ? 8 : 16);
+    /* In protected mode the last two octets are all ones, as the host's. */
+    unsigned all = is_short ? 8 : is_real_style(c) ? 16 : 14;
+    cpu_zero(env + (is_short ? 6 : 12), all);
     if (is_real_style(c)) {
         uint32_t ip = (uint32_t)(p.ip + c->seg[SEG_CS].base);
         uint32_t dp = (uint32_t)p.dp;

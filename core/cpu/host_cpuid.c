@@ -234,7 +234,7 @@ static void offered(uint32_t w[WORDS])
              (x[1] | 1u << 0 | 1u << 1 | 1u << 6 | 1u << 7 | 1u << 9 |
               1u << 10 | 1u << 13 | 1u << 19 | 1u << 20 | 1u << 23 | 1u << 24);
     w[W7C] = all[W7C] & (x[2] | 1u << 2 | 1u << 22);
-    w[W7D] = 0; /* no fsrm: short copies are better without REP here */
+    w[W7D] = 0; /* not by itself: short copies are better without REP here */
     host_leaf(0x80000001, 0, x);
     w[W8D] = all[W8D];
     w[W8C] = all[W8C] & (x[2] | 1u | 1u << 8);
@@ -289,6 +289,62 @@ static bool is_ignored(const char *s, size_t bytes)
     return false;
 }
 
+/* Changes of one character that lead from a to b; 9 or more: many. */
+static unsigned distance(const char *a, size_t bytes, const char *b)
+{
+    unsigned row[32], n = (unsigned)strlen(b);
+    if (bytes > 30 || n > 30) return 9;
+    for (unsigned j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (unsigned i = 1; i <= bytes; i++) {
+        unsigned corner = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= n; j++) {
+            unsigned best = corner + (a[i - 1] != b[j - 1]);
+            corner = row[j];
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+/* The name most like the one given; NULL: none is. */
+static const char *nearest(const char *name, size_t bytes,
+                           const char *(*list)(unsigned n))
+{
+    const char *best = NULL, *other;
+    unsigned least = (unsigned)bytes / 3 + 1; /* fewer changes than that */
+    for (unsigned n = 0; (other = list(n)) != NULL; n++) {
+        unsigned d = distance(name, bytes, other);
+        if (d < least && d < bytes) {
+            least = d;
+            best = other;
+        }
+    }
+    return best;
+}
+
+static const char *model_name(unsigned n)
+{
+    return n < MODELS ? models[n].name : NULL;
+}
+
+static int not_known(const char *what, const char *name, size_t bytes,
+                     const char *(*list)(unsigned n), struct err *e)
+{
+    const char *like = nearest(name, bytes, list);
+    if (like) {
+        return err_set(e, -EINVAL,
+                       "CPU %s '%.*s' is not known; did you mean '%s'?", what,
+                       (int)bytes, name, like);
+    }
+    return err_set(e, -EINVAL, "CPU %s '%.*s' is not known", what, (int)bytes,
+                   name);
+}
+
 /* "+feature", "-feature", "feature", "feature=on|off" after the name. */
 static int apply_options(const char *s, const uint32_t has[WORDS],
                          uint32_t w[WORDS], struct err *e)
@@ -311,10 +367,7 @@ static int apply_options(const char *s, const uint32_t has[WORDS],
         }
         const struct feature *f = find_feature(name, len);
         if (!f && is_ignored(name, len)) continue;
-        if (!f) {
-            return err_set(e, -EINVAL, "CPU feature '%.*s' is not known",
-                           (int)len, name);
-        }
+        if (!f) return not_known("feature", name, len, cpu_feature_list, e);
         uint32_t bit = 1u << f->bit;
         if (is_on && !(has[f->word] & bit)) {
             return err_set(e, -EINVAL,
@@ -532,8 +585,36 @@ static void hypervisor_leaves(struct cpu_model *m, const uint32_t w[WORDS])
     add_leaf(m, 0x40000000, 0, 0x40000000, v[0], v[1], v[2]);
 }
 
+static uint32_t sets_of(const uint32_t w[WORDS])
+{
+    static const struct {
+        uint32_t set;
+        uint8_t word, bit;
+    } table[] = {
+        { CPU_SET_MMX, W1D, 23 },        { CPU_SET_SSE, W1D, 25 },
+        { CPU_SET_SSE2, W1D, 26 },       { CPU_SET_SSE3, W1C, 0 },
+        { CPU_SET_SSSE3, W1C, 9 },       { CPU_SET_SSE41, W1C, 19 },
+        { CPU_SET_SSE42, W1C, 20 },      { CPU_SET_AES, W1C, 25 },
+        { CPU_SET_PCLMUL, W1C, 1 },      { CPU_SET_SHA, W7B, 29 },
+        { CPU_SET_GFNI, W7C, 8 },        { CPU_SET_AVX, W1C, 28 },
+        { CPU_SET_AVX2, W7B, 5 },        { CPU_SET_FMA, W1C, 12 },
+        { CPU_SET_F16C, W1C, 29 },       { CPU_SET_VAES, W7C, 9 },
+        { CPU_SET_VPCLMUL, W7C, 10 },    { CPU_SET_POPCNT, W1C, 23 },
+        { CPU_SET_CMOV, W1D, 15 },       { CPU_SET_CX16, W1C, 13 },
+        { CPU_SET_FXSR, W1D, 24 },       { CPU_SET_CLFLUSH, W1D, 19 },
+        { CPU_SET_CLFLUSHOPT, W7B, 23 }, { CPU_SET_CLWB, W7B, 24 },
+        { CPU_SET_XSAVEOPT, WXSAVE, 0 },
+    };
+    uint32_t sets = 0;
+    for (unsigned n = 0; n < sizeof(table) / sizeof(table[0]); n++) {
+        if (w[table[n].word] >> table[n].bit & 1) sets |= table[n].set;
+    }
+    return sets;
+}
+
 static void set_facts(struct cpu_model *m, const uint32_t w[WORDS])
 {
+    m->sets = sets_of(w);
     m->has_nx = w[W8D] >> 20 & 1;
     m->has_1g_pages = w[W8D] >> 26 & 1;
     m->has_pcid = w[W1C] >> 17 & 1;
@@ -568,10 +649,7 @@ int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
             b = &models[n];
         }
     }
-    if (!b) {
-        return err_set(e, -EINVAL, "CPU model '%.*s' is not known", (int)len,
-                       spec);
-    }
+    if (!b) return not_known("model", spec, len, model_name, e);
     memset(m, 0, sizeof(*m));
     snprintf(m->name, sizeof(m->name), "%s", b->name);
     offered(has);
@@ -591,6 +669,7 @@ int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
     } else {
         memcpy(w, has, sizeof(w));
     }
+    has[W7D] |= 1u << 4; /* FSRM is ours as well, but only on request */
     int rc = apply_options(spec + len, has, w, e);
     if (rc < 0) return rc;
     drop_dependent(w);

@@ -356,6 +356,12 @@ uint64_t stack_pop(struct cpu *c, struct stack *s, unsigned bytes)
     return v;
 }
 
+void stack_probe(struct cpu *c, const struct stack *s, unsigned bytes)
+{
+    uint64_t lin = stack_linear(c, s, s->sp, bytes, ACC_WRITE);
+    lin_probe_write(c, lin, bytes, s->access);
+}
+
 void stack_commit(struct cpu *c, const struct stack *s)
 {
     if (s->mask == 0xffff) {

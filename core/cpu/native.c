@@ -28,6 +28,7 @@ struct cpu_native {
     int signo;        /* of the last fault */
     uint64_t x87_ip, x87_dp;
     uint16_t x87_op;
+    uint8_t is_defined[SLOTS]; /* native_check() has found so */
 };
 
 /* int native_enter(struct native_regs *, void *mem, const void *stub):
@@ -156,16 +157,19 @@ static void serialize(void)
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(x), "=d"(d)::"memory");
 }
 
-static const uint8_t *stub_of(struct cpu_native *n, struct native_code *k)
+static const uint8_t *stub_of(struct cpu_native *n, struct native_code *k,
+                              uint8_t **is_defined)
 {
     k->bytes[k->count] = 0xc3;
     uint64_t lo = cpu_get(k->bytes, 8), hi = cpu_get(k->bytes + 8, 8);
     uint64_t hash = (lo ^ hi * 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd;
     unsigned at = (unsigned)(hash >> 48) % SLOTS * SLOT_BYTES;
     uint8_t *slot = n->writing + at;
+    *is_defined = &n->is_defined[at / SLOT_BYTES];
     if (cpu_get(slot, 8) != lo || cpu_get(slot + 8, 8) != hi) {
         cpu_put(slot, 8, lo);
         cpu_put(slot + 8, 8, hi);
+        **is_defined = 0;
         serialize();
     }
     return n->code + at;
@@ -187,9 +191,23 @@ void native_run(struct cpu *c, struct native_code *k, struct native_regs *r,
                 void *mem)
 {
     struct cpu_native *n = native(c);
-    const uint8_t *stub = stub_of(n, k);
+    uint8_t *is_defined;
+    const uint8_t *stub = stub_of(n, k, &is_defined);
     r->flags = (c->rflags & FLAGS_ARITH) | 2;
     if (native_enter(r, mem, stub)) throw_fault(c, n->signo);
+}
+
+/* Run once with an address that is none. */
+void native_check(struct cpu *c, struct native_code *k)
+{
+    struct cpu_native *n = native(c);
+    struct native_regs r = { .flags = 2 };
+    uint8_t *is_defined;
+    const uint8_t *stub = stub_of(n, k, &is_defined);
+    void *nowhere = (void *)((uint64_t)1 << 62);
+    if (*is_defined) return;
+    if (native_enter(&r, nowhere, stub) && n->signo == SIGILL) throw_ud(c);
+    *is_defined = 1;
 }
 
 bool cpu_native_fault(struct cpu *c, int signo, uint64_t *host_rip)

@@ -44,6 +44,10 @@ uint8_t *native_scratch(struct cpu *c);
 void native_run(struct cpu *c, struct native_code *k, struct native_regs *r,
                 void *mem);
 
+/* #UD if the host takes the instruction, which has a memory operand, for
+ * undefined: that comes before any fault of the operand. */
+void native_check(struct cpu *c, struct native_code *k);
+
 /* The x87 instruction i, just run in a stub, is what FIP names; lin: address
  * of its memory operand, 0 if it has none. */
 void native_note_x87(struct cpu *c, const struct insn *i, uint64_t lin);

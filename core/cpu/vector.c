@@ -127,7 +127,7 @@ static const char map_0f38[4][257] = {
     "................"
     "........bw......"
     "............f.F."
-    "ccccc.xxxtxtxtxt"
+    "cccc..xxxtxtxtxt"
     "......xxxtxtxtxt"
     "......xxxtxtxtxt"
     "...............x"
@@ -273,6 +273,8 @@ static bool rm_is_gpr(char kind)
 static unsigned insn_w(const struct insn *i, char kind)
 {
     bool is_gpr = reg_is_gpr(kind) || rm_is_gpr(kind);
+    /* VPCMPESTRx has its lengths in RAX and RDX. */
+    if (i->map == MAP_0F3A && (i->op & 0xfe) == 0x60) is_gpr = true;
     return i->mode != 8 && is_gpr ? 0 : i->rex & REX_W;
 }
 
@@ -405,12 +407,14 @@ static void run(struct cpu *c, struct insn *i, char kind)
     bool is_store = is_one_of(kind, "UASDWGNHY124");
     uint8_t *buf = native_scratch(c);
     uint64_t ea = 0;
+    vector_encode(i, kind, &k);
     if (i->has_modrm && i->mod != 3) {
         if (!bytes) throw_ud(c);
+        native_check(c, &k);
         ea = insn_ea(c, i);
+        check_alignment(c, i, kind, bytes, ea + c->seg[i->seg].base);
         uint64_t lin =
             seg_linear(c, i->seg, ea, bytes, is_store ? ACC_WRITE : ACC_READ);
-        check_alignment(c, i, kind, bytes, lin);
         if (is_store) {
             lin_probe_write(c, lin, bytes, 0);
         } else if (bytes <= 8) {
@@ -420,7 +424,6 @@ static void run(struct cpu *c, struct insn *i, char kind)
         }
     }
     load_gprs(c, i, &r);
-    vector_encode(i, kind, &k);
     native_run(c, &k, &r, buf);
     if (!is_store || !bytes) {
         store_gprs(c, i, kind, &r);
@@ -461,6 +464,36 @@ static void check_unit(struct cpu *c, const struct insn *i, char kind)
     }
 }
 
+/* VZEROUPPER and VZEROALL outside 64-bit code: registers 0 to 7 alone.  By
+ * VMOVAPS xmm, xmm or VPXOR xmm, xmm, xmm. */
+static void zero_low(struct cpu *c, const struct insn *i)
+{
+    for (unsigned n = 0; n < 8; n++) {
+        struct native_code k;
+        struct native_regs r = { 0 };
+        code_open(&k);
+        code_add(&k, 0xc5);
+        code_add(&k, i->vl ? 0x81 | (~n & 15) << 3 : 0xf8);
+        code_add(&k, i->vl ? 0xef : 0x28);
+        code_add(&k, 0xc0 | n << 3 | n);
+        native_run(c, &k, &r, NULL);
+    }
+}
+
+/* EMMS, VZEROUPPER, VZEROALL */
+static void run_zero(struct cpu *c, struct insn *i, char kind)
+{
+    struct native_code k;
+    struct native_regs r = { 0 };
+    if (i->has_vex && i->vvvv) throw_ud(c);
+    if (i->has_vex && i->mode != 8) {
+        zero_low(c, i);
+        return;
+    }
+    vector_encode(i, kind, &k);
+    native_run(c, &k, &r, NULL);
+}
+
 bool emulate_vector(struct cpu *c, struct insn *i)
 {
     char kind = kind_of(i);
@@ -468,10 +501,7 @@ bool emulate_vector(struct cpu *c, struct insn *i)
     if (i->has_vex && is_mmx(i, kind)) return false;
     check_unit(c, i, kind);
     if (kind == 'z') {
-        struct native_code k;
-        struct native_regs r = { 0 };
-        vector_encode(i, kind, &k);
-        native_run(c, &k, &r, NULL);
+        run_zero(c, i, kind);
     } else if (is_one_of(kind, "fFclL")) {
         vector_masked(c, i, kind);
     } else {

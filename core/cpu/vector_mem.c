@@ -57,7 +57,7 @@ static void gather(struct cpu *c, struct insn *i)
     /* In a vector SIB index 4 is a register like any other. */
     unsigned x = i->index == INSN_NO_REG ? 4 : i->index;
     if (i->base == INSN_RIP || x == i->reg || x == i->vvvv ||
-        i->reg == i->vvvv || (i->modrm & 7) != 4) {
+        i->reg == i->vvvv || (i->modrm & 7) != 4 || i->asize == 2) {
         throw_ud(c);
     }
     native_vector_get(c, i->vvvv, true, mask);
@@ -124,6 +124,7 @@ void vector_masked(struct cpu *c, struct insn *i, char kind)
     }
     if (!i->has_vex || i->mod == 3) throw_ud(c);
     if (is_avx2 && !model_bit(c, 7, 1, 5)) throw_ud(c);
+    if (!is_avx2 && (i->rex & REX_W)) throw_ud(c); /* VMASKMOVPS, PD: W0 */
     if (kind == 'c') {
         gather(c, i);
     } else {

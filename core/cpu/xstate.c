@@ -44,6 +44,40 @@ static void check_fxsr(struct cpu *c)
     if (c->cr0 & (CR0_EM | CR0_TS)) cpu_throw(c, EXC_NM);
 }
 
+/* Outside 64-bit code registers 8 to 15 are neither saved nor restored. */
+static void move_high(struct cpu *c, bool is_put)
+{
+    uint8_t *buf = native_scratch(c) + 1024;
+    bool is_256 = (c->cr4 & CR4_OSXSAVE) && (c->xcr0 & 4);
+    for (unsigned n = 8; n < 16; n++, buf += 32) {
+        if (is_put) {
+            native_vector_set(c, n, is_256, buf);
+        } else {
+            native_vector_get(c, n, is_256, buf);
+        }
+    }
+}
+
+static void restore(struct cpu *c, const struct insn *i, struct native_code *k,
+                    struct native_regs *r, uint8_t *buf)
+{
+    if (i->mode != 8) move_high(c, false);
+    native_run(c, k, r, buf);
+    if (i->mode != 8) move_high(c, true);
+}
+
+static void store_area(struct cpu *c, const struct insn *i, uint64_t ea,
+                       const uint8_t *buf, unsigned bytes)
+{
+    if (i->mode == 8) {
+        mem_store(c, i->seg, ea, buf, bytes);
+        return;
+    }
+    mem_store(c, i->seg, ea, buf, FXSAVE_BYTES32);
+    mem_store(c, i->seg, ea + XSAVE_HEADER, buf + XSAVE_HEADER,
+              (bytes == XSAVE_AVX ? XSAVE_AVX - 128 : bytes) - XSAVE_HEADER);
+}
+
 static void op_fxsave(struct cpu *c, const struct insn *i)
 {
     struct native_code k;
@@ -74,7 +108,7 @@ static void op_fxrstor(struct cpu *c, const struct insn *i)
     mem_load(c, i->seg, ea, buf, FXSAVE_BYTES);
     if (cpu_get(buf + 24, 4) & ~mxcsr_mask()) throw_gp(c, 0);
     encode_ae(&k, 1, i->mode == 8 && (i->rex & REX_W));
-    native_run(c, &k, &r, buf);
+    restore(c, i, &k, &r, buf);
 }
 
 static void op_ldmxcsr(struct cpu *c, const struct insn *i)
@@ -129,7 +163,7 @@ static void op_xsave(struct cpu *c, const struct insn *i)
     encode_ae(&k, 4, true);
     native_run(c, &k, &r, buf);
     if (what & 1) put_pointers(c, i, buf);
-    mem_store(c, i->seg, ea, buf, bytes);
+    store_area(c, i, ea, buf, bytes);
 }
 
 /* XSAVEC (0F C7 /4): compact form, AVX state right after the header. */
@@ -155,7 +189,7 @@ void op_xsavec(struct cpu *c, const struct insn *i)
     native_run(c, &k, &r, buf);
     /* Parts in their initial state are not written. */
     if (cpu_get(buf + XSAVE_HEADER, 8) & 1) put_pointers(c, i, buf);
-    mem_store(c, i->seg, ea, buf, bytes);
+    store_area(c, i, ea, buf, bytes);
 }
 
 /* SDM volume 1, 13.8: what the header may hold. */
@@ -192,7 +226,7 @@ static void op_xrstor(struct cpu *c, const struct insn *i)
     if ((what & 6) && (cpu_get(buf + 24, 4) & ~mxcsr_mask())) throw_gp(c, 0);
     r.ax = what;
     encode_ae(&k, 5, i->mode == 8 && (i->rex & REX_W));
-    native_run(c, &k, &r, buf);
+    restore(c, i, &k, &r, buf);
 }
 
 void op_xgetbv(struct cpu *c)

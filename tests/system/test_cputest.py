@@ -6,13 +6,18 @@
 # - (what a peer makes of them is looked at in tests/long)
 # - PIT, PM timer, HPET, APIC timer and TSC agree within 0.1 % under load and
 #   across a pause
+# - a peer agrees about system instructions, string I/O and code in ROM and in
+#   a device's memory
 import re
+import shutil
 import time
 
 import common                                           # noqa: F401
 from cputest import IMAGES, expect_all, failures, run
 from tap import Skip, each, main, need_accel
 from vmlab import ORRERY, VM, Fail, guest
+
+PEER = 'qemu-system-x86_64'
 
 
 @each('soft', 'soft,translate=off', 'soft,tb-size=4')
@@ -25,6 +30,15 @@ def test_the_cpu_is_what_the_manuals_say(accel):
 def test_smaller_models_are_as_announced(model):
     expect_all(*run(ORRERY, 'soft', 'cputest64.elf', '-append', 'one-cpu',
                     model=model, cpus=1), 340)
+
+
+def test_a_peer_agrees_about_system_instructions_and_code_in_devices():
+    expect_all(*run(ORRERY, 'soft', 'cputest64.elf', '-append', 'system',
+                    cpus=1), 40)
+    if not shutil.which(PEER):
+        raise Skip(f'{PEER} is missing')
+    expect_all(*run(PEER, 'tcg', 'cputest64.elf', '-append', 'system',
+                    cpus=1), 40)
 
 
 def test_kvm_is_what_the_manuals_say():

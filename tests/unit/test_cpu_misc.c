@@ -398,12 +398,100 @@ static void wrong_models_are_refused_by_name(void **unused)
     assert_non_null(strstr(e.text, "i9000"));
     assert_int_equal(cpu_model_build(&m, "max,+warp", 1, &e), -EINVAL);
     assert_non_null(strstr(e.text, "warp"));
+    assert_null(strstr(e.text, "did you mean"));
+    assert_int_equal(cpu_model_build(&m, "max,ssse4.2=on", 1, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "'ssse4.2' is not known"));
+    assert_non_null(strstr(e.text, "did you mean 'sse4.2'?"));
+    assert_int_equal(cpu_model_build(&m, "qemu46", 1, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "did you mean 'qemu64'?"));
     const char *title;
     for (unsigned n = 0; cpu_model_list(n, &title); n++) {
         assert_int_equal(cpu_model_build(&m, cpu_model_list(n, &title), 64, &e),
                          0);
         assert_true(m.leaf_count < 64);
     }
+}
+
+/* Offered whether the host has it or not, and not unless asked for. */
+static void fast_short_moves_can_be_asked_for(void **unused)
+{
+    struct cpu_rig *r = rig_open(false, "max,+fsrm");
+    uint32_t v[4];
+    (void)unused;
+    cpu_cpuid(&r->c, 7, 0, v);
+    assert_true(v[3] & 1u << 4);
+    rig_close(r);
+    r = rig_open(false, "max");
+    cpu_cpuid(&r->c, 7, 0, v);
+    assert_false(v[3] & 1u << 4);
+    rig_close(r);
+}
+
+/* +name either works or says that this host lacks it; -name, name=off and, for
+ * what works, name and name=on always do. */
+static void every_feature_can_be_switched_both_ways(void **unused)
+{
+    static const char *const off[] = { "max,-%s", "max,%s=off", "qemu64,-%s",
+                                       "qemu64,%s=off" };
+    static const char *const on[] = { "max,%s=on", "max,%s", "qemu64,+%s",
+                                      "486,+%s" };
+    const char *name;
+    char spec[64];
+    struct cpu_model m;
+    (void)unused;
+    for (unsigned n = 0; (name = cpu_feature_list(n)) != NULL; n++) {
+        struct err e = ERR_INIT;
+        for (unsigned k = 0; k < 4; k++) {
+            snprintf(spec, sizeof(spec), off[k], name);
+            assert_int_equal(cpu_model_build(&m, spec, 1, &e), 0);
+        }
+        snprintf(spec, sizeof(spec), "max,+%s", name);
+        int rc = cpu_model_build(&m, spec, 1, &e);
+        if (rc < 0)
+            assert_non_null(strstr(e.text, "is not there on this host"));
+        if (rc < 0) assert_non_null(strstr(e.text, name));
+        for (unsigned k = 0; k < 4; k++) {
+            snprintf(spec, sizeof(spec), on[k], name);
+            assert_int_equal(cpu_model_build(&m, spec, 1, &e), rc);
+        }
+    }
+}
+
+/* No counters: any number of one is wrong (SDM volume 2, RDPMC). */
+static void rdpmc_is_a_general_protection_fault(void **unused)
+{
+    struct cpu_rig *r = rig_open(true, "max");
+    (void)unused;
+    memcpy(r->ram + RIG_CODE, "\x0f\x33", 2);
+    assert_int_equal(cpu_emulate(&r->c), STEP_FAULT);
+    assert_int_equal(r->c.rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_GP);
+    rig_close(r);
+}
+
+/* RDSEED r32: CF says whether there was a number; the upper half is cleared. */
+static void rdseed_gives_numbers(void **unused)
+{
+    struct cpu_rig *r = rig_open(true, "max");
+    uint64_t seen = 0;
+    (void)unused;
+    if (!__builtin_cpu_supports("rdseed")) {
+        rig_close(r);
+        print_message("skipped: this host has no RDSEED\n");
+        skip();
+    }
+    memcpy(r->ram + RIG_CODE, "\x0f\xc7\xf8", 3);
+    for (unsigned n = 0; n < 64; n++) {
+        r->c.rip = RIG_BASE + RIG_CODE;
+        r->c.gpr[GPR_AX] = UINT64_MAX;
+        r->c.rflags |= FLAGS_ARITH;
+        assert_int_equal(cpu_emulate(&r->c), STEP_OK);
+        assert_int_equal(r->c.gpr[GPR_AX] >> 32, 0);
+        assert_int_equal(r->c.rflags & FLAGS_ARITH & ~(uint64_t)FLAG_CF, 0);
+        if (!(r->c.rflags & FLAG_CF)) assert_int_equal(r->c.gpr[GPR_AX], 0);
+        seen |= r->c.gpr[GPR_AX];
+    }
+    assert_true(seen != 0);
+    rig_close(r);
 }
 
 /* ---- state */
@@ -513,6 +601,10 @@ int main(void)
         cmocka_unit_test(models_show_their_features),
         cmocka_unit_test(max_is_no_model_that_has_more_than_max),
         cmocka_unit_test(wrong_models_are_refused_by_name),
+        cmocka_unit_test(fast_short_moves_can_be_asked_for),
+        cmocka_unit_test(every_feature_can_be_switched_both_ways),
+        cmocka_unit_test(rdpmc_is_a_general_protection_fault),
+        cmocka_unit_test(rdseed_gives_numbers),
         cmocka_unit_test(state_survives_a_round_trip),
         cmocka_unit_test(impossible_states_are_refused),
     };

@@ -182,6 +182,7 @@ void test_debug(void);
 void test_fpu(void);
 void test_features(void);
 void test_code(void);
+void test_system(void);
 void test_smp(void);
 void test_clocks(unsigned seconds); /* alone */
 void test_reset(void); /* last: does not come back */

@@ -17,7 +17,7 @@ static const int caught[] = { SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGTRAP };
 
 static struct cpu *cpu;
 static sigjmp_buf env;
-static volatile sig_atomic_t is_inside;
+static volatile sig_atomic_t is_inside, vector;
 static uint8_t *stack;
 
 static void handle(int sig, siginfo_t *info, void *context)
@@ -27,6 +27,7 @@ static void handle(int sig, siginfo_t *info, void *context)
     (void)info;
     if (is_inside) {
         is_inside = 0;
+        vector = (sig_atomic_t)uc->uc_mcontext.gregs[REG_TRAPNO];
         siglongjmp(env, sig);
     }
     if (cpu_native_fault(cpu, sig, rip)) return;
@@ -55,6 +56,11 @@ void signals_close(void)
     sigaltstack(&st, NULL);
     free(stack);
     stack = NULL;
+}
+
+int signals_vector(void)
+{
+    return vector;
 }
 
 int signals_call(void (*fn)(void))

@@ -11,5 +11,7 @@ void signals_open(struct cpu *c);
 void signals_close(void);
 /* Call fn; 0, or the signal it raised. */
 int signals_call(void (*fn)(void));
+/* The exception behind that signal. */
+int signals_vector(void);
 
 #endif
