@@ -134,10 +134,13 @@ static enum insn_kind kind_of_mnemonic(const struct translator *t,
     case ZYDIS_MNEMONIC_CMC:
     case ZYDIS_MNEMONIC_LAHF:
     case ZYDIS_MNEMONIC_SAHF:
-    case ZYDIS_MNEMONIC_PAUSE:
     case ZYDIS_MNEMONIC_LFENCE:
     case ZYDIS_MNEMONIC_MFENCE:
     case ZYDIS_MNEMONIC_SFENCE: return INSN_GENERIC;
+    case ZYDIS_MNEMONIC_PAUSE:
+        /* Where another vCPU may have its turn. */
+        return t->is_verified && t->eng->soft->engine_count > 1 ? INSN_EMULATE
+                                                                : INSN_GENERIC;
     case ZYDIS_MNEMONIC_RDRAND:
     case ZYDIS_MNEMONIC_RDSEED:
         return t->is_verified ? INSN_EMULATE : INSN_GENERIC;
