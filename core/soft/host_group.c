@@ -273,7 +273,7 @@ void plan_groups(struct translator *t)
         t->insn[i].group[0] = t->insn[i].group[1] = -1;
     }
     if (t->eng->soft->options.is_ungrouped || !(t->mode.bits & BM_CODE64) ||
-        (t->mode.bits & BM_UNGROUPED) || t->is_verified) {
+        (t->mode.bits & BM_UNGROUPED)) {
         return;
     }
     for (unsigned i = 0; i < t->count; i++) {

@@ -470,6 +470,7 @@ void emit_loop_body(struct translator *t, struct block *b)
     uint8_t *at = e->at;
     unsigned fixes = t->fix_count, maps = t->cache->map_count;
     unsigned own = b->map_count;
+    bool has_form;
 
     if (!t->loop.is_on || !t->loop.jump) return;
     t->loop.plain = b->body;
@@ -477,10 +478,14 @@ void emit_loop_body(struct translator *t, struct block *b)
     plan_groups(t);
     t->loop.counter = choose_counter(t);
     emit_patch(e, t->loop.jump, emit_pc(e));
-    b->has_loop = emit_second_form(t, b);
+    has_form = emit_second_form(t, b);
+    /* Nor has the plain form a link for its jump back. */
+    b->has_loop = true;
     b->is_counted = t->loop.counter >= 0;
     t->loop.is_body = false;
-    if (b->has_loop || e->status < 0) return;
+    if (has_form || e->status < 0) return;
+    b->is_counted = false;
+    b->swaps = NO_SWAPS;
     e->at = at;
     t->fix_count = fixes;
     t->cache->map_count = maps;
