@@ -69,6 +69,14 @@ struct cpu_model {
 int cpu_model_build(struct cpu_model *m, const char *spec, unsigned cpus,
                     struct err *e);
 
+/* Does the model (NULL: everything is there) have what i belongs to?  Else it
+ * is undefined.  Any thread. */
+struct insn;
+bool insn_is_offered(const struct cpu_model *m, const struct insn *i);
+/* The same of an instruction's octets; mode and no_vex as in insn_decode(). */
+bool cpu_offers_bytes(const struct cpu_model *m, const uint8_t *bytes,
+                      unsigned count, unsigned mode, bool no_vex);
+
 /* CPUID as executed by c (APIC id, OSXSAVE, XSAVE size are per CPU). */
 void cpu_cpuid(const struct cpu *c, uint32_t leaf, uint32_t subleaf,
                uint32_t out[4]);

@@ -301,9 +301,6 @@ void op_rsm(struct cpu *c, struct insn *i);
 void require_cpl0(struct cpu *c);
 uint64_t guest_tsc(struct cpu *c);
 
-/* Does the CPU model have what i belongs to (offered.c)? */
-bool insn_is_offered(const struct cpu *c, const struct insn *i);
-
 /* ---- groups of instructions; each throws #UD for what is not defined */
 
 void emulate_one_byte(struct cpu *c, struct insn *i);

@@ -95,7 +95,7 @@ static bool is_lockable(const struct insn *i)
 static void execute(struct cpu *c, struct insn *i)
 {
     if (i->has_lock && !is_lockable(i)) throw_ud(c);
-    if (!insn_is_offered(c, i)) throw_ud(c);
+    if (!insn_is_offered(c->model, i)) throw_ud(c);
     switch (i->map) {
     case MAP_ONE: emulate_one_byte(c, i); break;
     case MAP_0F: emulate_0f(c, i); break;

@@ -6,7 +6,8 @@
  * host might run it.  Sets that depend on enabled state or are looked at where
  * they are executed (BMI, ADX, MOVBE, XSAVE, RDRAND and the like) are not here.
  */
-#include "core/cpu/emu.h"
+#include "core/cpu/cpuid.h"
+#include "core/cpu/insn.h"
 
 static bool is_in(unsigned op, unsigned first, unsigned last)
 {
@@ -208,8 +209,21 @@ static uint32_t set_of(const struct insn *i)
     }
 }
 
-bool insn_is_offered(const struct cpu *c, const struct insn *i)
+bool insn_is_offered(const struct cpu_model *m, const struct insn *i)
 {
-    uint32_t off = c->model ? ~c->model->sets & CPU_SETS_ALL : 0;
+    uint32_t off = m ? ~m->sets & CPU_SETS_ALL : 0;
     return off == 0 || (set_of(i) & off) == 0;
+}
+
+bool cpu_offers_bytes(const struct cpu_model *m, const uint8_t *bytes,
+                      unsigned count, unsigned mode, bool no_vex)
+{
+    struct insn i;
+    if (!m || m->sets == CPU_SETS_ALL) return true;
+    if (count > INSN_MAX_BYTES) return false;
+    for (unsigned n = 0; n < count; n++) {
+        i.bytes[n] = bytes[n];
+    }
+    return insn_decode(&i, count, mode, no_vex) == INSN_OK &&
+           insn_is_offered(m, &i);
 }

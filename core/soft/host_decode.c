@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "core/cpu/cpuid.h"
+
 /*
  * From guest bytes to struct guest_insn: what each instruction is for the
  * rewriter.  Only what is known to be good is rewritten; everything else ends
@@ -339,6 +341,39 @@ static bool is_bad_target(const struct translator *t,
     return n->target > t->mode.cs_limit;
 }
 
+/* Base 101 of a SIB byte without displacement is none, whatever REX.B says (SDM
+ * volume 2, table 2-5); Zydis 4.0 takes it for R13 where addresses have 32 bits
+ * in 64-bit code. */
+static void mend_base(struct guest_insn *n)
+{
+    const ZydisDecodedInstruction *d = &n->d;
+
+    if (!(d->attributes & ZYDIS_ATTRIB_HAS_SIB) || d->raw.modrm.mod != 0 ||
+        d->raw.sib.base != 5) {
+        return;
+    }
+    for (unsigned i = 0; i < d->operand_count; i++) {
+        if (n->o[i].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+            n->o[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
+            continue;
+        }
+        n->o[i].mem.base = ZYDIS_REGISTER_NONE;
+        n->o[i].mem.disp.has_displacement = ZYAN_TRUE;
+        n->o[i].mem.disp.value = d->raw.disp.value;
+    }
+}
+
+/* Does the guest's CPU have the instruction, which the host has? */
+static bool is_offered(const struct translator *t, const struct guest_insn *n)
+{
+    unsigned mode = t->mode.bits & BM_CODE64   ? 8
+                    : t->mode.bits & BM_CODE32 ? 4
+                                               : 2;
+
+    return cpu_offers_bytes(t->eng->cpu.model, n->bytes, n->d.length, mode,
+                            t->mode.bits & BM_REAL);
+}
+
 /* False: no more instructions in this block. */
 static bool decode_one(struct translator *t, struct guest_insn *n,
                        unsigned have)
@@ -360,8 +395,9 @@ static bool decode_one(struct translator *t, struct guest_insn *n,
         return false;
     }
     n->next = n->rip + n->d.length;
+    mend_base(n);
     note_operands(t, n);
-    n->kind = kind_of(t, n);
+    n->kind = is_offered(t, n) ? kind_of(t, n) : INSN_EMULATE;
     if (!(t->mode.bits & BM_CODE64) && n->next - 1 > t->mode.cs_limit) {
         n->kind = INSN_EMULATE;
     }

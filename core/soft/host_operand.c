@@ -357,6 +357,17 @@ bool emit_generic(struct translator *t, struct guest_insn *n)
         emit8(&t->hot, 0x90);
         return true;
     }
+    /* Outside 64-bit code of registers 0 to 7 alone: VMOVAPS xmm, xmm. */
+    if (n->d.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER &&
+        !(t->mode.bits & BM_CODE64)) {
+        for (unsigned i = 0; i < 8; i++) {
+            emit8(&t->hot, 0xc5);
+            emit8(&t->hot, 0xf8);
+            emit8(&t->hot, 0x28);
+            emit8(&t->hot, (uint8_t)(0xc0 | i << 3 | i));
+        }
+        return true;
+    }
     split(&r);
     if (n->mem >= 0) {
         r.has_memory = true;

@@ -4,7 +4,9 @@
 #include <Zydis/Zydis.h>
 #include <string.h>
 
-enum { SP = 4 };
+#include "tests/unit/support/insn_forms.h"
+
+enum { SP = 4, TRIES = 16 };
 
 struct opcodes {
     uint8_t map, first, last; /* map 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
@@ -106,6 +108,28 @@ static unsigned candidate(struct gen *g, uint8_t b[32])
     return n;
 }
 
+/* The next form in order; false: there is none left. */
+static bool walk(struct gen *g, uint8_t b[32])
+{
+    unsigned mode = g->bits / 8;
+    struct form f;
+    struct form_at at;
+
+    if (g->next_form >= forms_count(mode)) return false;
+    form_get(mode, g->next_form, &f);
+    if (form_is_prefix(&f)) {
+        g->tries = TRIES;
+        memset(b, 0xd6, 32); /* nothing to anybody */
+        return true;
+    }
+    for (unsigned i = 0; i < 32; i++)
+        b[i] = (uint8_t)(gen_random(g) >> 40);
+    f.rm = (uint8_t)pick(g, 8);
+    form_put(&f, gen_random(g) >> 20, b, &at);
+    if (f.is_mem) b[at.modrm] |= (uint8_t)(pick(g, 3) << 6 | pick(g, 8));
+    return true;
+}
+
 static bool is_wanted_category(ZydisInstructionCategory c)
 {
     switch (c) {
@@ -160,8 +184,6 @@ static bool is_left_out(const ZydisDecodedInstruction *d)
     default: break;
     }
     switch (d->mnemonic) {
-    case ZYDIS_MNEMONIC_DIV:
-    case ZYDIS_MNEMONIC_IDIV:
     case ZYDIS_MNEMONIC_AAM:
     case ZYDIS_MNEMONIC_BOUND:
     case ZYDIS_MNEMONIC_CLI:
@@ -170,7 +192,6 @@ static bool is_left_out(const ZydisDecodedInstruction *d)
     case ZYDIS_MNEMONIC_CLD:
     case ZYDIS_MNEMONIC_CPUID:
     case ZYDIS_MNEMONIC_ENTER:
-    case ZYDIS_MNEMONIC_LEAVE:
     case ZYDIS_MNEMONIC_POPF:
     case ZYDIS_MNEMONIC_POPFD:
     case ZYDIS_MNEMONIC_POPFQ:
@@ -188,7 +209,8 @@ static bool is_left_out(const ZydisDecodedInstruction *d)
     case ZYDIS_MNEMONIC_MASKMOVDQU:
     case ZYDIS_MNEMONIC_VMASKMOVDQU:
     case ZYDIS_MNEMONIC_XLAT:
-    case ZYDIS_MNEMONIC_CMPXCHG16B: /* must be aligned */
+    case ZYDIS_MNEMONIC_FEMMS:
+    case ZYDIS_MNEMONIC_INVPCID:
     case ZYDIS_MNEMONIC_UD0:
     case ZYDIS_MNEMONIC_UD1:
     case ZYDIS_MNEMONIC_UD2:
@@ -215,22 +237,35 @@ static int gpr_number(ZydisRegister r)
     }
 }
 
+/* SIB with base 101 and no displacement: Zydis 4.0 does not always say that
+ * this is no base. */
+static void mend_base(const ZydisDecodedInstruction *d, ZydisDecodedOperand *o)
+{
+    if (!(d->attributes & ZYDIS_ATTRIB_HAS_SIB) || d->raw.modrm.mod != 0 ||
+        d->raw.sib.base != 5) {
+        return;
+    }
+    for (unsigned i = 0; i < d->operand_count; i++) {
+        if (o[i].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+            o[i].visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN) {
+            continue;
+        }
+        o[i].mem.base = ZYDIS_REGISTER_NONE;
+        o[i].mem.disp.value = d->raw.disp.value;
+    }
+}
+
 static bool can_use(const struct gen *g, const ZydisDecodedInstruction *d,
                     const ZydisDecodedOperand *o)
 {
     if (!is_wanted_category(d->meta.category) || is_left_out(d)) return false;
+    if (!isa_feature(d->meta.isa_set)) return false;
+    if (d->attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) return false;
     if (d->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
         d->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX) {
         return false;
     }
-    if (d->attributes & (ZYDIS_ATTRIB_HAS_LOCK | ZYDIS_ATTRIB_HAS_SEGMENT)) {
-        return false;
-    }
-    if (d->meta.category == ZYDIS_CATEGORY_BITBYTE &&
-        o[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-        o[1].type == ZYDIS_OPERAND_TYPE_REGISTER) {
-        return false; /* the bit index reaches anywhere */
-    }
+    if (d->attributes & ZYDIS_ATTRIB_HAS_SEGMENT) return false;
     for (unsigned i = 0; i < d->operand_count; i++) {
         if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER) {
             switch (ZydisRegisterGetClass(o[i].reg.value)) {
@@ -243,10 +278,7 @@ static bool can_use(const struct gen *g, const ZydisDecodedInstruction *d,
         }
         if (o[i].type != ZYDIS_OPERAND_TYPE_MEMORY) continue;
         if (o[i].mem.type == ZYDIS_MEMOP_TYPE_VSIB) return false;
-        if (o[i].mem.base == ZYDIS_REGISTER_RIP ||
-            o[i].mem.base == ZYDIS_REGISTER_EIP) {
-            return false;
-        }
+        if (o[i].mem.base == ZYDIS_REGISTER_EIP) return false;
         /* 16-bit addresses cannot reach the data area */
         if (d->address_width == 16 && g->bits != 16) return false;
         if (o[i].size > 512) return false;
@@ -256,8 +288,8 @@ static bool can_use(const struct gen *g, const ZydisDecodedInstruction *d,
 
 /* ---- registers of memory operands */
 
-static uint64_t data_address(struct gen *g, const ZydisDecodedOperand *o,
-                             bool is_vex)
+static uint64_t data_address(struct gen *g, const ZydisDecodedInstruction *d,
+                             const ZydisDecodedOperand *o, bool is_vex)
 {
     uint64_t base = g->bits == 16 ? 0x2000 : GEN_DATA;
     unsigned span = GEN_DATA_BYTES - 128;
@@ -266,6 +298,10 @@ static uint64_t data_address(struct gen *g, const ZydisDecodedOperand *o,
     if (pick(g, 3) == 0) at = base + 0x1000 * (1 + pick(g, 2)) - pick(g, 16);
     /* Legacy SSE operands must be aligned; VEX ones often are. */
     if (o->size >= 128 && (!is_vex || pick(g, 4))) at &= ~31ull;
+    /* A host may take its time over a locked access that is not aligned. */
+    if (d->attributes & ZYDIS_ATTRIB_HAS_LOCK) at &= ~15ull;
+    if (d->mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B) at &= ~15ull;
+    if (d->mnemonic == ZYDIS_MNEMONIC_XCHG) at &= ~15ull;
     return at;
 }
 
@@ -283,16 +319,81 @@ static bool must_be_aligned(const ZydisDecodedInstruction *d)
     }
 }
 
+/* An address alone, or off RIP: put_address() will fill it in. */
+static bool has_address(const ZydisDecodedInstruction *d,
+                        const ZydisDecodedOperand *o)
+{
+    return o->visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT &&
+           d->raw.disp.size >= 16;
+}
+
+static void put_address(struct gen *g, const ZydisDecodedInstruction *d,
+                        const ZydisDecodedOperand *o, uint8_t *b)
+{
+    bool is_vex =
+        d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && !must_be_aligned(d);
+    uint64_t at = data_address(g, d, o, is_vex);
+
+    if (gpr_number(o->mem.base) >= 0 || gpr_number(o->mem.index) >= 0) return;
+    if (o->mem.base == ZYDIS_REGISTER_RIP)
+        at -= GEN_CODE + g->bytes + d->length;
+    memcpy(b + d->raw.disp.offset, &at, d->raw.disp.size / 8);
+}
+
+static bool is_in_address(const ZydisDecodedOperand *o, int reg)
+{
+    return gpr_number(o->mem.base) == reg || gpr_number(o->mem.index) == reg;
+}
+
+/* Registers that must have certain values, before those of addresses; false:
+ * that cannot be. */
+static bool prepare(struct gen *g, const ZydisDecodedInstruction *d,
+                    const ZydisDecodedOperand *o)
+{
+    int reg;
+
+    switch (d->mnemonic) {
+    case ZYDIS_MNEMONIC_DIV:
+    case ZYDIS_MNEMONIC_IDIV:
+        if (o[0].type != ZYDIS_OPERAND_TYPE_REGISTER) return false;
+        reg = gpr_number(o[0].reg.value);
+        if (reg == 0 || reg == 2 || reg == SP) return false;
+        put_mov(g, (unsigned)reg, gen_random(g) >> pick(g, 48) | 0x0101);
+        put_mov(g, 0, pick(g, 100));
+        put_mov(g, 2, 0);
+        return true;
+    case ZYDIS_MNEMONIC_BT:
+    case ZYDIS_MNEMONIC_BTS:
+    case ZYDIS_MNEMONIC_BTR:
+    case ZYDIS_MNEMONIC_BTC:
+        if (o[0].type != ZYDIS_OPERAND_TYPE_MEMORY ||
+            o[1].type != ZYDIS_OPERAND_TYPE_REGISTER) {
+            return true;
+        }
+        reg = gpr_number(o[1].reg.value);
+        if (reg == SP || is_in_address(&o[0], reg)) return false;
+        put_mov(g, (unsigned)reg, pick(g, 1024) - 512ull);
+        return true;
+    default: break;
+    }
+    if (d->meta.category == ZYDIS_CATEGORY_STRINGOP &&
+        (d->attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
+                          ZYDIS_ATTRIB_HAS_REPNE))) {
+        put_mov(g, 1, pick(g, 8));
+    }
+    return true;
+}
+
 static bool lead(struct gen *g, const ZydisDecodedInstruction *d,
                  const ZydisDecodedOperand *o)
 {
     int base = gpr_number(o->mem.base), index = gpr_number(o->mem.index);
     bool is_vex =
         d->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && !must_be_aligned(d);
-    uint64_t at = data_address(g, o, is_vex), x = pick(g, 256);
+    uint64_t at = data_address(g, d, o, is_vex), x = pick(g, 256);
     uint64_t disp = (uint64_t)o->mem.disp.value;
 
-    if (base < 0 && index < 0) return false;
+    if (base < 0 && index < 0) return has_address(d, o);
     if (index == SP) return false;
     if (base == SP) return false;
     if (o->size >= 128 && !is_vex && (base < 0 || base == index)) return false;
@@ -315,6 +416,17 @@ static bool lead(struct gen *g, const ZydisDecodedInstruction *d,
     return true;
 }
 
+/* Not this one; d NULL: it means nothing. */
+static bool give_up(struct gen *g, const ZydisDecodedInstruction *d,
+                    const uint8_t *b)
+{
+    if (++g->tries < TRIES) return false;
+    if (d && g->told) g->told(g, d, b, false);
+    g->next_form++;
+    g->tries = 0;
+    return false;
+}
+
 static bool add_one(struct gen *g)
 {
     uint8_t b[32];
@@ -331,10 +443,20 @@ static bool add_one(struct gen *g)
                      g->bits == 64   ? ZYDIS_STACK_WIDTH_64
                      : g->bits == 32 ? ZYDIS_STACK_WIDTH_32
                                      : ZYDIS_STACK_WIDTH_16);
-    candidate(g, b);
-    if (ZYAN_FAILED(ZydisDecoderDecodeFull(&dec, b, 15, &d, o)) ||
-        !can_use(g, &d, o)) {
+    if (!g->walks) {
+        candidate(g, b);
+    } else if (!walk(g, b)) {
         return false;
+    }
+    if (ZYAN_FAILED(ZydisDecoderDecodeFull(&dec, b, 15, &d, o))) {
+        g->tries += TRIES / 2;
+        return give_up(g, NULL, b);
+    }
+    mend_base(&d, o);
+    if (!can_use(g, &d, o)) return give_up(g, &d, b);
+    if (!prepare(g, &d, o)) {
+        g->bytes = start;
+        return give_up(g, &d, b);
     }
     for (unsigned i = 0; i < d.operand_count; i++) {
         if (o[i].type == ZYDIS_OPERAND_TYPE_MEMORY &&
@@ -348,7 +470,7 @@ static bool add_one(struct gen *g)
             o[i].mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
             d.meta.category != ZYDIS_CATEGORY_WIDENOP && !lead(g, &d, &o[i])) {
             g->bytes = start;
-            return false;
+            return give_up(g, &d, b);
         }
         if (o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
             (o[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) &&
@@ -359,13 +481,17 @@ static bool add_one(struct gen *g)
     if (is_stack) {
         put_mov(g, SP, g->bits == 16 ? 0x7800 : GEN_STACK - 64 - pick(g, 64));
     }
-    if (d.meta.category == ZYDIS_CATEGORY_STRINGOP &&
-        (d.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                         ZYDIS_ATTRIB_HAS_REPNE))) {
-        g->bytes = start;
-        return false;
+    for (unsigned i = 0; i < d.operand_count; i++) {
+        if (o[i].type == ZYDIS_OPERAND_TYPE_MEMORY && has_address(&d, &o[i]) &&
+            o[i].mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
+            d.meta.category != ZYDIS_CATEGORY_WIDENOP) {
+            put_address(g, &d, &o[i], b);
+        }
     }
     put(g, b, d.length);
+    if (g->told) g->told(g, &d, b, true);
+    g->next_form++;
+    g->tries = 0;
     if (writes_sp) put_mov(g, SP, g->bits == 16 ? 0x7800 : GEN_STACK - 64);
     if (d.cpu_flags && d.cpu_flags->undefined) {
         uint8_t cmp[2] = { 0x3c, (uint8_t)gen_random(g) };
@@ -582,8 +708,9 @@ void gen_stream(struct gen *g, unsigned count)
 
     g->bytes = 0;
     while (count > 0 && g->bytes < GEN_MAX_BYTES - 256) {
-        if (g->bits == 64 && pick(g, 200) == 0) add_run(g);
-        if (g->bits == 64 && pick(g, 100) == 0) add_loop(g);
+        if (g->walks && g->next_form >= forms_count(g->bits / 8)) break;
+        if (!g->walks && g->bits == 64 && pick(g, 200) == 0) add_run(g);
+        if (!g->walks && g->bits == 64 && pick(g, 100) == 0) add_loop(g);
         if (add_one(g)) count--;
     }
     switch (g->bits) {

@@ -2,6 +2,7 @@
 #ifndef ORRERY_TEST_SOFT_GEN_H
 #define ORRERY_TEST_SOFT_GEN_H
 
+#include <Zydis/Zydis.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,12 +25,20 @@ struct gen {
     uint64_t random; /* state; not 0 */
     unsigned bits;   /* 16, 32, 64 */
     bool has_vector; /* SSE, AVX, x87 too */
+    bool walks;      /* take forms in their order instead, from next_form on */
+    uint32_t next_form;
+    unsigned tries; /* for that form */
+    /* What became of a form that is announced: made part of the stream, or
+     * not. */
+    void (*told)(struct gen *g, const ZydisDecodedInstruction *d,
+                 const uint8_t *bytes, bool is_made);
+    void *arg;
     uint8_t code[GEN_MAX_BYTES];
     unsigned bytes;
 };
 
 uint64_t gen_random(struct gen *g);
-/* Make a stream of about count instructions. */
+/* Make a stream of about count instructions; fewer when the forms end. */
 void gen_stream(struct gen *g, unsigned count);
 
 #endif
