@@ -55,16 +55,14 @@ struct block {
     uint32_t first_map;
     uint32_t hash_next; /* number of the next in its chain + 1 */
     uint16_t map_count, insn_count;
-    uint16_t polled;        /* entry without the look at engine.attn: */
-                            /* so many bytes behind body */
-    uint16_t undefined_out; /* flags with no defined value at the end */
-    uint16_t live_out;      /* flags that may be used afterwards */
-    uint16_t loop_from;     /* offset of code with swapped registers */
-    uint16_t swaps;         /* there */
-    uint16_t way_in;        /* entry through the table: so many bytes */
-                            /* before pad, for links from other blocks */
-    uint8_t flags_in; /* arithmetic flags live at entry, non-zero if any */
-    uint8_t verified; /* verify=on: times compared */
+    uint16_t polled;    /* entry without the look at engine.attn: */
+                        /* so many bytes behind body */
+    uint16_t loop_from; /* offset of code with swapped registers */
+    uint16_t swaps;     /* there */
+    uint16_t way_in;    /* entry through the table: so many bytes */
+                        /* before pad, for links from other blocks */
+    uint8_t flags_in;   /* arithmetic flags live at entry, non-zero if any */
+    uint8_t verified;   /* verify=on: times compared, up to VERIFY_TIMES */
     bool is_dead;
     bool has_loop;   /* may go round without a link, */
     bool is_counted; /* a number of times that is known before */

@@ -189,8 +189,6 @@ static void emit_body(struct translator *t, struct block *b)
             return;
         }
         b->insn_count++;
-        b->undefined_out =
-            (uint16_t)((b->undefined_out & ~n->kill) | n->undefined);
         t->cache->stat.guest_bytes += n->d.length;
         if (i + 1 < t->count && is_branch(n)) b->is_super = true;
     }
@@ -407,9 +405,8 @@ static bool attach_pages(struct translator *t, struct block *b,
 
     b->page[0] = code_page_get_locked(t->cache, page);
     if (!b->page[0]) return false;
-    t->is_hot = t->space == SPACE_USER &&
-                (b->page[0]->samples == HOT_SAMPLES ||
-                 t->eng->soft->options.is_all_hot);
+    t->is_hot = t->space == SPACE_USER && (b->page[0]->samples == HOT_SAMPLES ||
+                                           t->eng->soft->options.is_all_hot);
     t->next = code_may_span(&t->mode, t->lin) && t->is_hot && next != page
                   ? next
                   : NULL;
@@ -472,7 +469,6 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     plan_loop(t);
     plan_groups(t);
     b->flags_in = t->insn[0].in != 0;
-    b->live_out = (uint16_t)t->live_out;
     b->first_map = c->map_count;
     emit_way_in(t, b);
     emit_pad(t);
