@@ -28,9 +28,13 @@
  * Running ahead fills no TLB and its marks in page tables are undone, too.
  *
  * Several vCPUs take turns: one runs guest code at a time, and a block ends
- * before PAUSE, so that a lock freed just before it is seen free.  A device may write
- * to memory meanwhile, so a difference is believed if the emulator, run once
- * more from the same state, does as it did the first time.
+ * before PAUSE, so that a lock freed just before it is seen free.  A device may
+ * write to memory meanwhile, so a difference is believed if the emulator, run
+ * once more from the same state, does as it did the first time.
+ *
+ * Not compared: a branch to where no code can be (it faults at the target, not
+ * at the branch), blocks while data is watched, stores to where the emulator
+ * has not stored.
  */
 enum verify_result {
     VERIFY_DONE,
