@@ -6,7 +6,7 @@
 
 #include "tests/unit/support/insn_forms.h"
 
-enum { SP = 4, TRIES = 16 };
+enum { SP = 4, TRIES = 40 };
 
 struct opcodes {
     uint8_t map, first, last; /* map 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
