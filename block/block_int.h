@@ -270,7 +270,8 @@ bool buf_is_zero(const void *buf, size_t bytes);
 /* Make an empty file if there is none (0644 less umask). */
 int file_make(const char *file, struct err *e);
 
-/* Image locks (lock.c) on an open descriptor. */
+/* Image locks (lock.c) on an open descriptor.  -EBUSY: another process has
+ * the image, and still had it 400 ms later. */
 int image_lock(int fd, const char *name, bool is_writer, struct err *e);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 
 enum { LOCK_USES = 100, LOCK_DENIES = 200 };
 
@@ -55,7 +56,7 @@ static int refuse(const char *name, const char *perm, bool is_writer,
                              : ", or let it open the image read-only");
 }
 
-int image_lock(int fd, const char *name, bool is_writer, struct err *e)
+static int try_lock(int fd, const char *name, bool is_writer, struct err *e)
 {
     unsigned i;
 
@@ -80,4 +81,37 @@ int image_lock(int fd, const char *name, bool is_writer, struct err *e)
             return refuse(name, p->name, is_writer, e);
     }
     return 0;
+}
+
+static void unlock(int fd)
+{
+    struct flock fl = {
+        .l_type = F_UNLCK,
+        .l_whence = SEEK_SET,
+        .l_start = LOCK_USES,
+        .l_len = LOCK_DENIES + PERMS - LOCK_USES,
+    };
+
+    fcntl(fd, F_OFD_SETLK, &fl);
+}
+
+/*
+ * A process that has ended may hold its locks for a moment yet: the kernel
+ * takes an io_uring apart, and closes what it had open, after the process can
+ * be waited for.
+ */
+enum { PATIENCE_MS = 400, PAUSE_MS = 20 };
+
+int image_lock(int fd, const char *name, bool is_writer, struct err *e)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
+    int rc;
+
+    for (unsigned ms = 0;; ms += PAUSE_MS) {
+        rc = try_lock(fd, name, is_writer, e);
+        if (rc == 0 && e) *e = (struct err)ERR_INIT;
+        if (rc != -EBUSY || ms >= PATIENCE_MS) return rc;
+        unlock(fd);
+        nanosleep(&pause, NULL);
+    }
 }

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "block/block.h"
@@ -256,6 +258,34 @@ static void readers_share_and_keep_writers_out(void **state)
     blk_close(c);
     a = open_ok(x, &raw_rw);
     blk_close(a);
+}
+
+static void *let_go(void *arg)
+{
+    const struct timespec soon = { .tv_nsec = 60 * 1000000 };
+
+    nanosleep(&soon, NULL);
+    close(*(int *)arg);
+    return NULL;
+}
+
+/* As that of a killed process whose files the kernel has yet to close. */
+static void a_lock_that_is_about_to_go_is_waited_for(void **state)
+{
+    struct env *x = *state;
+    struct flock denies_write = {
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1
+    };
+    int fd = open(x->image, O_RDONLY);
+    pthread_t thread;
+    struct blk *b;
+
+    assert_true(fd >= 0);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &denies_write), 0);
+    assert_int_equal(pthread_create(&thread, NULL, let_go, &fd), 0);
+    b = open_ok(x, &raw_rw);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    blk_close(b);
 }
 
 static void need_qemu_io(void)
@@ -781,6 +811,7 @@ int main(void)
         TEST(a_readonly_file_opens_readonly_when_allowed),
         TEST(a_second_writer_is_refused),
         TEST(readers_share_and_keep_writers_out),
+        TEST(a_lock_that_is_about_to_go_is_waited_for),
         TEST(qemu_and_we_refuse_each_other),
         TEST(what_we_write_qemu_reads),
         TEST(scattered_reads_and_writes_complete_on_the_loop),
