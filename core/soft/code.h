@@ -54,6 +54,8 @@ struct block {
     uint32_t bytes; /* of the main path, from pad on */
     uint32_t first_map;
     uint32_t hash_next; /* number of the next in its chain + 1 */
+    int32_t sp_change;  /* by the indirect branch it ends with, if that may */
+                        /* lead to where no code can be */
     uint16_t map_count, insn_count;
     uint16_t polled;    /* entry without the look at engine.attn: */
                         /* so many bytes behind body */

@@ -115,6 +115,13 @@ struct mode_key {
     uint64_t cs_base;  /* 64-bit code: 0 */
 };
 
+/* Is rip where no code of the mode can be?  A branch to it is #GP. */
+static inline bool is_no_code(const struct mode_key *m, uint64_t rip)
+{
+    if (!(m->bits & BM_CODE64)) return rip > m->cs_limit;
+    return (int64_t)(rip << 16) >> 16 != (int64_t)rip;
+}
+
 /* Slot of a target in the indirect-branch table; generated code extracts the
  * same bits with pext.  Bit 0 would be wasted on aligned functions. */
 static inline unsigned ibt_slot(uint64_t rip)
@@ -126,6 +133,14 @@ static inline unsigned ibt_slot(uint64_t rip)
 enum { SPAN_BYTES = 512 };
 
 struct block;
+
+/*
+ * An indirect jump, call or return that may lead to where no code can be leaves
+ * the number of its block and this bit below the host's stack, a call the old
+ * value of its stack slot in temp[2]: then it is undone (soft_exit_miss puts
+ * the number into temp[0]).  The flags of soft_enter_code lack the bit.
+ */
+#define BRANCH_MARK 0x80000000u
 
 /* Low bits of the address of a patchable jump. */
 enum {

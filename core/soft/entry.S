@@ -111,6 +111,8 @@ soft_exit_attend:
     .globl soft_exit_miss
     .hidden soft_exit_miss
 soft_exit_miss:
+    mov -8(%rsp), %r14d         /* BRANCH_MARK */
+    mov %r14, %gs:GS_TEMP
     SAVE_GUEST
     movq $0, %gs:GS_LINK
     movl $CAUSE_LOOKUP, %gs:GS_CAUSE

@@ -14,21 +14,45 @@
 
 enum { INSN_BYTES = 15 };
 
-static void emit_table_jump(struct emitter *e, unsigned space, uint64_t rip)
+static void emit_table_jump(const struct translator *t, struct emitter *e,
+                            unsigned space, uint64_t rip)
 {
     int32_t at = IBT_AT + (int32_t)space * IBT_SPAN;
 
+    if (is_no_code(&t->mode, rip)) { /* no branch leads there: it is next */
+        emit_call(e, t->cache->entry[CODE_EXIT_EMULATE]);
+        emit64(e, rip);
+        return;
+    }
     emit_const(e, S1, rip);
     emit_op_rm(e, 0xff, false, 4, mem_gs(at + (int32_t)ibt_slot(rip) * 8));
 }
 
 void emit_goto_space(struct translator *t, unsigned space, uint64_t rip)
 {
-    emit_table_jump(&t->hot, space, rip);
+    emit_table_jump(t, &t->hot, space, rip);
+}
+
+/* May a target of so many bytes be where no code can be? */
+static bool may_be_no_code(const struct translator *t, unsigned bytes)
+{
+    if (t->mode.bits & BM_CODE64) return bytes == 8;
+    return t->mode.cs_limit < (bytes == 2 ? UINT16_MAX : UINT32_MAX);
+}
+
+/* BRANCH_MARK (engine.h). */
+static void emit_mark(struct translator *t, int sp_change)
+{
+    struct enc mov = { .op = 0xc7 };
+
+    t->cache->blocks[t->number].sp_change = sp_change;
+    emit_rm(&t->hot, &mov, 0, mem_at(H_SP, -8));
+    emit32(&t->hot, BRANCH_MARK | t->number);
 }
 
 /* To the guest address in S1; no flag is touched. */
-static void emit_indirect_jump(struct translator *t)
+static void emit_indirect_jump(struct translator *t, unsigned bytes,
+                               int sp_change)
 {
     struct enc pext = {
         .is_vex = true,
@@ -42,6 +66,7 @@ static void emit_indirect_jump(struct translator *t)
         H_NONE, S2, 3, true, IBT_AT + (int32_t)t->space * IBT_SPAN,
     };
 
+    if (may_be_no_code(t, bytes)) emit_mark(t, sp_change);
     emit_rm(&t->hot, &pext, S2, mem_gs(offsetof(struct engine, ibt_mask)));
     emit_op_rm(&t->hot, 0xff, false, 4, slot);
 }
@@ -80,13 +105,13 @@ void emit_goto(struct translator *t, uint64_t rip)
     if (is_link_in_page(t, rip)) {
         emit_link_jump(t, rip);
     } else {
-        emit_table_jump(&t->hot, t->space, rip);
+        emit_table_jump(t, &t->hot, t->space, rip);
     }
 }
 
 void emit_cold_table_jump(struct translator *t, uint64_t rip)
 {
-    emit_table_jump(&t->cold, t->space, rip);
+    emit_table_jump(t, &t->cold, t->space, rip);
 }
 
 /* If not, the block goes on with where n leads. */
@@ -175,7 +200,7 @@ static bool emit_loop_cx(struct translator *t, struct guest_insn *n)
 
 /* ---- calls, returns, indirect jumps */
 
-static const size_t temp1 = offsetof(struct engine, temp) + 8;
+enum { TEMP1 = offsetof(struct engine, temp) + 8, TEMP2 = TEMP1 + 8 };
 
 static bool is_slot_size(unsigned bytes)
 {
@@ -187,7 +212,7 @@ static bool emit_call_insn(struct translator *t, struct guest_insn *n)
     unsigned bytes = stack_slot_bytes(n);
 
     if (!is_slot_size(bytes)) return false;
-    emit_push_const(t, bytes, n->next);
+    emit_push_const(t, bytes, n->next, 0);
     settle_sp(t);
     emit_goto(t, n->target);
     return true;
@@ -204,7 +229,7 @@ static bool emit_ret(struct translator *t, struct guest_insn *n)
     emit_load_sized(&t->hot, bytes, S1, m);
     emit_stack_adjust(t, (int)(bytes + extra));
     settle_sp(t);
-    emit_indirect_jump(t);
+    emit_indirect_jump(t, bytes, (int)(bytes + extra));
     return true;
 }
 
@@ -237,7 +262,7 @@ static bool load_target(struct translator *t, struct guest_insn *n, int to)
 static bool emit_jmp_indirect(struct translator *t, struct guest_insn *n)
 {
     if (!load_target(t, n, S1)) return false;
-    emit_indirect_jump(t);
+    emit_indirect_jump(t, n->o[0].size / 8, 0);
     return true;
 }
 
@@ -246,11 +271,11 @@ static bool emit_call_indirect(struct translator *t, struct guest_insn *n)
     unsigned bytes = stack_slot_bytes(n);
 
     if (!is_slot_size(bytes) || !load_target(t, n, S2)) return false;
-    emit_store(&t->hot, S2, (int32_t)temp1);
-    emit_push_const(t, bytes, n->next);
-    emit_load(&t->hot, S1, (int32_t)temp1);
+    emit_store(&t->hot, S2, TEMP1);
+    emit_push_const(t, bytes, n->next, may_be_no_code(t, bytes) ? TEMP2 : 0);
+    emit_load(&t->hot, S1, TEMP1);
     settle_sp(t);
-    emit_indirect_jump(t);
+    emit_indirect_jump(t, bytes, -(int)bytes);
     return true;
 }
 

@@ -335,10 +335,7 @@ static void note_operands(struct translator *t, struct guest_insn *n)
 static bool is_bad_target(const struct translator *t,
                           const struct guest_insn *n)
 {
-    if (t->mode.bits & BM_CODE64) {
-        return (int64_t)(n->target << 16) >> 16 != (int64_t)n->target;
-    }
-    return n->target > t->mode.cs_limit;
+    return is_no_code(&t->mode, n->target);
 }
 
 /* Base 101 of a SIB byte without displacement is none, whatever REX.B says (SDM

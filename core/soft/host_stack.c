@@ -117,10 +117,15 @@ static void store_const(struct emitter *e, unsigned bytes, int64_t v,
     }
 }
 
-void emit_push_const(struct translator *t, unsigned bytes, uint64_t v)
+void emit_push_const(struct translator *t, unsigned bytes, uint64_t v,
+                     int32_t old_at)
 {
     struct mem_form m = emit_stack_access(t, -(int)bytes, bytes, true);
 
+    if (old_at) {
+        emit_load_sized(&t->hot, bytes, S2, m);
+        emit_store(&t->hot, S2, old_at);
+    }
     store_const(&t->hot, bytes, (int64_t)v, m);
     emit_stack_adjust(t, -(int)bytes);
 }
@@ -156,7 +161,7 @@ bool emit_push(struct translator *t, struct guest_insn *n)
     if (bytes != 2 && bytes != 4 && bytes != 8) return false;
     switch (o->type) {
     case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-        emit_push_const(t, bytes, o->imm.value.u);
+        emit_push_const(t, bytes, o->imm.value.u, 0);
         return true;
     case ZYDIS_OPERAND_TYPE_MEMORY: return push_memory(t, n, bytes);
     case ZYDIS_OPERAND_TYPE_REGISTER: break;

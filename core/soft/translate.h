@@ -301,7 +301,9 @@ struct mem_form emit_stack_access(struct translator *t, int offset,
                                   unsigned bytes, bool is_write);
 void emit_stack_adjust(struct translator *t, int delta);
 unsigned stack_slot_bytes(const struct guest_insn *n);
-void emit_push_const(struct translator *t, unsigned bytes, uint64_t v);
+/* old_at: gs offset of where the slot's old value goes, or 0. */
+void emit_push_const(struct translator *t, unsigned bytes, uint64_t v,
+                     int32_t old_at);
 void emit_store_sized(struct emitter *e, unsigned bytes, int reg,
                       struct mem_form m);
 void emit_load_sized(struct emitter *e, unsigned bytes, int reg,

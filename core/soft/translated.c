@@ -124,8 +124,8 @@ uint64_t soft_slow_access(uint64_t lin, const struct slow_site *site)
         break;
     case PAGE_FAULT:
         /* By linear address: outside 64-bit code it may have wrapped. */
-        if (!site->is_group &&
-            (eng->mode.bits & BM_CODE64) && is_canonical(lin)) {
+        if (!site->is_group && (eng->mode.bits & BM_CODE64) &&
+            is_canonical(lin)) {
             eng->has_fault = true;
             eng->fault_lin = lin;
             eng->fault_error = r.error;
@@ -292,6 +292,48 @@ static void take_mode(struct engine *eng)
     ring_update(eng);
 }
 
+/* The stack slot of a call, as it was before: it could be written to. */
+static void restore_slot(struct engine *eng, uint64_t off, unsigned bytes)
+{
+    uint64_t lin = off;
+    struct page_ref r;
+
+    if (!(eng->mode.bits & BM_CODE64)) {
+        lin = (uint32_t)(off + eng->cpu.seg[SEG_SS].base);
+    }
+    switch (tlb_resolve(eng, lin, ACC_READ | ACC_WRITE, &r)) {
+    case PAGE_DIRECT:
+    case PAGE_CODE: cpu_put(r.host, bytes, eng->temp[2]); break;
+    default: break;
+    }
+}
+
+/* Code was left for where none can be: if by a branch, that has not been
+ * executed, and will raise its exception in the emulator. */
+static void undo_branch(struct engine *eng)
+{
+    const struct code_cache *cache = eng->soft->cache;
+    uint32_t from = (uint32_t)eng->temp[0];
+    const struct block *b = &cache->blocks[from & ~BRANCH_MARK];
+    uint64_t mask = eng->mode.bits & BM_CODE64    ? UINT64_MAX
+                    : eng->mode.bits & BM_STACK32 ? UINT32_MAX
+                                                  : UINT16_MAX;
+    struct cpu *c = &eng->cpu;
+    uint64_t sp = c->gpr[GPR_SP];
+
+    if (!(from & BRANCH_MARK)) return;
+    if (b->sp_change < 0) {
+        restore_slot(eng, sp & mask, (unsigned)-b->sp_change);
+    }
+    sp -= (uint64_t)(int64_t)b->sp_change;
+    c->gpr[GPR_SP] = (c->gpr[GPR_SP] & ~mask) | (sp & mask);
+    c->rip =
+        b->lin - b->mode.cs_base +
+        (uint64_t)(int64_t)cache->maps[b->first_map + b->insn_count - 1].guest;
+    if (!(b->mode.bits & BM_CODE64)) c->rip = (uint32_t)c->rip;
+    eng->cause = LEAVE_EMULATE;
+}
+
 void soft_enter_block(struct engine *eng, const uint8_t *code)
 {
     struct cpu *c = &eng->cpu;
@@ -314,6 +356,10 @@ void soft_enter_block(struct engine *eng, const uint8_t *code)
     c->rflags = (c->rflags & ~(uint64_t)(FLAGS_ARITH | FLAG_IF)) |
                 (eng->host_flags & FLAGS_ARITH) | eng->if_flag;
     if (eng->is_mode_stale) take_mode(eng);
+    if (eng->cause == LEAVE_LOOKUP && !eng->link &&
+        is_no_code(&eng->mode, c->rip)) {
+        undo_branch(eng);
+    }
 }
 
 /* A group's check has failed: link a block without groups to where it leads

@@ -32,9 +32,8 @@
  * write to memory meanwhile, so a difference is believed if the emulator, run
  * once more from the same state, does as it did the first time.
  *
- * Not compared: a branch to where no code can be (it faults at the target, not
- * at the branch), blocks while data is watched, stores to where the emulator
- * has not stored.
+ * Not compared: blocks while data is watched, stores to where the emulator has
+ * not stored.
  */
 enum verify_result {
     VERIFY_DONE,
