@@ -129,8 +129,8 @@ struct qcow2 {
     void (*crypt_free)(void *arg);
     void *crypt_arg;
 
-    /* Called with the lock held before the first write, NULL if nobody cares:
-     * bitmaps that are not kept up to date must become invalid. */
+    /* Called once with the lock held before the next write, NULL if nobody
+     * cares: bitmaps that are not kept up to date must become invalid. */
     int (*before_write)(struct qcow2 *s);
     void *bitmaps;  /* qcow2_bitmap.c's */
     void *vmstates; /* qcow2_vmstate.c's */

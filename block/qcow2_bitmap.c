@@ -94,23 +94,36 @@ static int check_entries(const struct qcow2 *s, const struct directory *d,
     return 0;
 }
 
+int qcow2_bitmap_set_flags(struct qcow2 *s, unsigned i, uint32_t flags)
+{
+    struct directory *d = s->bitmaps;
+    struct qcow2_bitmap b = { .at = 0 };
+    uint64_t at = 0;
+    int rc;
+
+    do {
+        if (!qcow2_bitmap_next(s, &at, &b)) return -ENOENT;
+    } while (i-- > 0);
+    if (flags == b.flags) return 0;
+    qcow2_put32(d->data + b.at + AT_FLAGS, flags);
+    rc = node_pwrite(s->file, d->offset + b.at + AT_FLAGS,
+                     d->data + b.at + AT_FLAGS, 4);
+    if (rc < 0) qcow2_put32(d->data + b.at + AT_FLAGS, b.flags);
+    return rc;
+}
+
 /* Mark the bitmaps that would have to record what is written now. */
 static int invalidate(struct qcow2 *s)
 {
-    struct directory *d = s->bitmaps;
     struct qcow2_bitmap b;
     uint64_t at = 0;
     bool has_changed = false;
     int rc = 0;
 
-    while (rc == 0 && qcow2_bitmap_next(s, &at, &b)) {
-        uint8_t *flags = d->data + b.at + AT_FLAGS;
-
+    for (unsigned i = 0; rc == 0 && qcow2_bitmap_next(s, &at, &b); i++) {
         if (!(b.flags & QCOW2_BITMAP_AUTO) || (b.flags & QCOW2_BITMAP_IN_USE))
             continue;
-        qcow2_put32(flags, b.flags | QCOW2_BITMAP_IN_USE);
-        rc = node_pwrite(s->file, d->offset + b.at + AT_FLAGS, flags, 4);
-        if (rc < 0) qcow2_put32(flags, b.flags);
+        rc = qcow2_bitmap_set_flags(s, i, b.flags | QCOW2_BITMAP_IN_USE);
         has_changed = true;
     }
     if (rc == 0 && has_changed) rc = node_flush(s->file);

@@ -35,7 +35,7 @@ struct bitmap {
     bool is_gone;
 };
 
-struct edit {
+struct qcow2_bitmap_edit {
     struct qcow2 *s;
     struct bitmap *list;
     unsigned count;
@@ -43,12 +43,16 @@ struct edit {
     struct err *e;
 };
 
-static uint64_t bitmap_bytes(const struct qcow2 *s, unsigned granularity_bits)
+static uint64_t bits_for(uint64_t size_bytes, unsigned granularity_bits)
 {
     uint64_t grain = UINT64_C(1) << granularity_bits;
-    uint64_t bits = (s->n->size_bytes + grain - 1) >> granularity_bits;
 
-    return (bits + 7) / 8;
+    return (size_bytes + grain - 1) >> granularity_bits;
+}
+
+static uint64_t bitmap_bytes(const struct qcow2 *s, unsigned granularity_bits)
+{
+    return (bits_for(s->n->size_bytes, granularity_bits) + 7) / 8;
 }
 
 static uint32_t entries_for(const struct qcow2 *s, unsigned granularity_bits)
@@ -60,7 +64,7 @@ static uint32_t entries_for(const struct qcow2 *s, unsigned granularity_bits)
 
 /* --------------------------------------------------------------- reading */
 
-static int load_list(struct edit *d)
+static int load_list(struct qcow2_bitmap_edit *d)
 {
     struct qcow2_bitmap b;
     uint64_t at = 0;
@@ -87,7 +91,7 @@ static int load_list(struct edit *d)
     return 0;
 }
 
-static struct bitmap *find(struct edit *d, const char *name)
+static struct bitmap *find(struct qcow2_bitmap_edit *d, const char *name)
 {
     for (unsigned i = 0; i < d->count; i++) {
         if (!d->list[i].is_gone && strcmp(d->list[i].name, name) == 0)
@@ -143,8 +147,8 @@ static int load_bits(struct qcow2 *s, struct bitmap *x, struct err *e)
 
 /* --------------------------------------------------------------- writing */
 
-static int write_new(struct edit *d, const void *data, uint64_t bytes,
-                     uint64_t *offset)
+static int write_new(struct qcow2_bitmap_edit *d, const void *data,
+                     uint64_t bytes, uint64_t *offset)
 {
     struct qcow2 *s = d->s;
     uint64_t clusters = (bytes + s->cluster_bytes - 1) / s->cluster_bytes;
@@ -154,7 +158,7 @@ static int write_new(struct edit *d, const void *data, uint64_t bytes,
 }
 
 /* Data and table of one whose bits are in memory; zeros take no cluster. */
-static int write_bits(struct edit *d, struct bitmap *x)
+static int write_bits(struct qcow2_bitmap_edit *d, struct bitmap *x)
 {
     struct qcow2 *s = d->s;
     uint8_t *table = calloc(x->entries + 1u, 8);
@@ -176,7 +180,7 @@ static int write_bits(struct edit *d, struct bitmap *x)
 }
 
 /* References of a bitmap's data and table, which nothing names any more. */
-static int free_bits(struct edit *d, const struct bitmap *x)
+static int free_bits(struct qcow2_bitmap_edit *d, const struct bitmap *x)
 {
     struct qcow2 *s = d->s;
     uint64_t *table;
@@ -194,8 +198,8 @@ static int free_bits(struct edit *d, const struct bitmap *x)
     return 0;
 }
 
-static uint8_t *make_directory(const struct edit *d, uint64_t *bytes,
-                               uint32_t *count)
+static uint8_t *make_directory(const struct qcow2_bitmap_edit *d,
+                               uint64_t *bytes, uint32_t *count)
 {
     uint8_t *out = calloc(d->count + 1u, ENTRY_BYTES + MAX_NAME + 8);
 
@@ -221,8 +225,8 @@ static uint8_t *make_directory(const struct edit *d, uint64_t *bytes,
     return out;
 }
 
-static int write_header(struct edit *d, uint64_t at, uint64_t bytes,
-                        uint32_t count)
+static int write_header(struct qcow2_bitmap_edit *d, uint64_t at,
+                        uint64_t bytes, uint32_t count)
 {
     struct qcow2 *s = d->s;
     uint8_t ext[24] = { 0 };
@@ -242,7 +246,7 @@ static int write_header(struct edit *d, uint64_t at, uint64_t bytes,
     return rc == 0 ? node_flush(s->file) : rc;
 }
 
-static int store(struct edit *d, const struct bitmap *before,
+static int store(struct qcow2_bitmap_edit *d, const struct bitmap *before,
                  unsigned before_count)
 {
     struct qcow2 *s = d->s;
@@ -272,7 +276,7 @@ static int store(struct edit *d, const struct bitmap *before,
 
 /* --------------------------------------------------------------- actions */
 
-static int add(struct edit *d, const struct image_bitmap *b)
+static int add(struct qcow2_bitmap_edit *d, const struct image_bitmap *b)
 {
     struct qcow2 *s = d->s;
     uint64_t grain = b->granularity;
@@ -335,15 +339,16 @@ static int merge_bits(const struct qcow2 *s, struct bitmap *to,
     return 0;
 }
 
-static int no_bitmap(struct edit *d, const char *name)
+static int no_bitmap(struct qcow2_bitmap_edit *d, const char *name)
 {
     return err_set(d->e, -ENOENT, "Dirty bitmap '%s' not found", name);
 }
 
 /* From this image, or from another of the same size. */
-static int merge(struct edit *d, struct bitmap *x, const struct image_bitmap *b)
+static int merge(struct qcow2_bitmap_edit *d, struct bitmap *x,
+                 const struct image_bitmap *b)
 {
-    struct edit other = { .e = d->e };
+    struct qcow2_bitmap_edit other = { .e = d->e };
     struct bitmap *from;
     int rc = load_bits(d->s, x, d->e);
 
@@ -380,7 +385,7 @@ static int merge(struct edit *d, struct bitmap *x, const struct image_bitmap *b)
     return rc;
 }
 
-static int act(struct edit *d, const struct image_bitmap *b)
+static int act(struct qcow2_bitmap_edit *d, const struct image_bitmap *b)
 {
     struct bitmap *x;
     int rc;
@@ -408,7 +413,8 @@ static int act(struct edit *d, const struct image_bitmap *b)
     }
 }
 
-static int edit_locked(struct edit *d, const struct image_bitmap *b)
+static int edit_locked(struct qcow2_bitmap_edit *d,
+                       const struct image_bitmap *b)
 {
     struct qcow2 *s = d->s;
     struct bitmap *before = NULL;
@@ -433,6 +439,128 @@ static int edit_locked(struct edit *d, const struct image_bitmap *b)
     return rc;
 }
 
+/* ---------------------------------------------------- another disk size */
+
+static void free_edit(struct qcow2_bitmap_edit *d)
+{
+    for (unsigned i = 0; i < d->count; i++)
+        free(d->list[i].bits);
+    free(d->list);
+    free(d);
+}
+
+/* All bitmaps into memory.  What this program made inconsistent stays so; of
+ * others the user is to know. */
+static int load_all(struct qcow2_bitmap_edit *d, uint64_t size_bytes)
+{
+    int rc = load_list(d);
+
+    for (unsigned i = 0; i < d->count && rc == 0; i++) {
+        struct bitmap *x = &d->list[i];
+
+        if (!d->s->is_begun) rc = usable(x, d->e);
+        if (rc == 0 &&
+            bits_for(size_bytes, x->granularity_bits) / 8 > MAX_BITMAP_BYTES)
+            rc = err_set(d->e, -EFBIG, "bitmap '%.100s' would be too large",
+                         x->name);
+        if (rc == 0) rc = load_bits(d->s, x, d->e);
+    }
+    return rc;
+}
+
+/* Flags as they are in the file, with or without "in use". */
+static int write_flags(struct qcow2_bitmap_edit *d, uint32_t added)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; i < d->count && rc == 0; i++)
+        rc = qcow2_bitmap_set_flags(d->s, i, d->list[i].flags | added);
+    return rc == 0 ? node_flush(d->s->file) : rc;
+}
+
+int qcow2_bitmaps_resize_begin_locked(struct qcow2 *s, uint64_t size_bytes,
+                                      struct qcow2_bitmap_edit **out,
+                                      struct err *e)
+{
+    struct qcow2_bitmap_edit *d;
+    int rc;
+
+    *out = NULL;
+    if (s->bitmaps == NULL) return 0;
+    d = calloc(1, sizeof(*d));
+    if (d == NULL) return err_set(e, -ENOMEM, "out of memory");
+    *d = (struct qcow2_bitmap_edit){ .s = s, .e = e };
+    rc = load_all(d, size_bytes);
+    if (rc < 0) {
+        free_edit(d);
+        return err_prefix(e, "%s", s->n->name);
+    }
+    /* No guest data change: no bitmap becomes invalid by that. */
+    s->before_write = NULL;
+    rc = qcow2_begin_locked(s);
+    if (rc == 0) rc = write_flags(d, QCOW2_BITMAP_IN_USE);
+    if (rc < 0) {
+        free_edit(d);
+        return err_set(e, rc, "%s: %s", s->n->name, strerror(-rc));
+    }
+    *out = d;
+    return 0;
+}
+
+/* Bits of what the disk gained are clear; of what it lost, too. */
+static int fit_bits(const struct qcow2 *s, struct bitmap *x)
+{
+    uint64_t bits = bits_for(s->n->size_bytes, x->granularity_bits);
+    uint32_t entries = entries_for(s, x->granularity_bits);
+    uint32_t kept = entries < x->entries ? entries : x->entries;
+    uint8_t *fitted = calloc(entries + 1u, s->cluster_bytes);
+
+    if (fitted == NULL) return -ENOMEM;
+    memcpy(fitted, x->bits, (uint64_t)kept * s->cluster_bytes);
+    free(x->bits);
+    x->bits = fitted;
+    x->entries = entries;
+    for (; bits % 8 != 0; bits++)
+        fitted[bits / 8] &= (uint8_t) ~(1u << (bits % 8));
+    memset(fitted + bits / 8, 0,
+           (entries + 1ull) * s->cluster_bytes - bits / 8);
+    return 0;
+}
+
+static int store_fitted(struct qcow2_bitmap_edit *d)
+{
+    struct bitmap *before = malloc((d->count + 1) * sizeof(*before));
+    int rc = before == NULL ? -ENOMEM : qcow2_settle_locked(d->s);
+
+    if (before != NULL) memcpy(before, d->list, d->count * sizeof(*before));
+    for (unsigned i = 0; i < d->count && rc == 0; i++)
+        rc = fit_bits(d->s, &d->list[i]);
+    if (rc == 0) rc = store(d, before, d->count);
+    free(before);
+    return rc;
+}
+
+int qcow2_bitmaps_resize_end_locked(struct qcow2_bitmap_edit *d,
+                                    bool is_resized, struct err *e)
+{
+    struct qcow2 *s = d->s;
+    int rc;
+
+    /* Which size the disk has is not known after that. */
+    if (s->is_corrupt)
+        rc = -EIO;
+    else
+        rc = is_resized ? store_fitted(d) : write_flags(d, 0);
+    free_edit(d);
+    if (rc < 0)
+        return err_set(e, rc, "%s: %s; its bitmaps can no longer be used: %s",
+                       s->n->name,
+                       is_resized ? "has its new size" : "cannot be resized",
+                       strerror(-rc));
+    qcow2_bitmaps_close(s);
+    return qcow2_bitmaps_open(s, e);
+}
+
 bool qcow2_bitmap_nth(struct node *n, unsigned i, struct image_bitmap_info *out)
 {
     struct qcow2_bitmap b;
@@ -452,7 +580,7 @@ bool qcow2_bitmap_nth(struct node *n, unsigned i, struct image_bitmap_info *out)
 int qcow2_bitmap_edit(struct node *n, const struct image_bitmap *b,
                       struct err *e)
 {
-    struct edit d = { .s = n->s, .e = e };
+    struct qcow2_bitmap_edit d = { .s = n->s, .e = e };
     int rc;
 
     pthread_mutex_lock(&d.s->lock);

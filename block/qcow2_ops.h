@@ -93,6 +93,20 @@ bool qcow2_bitmap_nth(struct node *n, unsigned i,
                       struct image_bitmap_info *out);
 int qcow2_bitmap_edit(struct node *n, const struct image_bitmap *b,
                       struct err *e);
+/* Flags of the i-th one, in memory and in the file; no flush. */
+int qcow2_bitmap_set_flags(struct qcow2 *s, unsigned i, uint32_t flags);
+/*
+ * Bitmaps go with the disk's size: begin marks all of them "in use" in the
+ * file, so that a crash leaves them inconsistent and the image good; end writes
+ * them anew for the size the disk has then, or (is_resized false) takes the
+ * marks back, and lets go of *out, which is NULL if there are none.
+ */
+struct qcow2_bitmap_edit;
+int qcow2_bitmaps_resize_begin_locked(struct qcow2 *s, uint64_t size_bytes,
+                                      struct qcow2_bitmap_edit **out,
+                                      struct err *e);
+int qcow2_bitmaps_resize_end_locked(struct qcow2_bitmap_edit *d,
+                                    bool is_resized, struct err *e);
 void qcow2_bitmaps_describe(const struct qcow2 *s, struct info_sink *out);
 
 /* ------------------------------------------- snapshots (qcow2_snapshot.c) */

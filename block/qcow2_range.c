@@ -209,6 +209,7 @@ static int run_data_locked(struct qcow2 *s, const struct qcow2_extent *x,
     if (s->crypt != NULL) return -EAGAIN;
     if (x->bytes > end || x->host > end - x->bytes) return -EAGAIN;
     if (is_write && (!x->is_copied || !s->is_begun || s->is_corrupt ||
+                     s->before_write != NULL ||
                      qcow2_meta_has_locked(s, x->host, x->bytes)))
         return -EAGAIN;
     rc = node_run(s->file, x->host, x->bytes, is_write, out);

@@ -356,11 +356,6 @@ static int check_resize(const struct qcow2 *s, uint64_t size, const char *how,
                        "%s: an image of version 2 with snapshots "
                        "cannot be resized",
                        name);
-    if (s->bitmaps != NULL)
-        return err_set(e, -ENOTSUP,
-                       "%s: has bitmaps of its disk; remove them "
-                       "before it is resized",
-                       name);
     if (size > s->h.size_bytes &&
         qcow2_l1_need(s, size) > QCOW2_MAX_L1_BYTES / 8)
         return err_set(e, -EFBIG, "%s: too large for clusters of %u octets",
@@ -385,11 +380,26 @@ static int check_resize(const struct qcow2 *s, uint64_t size, const char *how,
     return 0;
 }
 
+static int resize_locked(struct qcow2 *s, uint64_t size_bytes,
+                         const char *preallocation, struct err *e)
+{
+    bool is_off = preallocation == NULL || strcmp(preallocation, "off") == 0;
+    uint64_t old = s->h.size_bytes;
+    int rc = 0;
+
+    if (size_bytes < old) return drop_locked(s, false, size_bytes, e);
+    if (size_bytes == old) return 0;
+    if (has_vm_state(s)) rc = drop_locked(s, false, old, e);
+    if (rc < 0) return rc;
+    return is_off ? grow_locked(s, size_bytes, e)
+                  : grow_preallocated_locked(s, size_bytes, preallocation, e);
+}
+
 int qcow2_truncate(struct node *n, uint64_t size_bytes,
                    const char *preallocation, bool may_shrink, struct err *e)
 {
     struct qcow2 *s = n->s;
-    bool is_off = preallocation == NULL || strcmp(preallocation, "off") == 0;
+    struct qcow2_bitmap_edit *bitmaps = NULL;
     uint64_t old;
     int rc;
 
@@ -397,17 +407,24 @@ int qcow2_truncate(struct node *n, uint64_t size_bytes,
     pthread_mutex_lock(&s->lock);
     old = s->h.size_bytes;
     rc = check_resize(s, size_bytes, preallocation, e);
-    if (rc == 0 && size_bytes < old) rc = drop_locked(s, false, size_bytes, e);
-    if (rc == 0 && size_bytes > old && has_vm_state(s))
-        rc = drop_locked(s, false, old, e);
-    if (rc == 0 && size_bytes > old)
-        rc = is_off ? grow_locked(s, size_bytes, e)
-                    : grow_preallocated_locked(s, size_bytes, preallocation, e);
+    if (rc == 0 && size_bytes != old)
+        rc = qcow2_bitmaps_resize_begin_locked(s, size_bytes, &bitmaps, e);
+    if (rc == 0) rc = resize_locked(s, size_bytes, preallocation, e);
     pthread_mutex_unlock(&s->lock);
     if (rc == 0 && size_bytes > old) {
         rc = zero_gained(n, old, size_bytes);
         if (rc == 0) rc = node_flush(n);
         if (rc < 0) err_set(e, rc, "%s: %s", n->name, strerror(-rc));
+    }
+    if (bitmaps != NULL) {
+        struct err more = ERR_INIT;
+        int end;
+
+        pthread_mutex_lock(&s->lock);
+        end = qcow2_bitmaps_resize_end_locked(bitmaps, s->h.size_bytes != old,
+                                              rc < 0 ? &more : e);
+        pthread_mutex_unlock(&s->lock);
+        if (rc == 0) rc = end;
     }
     return rc;
 }

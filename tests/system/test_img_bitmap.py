@@ -3,11 +3,14 @@
 # - bitmap: every action and every refusal, texts and statuses
 # - bits a running peer has set: merged across images and granularities,
 #   cleared, copied by convert --bitmaps; counted by the peer
+# - resize: bitmaps go with the disk, their bits are those of the peer; one that
+#   is inconsistent stops it
 # - the peer's check finds nothing, nothing is leaked
 import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 
@@ -127,6 +130,83 @@ def test_bitmaps_are_those_of_the_peer():
            zip(ours, [t for t in theirs if t != left]) if o != t]
     if bad or left in ours:
         raise Fail('\n'.join(bad) + left * (left in ours))
+
+
+RESIZES = '''
+resize b.q 20M
+resize --shrink b.q 9950720
+resize --preallocation=metadata b.q 300M
+resize --shrink b.q 1200K
+resize b.q 2M
+resize --shrink b.q 512
+resize o.q 12M
+resize broken.q 20M
+resize --shrink broken.q 1M
+'''
+
+
+def tables(path):
+    """Name, flags and bits of all bitmaps, read as the format describes."""
+    with open(path, 'rb') as f:
+        image = f.read()
+    cluster = 1 << struct.unpack('>I', image[20:24])[0]
+    at, = struct.unpack('>I', image[100:104])
+    while struct.unpack('>I', image[at:at + 4])[0] != 0x23852875:
+        at += 8 + (struct.unpack('>I', image[at + 4:at + 8])[0] + 7) // 8 * 8
+    count, _, _, at = struct.unpack('>IIQQ', image[at + 8:at + 32])
+    out = []
+    for _ in range(count):
+        table, n, flags, _, grain, name, extra = struct.unpack(
+            '>QIIBBHI', image[at:at + 24])
+        bits = b''
+        for entry in struct.unpack(f'>{n}Q', image[table:table + 8 * n]):
+            where = entry & 0xfffffffffffe00
+            bits += image[where:where + cluster] if where else \
+                (b'\xff' if entry & 1 else b'\0') * cluster
+        at += 24 + extra
+        out.append((image[at:at + name], flags, grain, n, bits))
+        at += (name + 7) & ~7
+    return out
+
+
+def play_resizes(tool):
+    with tempfile.TemporaryDirectory() as d:
+        for name in ('b.q', 'o.q'):
+            run(d, 'qemu-img', 'create', '-q', '-f', 'qcow2', name, '10M')
+        run(d, 'qemu-img', 'create', '-q', '-f', 'raw', 'long', '16M')
+        run(d, 'qemu-img', 'rebase', '-u', '-F', 'raw', '-b', 'long', 'o.q')
+        for image in ('b.q', 'o.q'):
+            run(d, 'qemu-img', 'bitmap', '--add', '-g', '64k', image, 'one')
+            run(d, 'qemu-img', 'bitmap', '--add', '-g', '512', image, 'two')
+            run(d, 'qemu-img', 'bitmap', '--add', '--disable', image, 'off')
+            peer(d, image, write('write 1M 200k'), write('write 9M 1M'))
+        shutil.copy(f'{d}/b.q', f'{d}/broken.q')
+        # A write by a program that does not keep bitmaps.
+        run(d, ORRERY, 'img', 'bench', '-q', '-w', '-c', '1', 'broken.q')
+        said = []
+        for line in RESIZES.split('\n')[1:-1]:
+            rc, _ = run(d, *tool, *line.split())
+            image = line.split()[-2]
+            said.append((line, rc, tables(f'{d}/{image}')))
+            said.append((line, *run(d, 'qemu-img', 'check', '-q', image)))
+            said.append((line, *run(d, ORRERY, 'img', 'check', '-q', image)))
+        said += [(image, bitmaps(d, image)) for image in ('b.q', 'o.q')]
+        return said
+
+
+def test_bitmaps_go_with_the_size_of_the_disk():
+    if IS_PEER:
+        raise Skip('the peer has a tool of its own')
+    if shutil.which('qemu-img') is None or shutil.which(PEER) is None:
+        raise Skip('qemu-img or the peer is not installed')
+    ours, theirs = play_resizes([ORRERY, 'img']), play_resizes(['qemu-img'])
+    if [x[1] for x in theirs if len(x) == 3 and x[1]] != [1, 1] or \
+            not any(any(t[4]) for t in theirs[0][2]):
+        raise Fail(f'the peer did not do what it should: {theirs}')
+    bad = [f'{o}\n    theirs {t}'[:4000]
+           for o, t in zip(ours, theirs) if o != t]
+    if bad or len(ours) != len(theirs):
+        raise Fail('\n'.join(bad))
 
 
 if __name__ == '__main__':

@@ -301,10 +301,66 @@ static void a_power_cut_leaks_clusters_at_worst(void **state)
     assert_true(failed[1] > 0);
 }
 
+/* The peer refuses a bitmap that does not fit the disk and is not marked. */
+static void a_power_cut_in_a_resize_keeps_bitmaps_and_size_in_step(void **state)
+{
+    static const struct {
+        const char *make;
+        uint64_t to;
+    } cases[] = {
+        { CREATE "cluster_size=512", 9 << 20 },
+        { CREATE "cluster_size=512", 1 << 20 },
+        { CREATE "cluster_size=4k", 300 << 20 },
+    };
+    struct q2_rig *r = *state;
+    unsigned cuts = 0;
+
+    q2_need_qemu();
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct scene *s = calloc(1, sizeof(*s));
+        struct err e = ERR_INIT;
+        struct node *n;
+
+        assert_int_equal(q2_run(r,
+                                "%s && qemu-img bitmap --add -g 512 image a && "
+                                "qemu-img bitmap --add --disable image b && "
+                                "qemu-io -c 'write 0 4M' image >/dev/null",
+                                cases[i].make),
+                         0);
+        s->seed = i + 1;
+        s->m = q2_mem_load(r->image);
+        s->base_bytes = s->m->bytes;
+        s->base = malloc(s->base_bytes);
+        memcpy(s->base, s->m->data, s->base_bytes);
+        if (q2_mem_open(s->m, false, &n, &e) < 0) fail_msg("%s", e.text);
+        if (node_truncate(n, cases[i].to, "off", true, &e) < 0)
+            fail_msg("%s", e.text);
+        node_unref(n);
+        for (size_t cut = i % Q2_STEP; cut <= s->m->events; cut += Q2_STEP) {
+            struct q2_mem *d = cut_file(s, cut, 2);
+            int rc;
+
+            q2_write_file(r->image, d->data, d->bytes);
+            q2_mem_free(d);
+            rc = q2_run(r, "qemu-img info -f qcow2 image >/dev/null && "
+                           "qemu-img check -q -f qcow2 image >/dev/null 2>&1");
+            if (rc != 0 && rc != 3) fail_msg("cut %zu: status %d", cut, rc);
+            cuts++;
+        }
+        q2_mem_free(s->m);
+        free(s->base);
+        free(s);
+    }
+    print_message("%u cuts\n", cuts);
+    assert_true(cuts > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_power_cut_leaks_clusters_at_worst),
+        cmocka_unit_test(
+            a_power_cut_in_a_resize_keeps_bitmaps_and_size_in_step),
     };
 
     return cmocka_run_group_tests_name("qcow2_cut", tests, q2_rig_open,

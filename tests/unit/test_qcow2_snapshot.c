@@ -648,6 +648,42 @@ static void bitmaps_are_kept_and_marked_when_we_write(void **state)
     ir_both_check(r);
 }
 
+static void a_write_behind_a_resize_marks_bitmaps(void **state)
+{
+    const struct q2_rig *r = *state;
+    struct err e = ERR_INIT;
+    struct node *n;
+
+    q2_need_qemu();
+    assert_int_equal(
+        q2_run(r, "qemu-img create -q -f qcow2 image 8M && qemu-img bitmap "
+                  "--add image live && qemu-io -f qcow2 -c 'write 0 1M' image "
+                  ">/dev/null"),
+        0);
+    n = q2_open(r->image, NULL);
+    assert_int_equal(node_truncate(n, 12 * MiB, "off", false, &e), 0);
+    assert_string_equal(
+        ir_line(r, "qemu-img info -U --output json image | grep -c in-use"),
+        "0");
+    ir_write(n, 0, MiB, 1); /* in place */
+    assert_int_equal(node_flush(n), 0);
+    assert_string_equal(
+        ir_line(r, "qemu-img info -U --output json image | grep -c in-use"),
+        "1");
+    /* What this program marked does not stop it. */
+    assert_int_equal(node_truncate(n, 6 * MiB, "off", true, &e), 0);
+    node_unref(n);
+    ir_both_check(r);
+    assert_string_equal(
+        ir_line(r, "qemu-img info --output json image | grep -c in-use"), "1");
+    n = q2_open(r->image, NULL);
+    assert_int_equal(node_truncate(n, 7 * MiB, "off", false, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "inconsistent"));
+    assert_int_equal(n->size_bytes, 6 * MiB);
+    node_unref(n);
+    ir_both_check(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -665,6 +701,7 @@ int main(void)
         T(power_cuts_leave_the_image_before_or_after),
         T(failing_writes_leave_the_image_as_it_was),
         T(bitmaps_are_kept_and_marked_when_we_write),
+        T(a_write_behind_a_resize_marks_bitmaps),
 #undef T
     };
 
