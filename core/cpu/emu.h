@@ -229,7 +229,8 @@ void load_segment(struct cpu *c, unsigned seg, unsigned sel);
 void set_real_segment(struct cpu *c, unsigned seg, unsigned sel);
 void load_ldt(struct cpu *c, unsigned sel);
 void load_tr(struct cpu *c, unsigned sel);
-/* Set a data segment null if its DPL is below the CPL (outer return). */
+/* Set a data segment null if its DPL is below the CPL, and a null selector to
+ * 0 (outer return). */
 void drop_inner_segments(struct cpu *c, unsigned cpl);
 
 /* ---- control transfer (far.c, task.c, event.c) */

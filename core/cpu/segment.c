@@ -176,6 +176,8 @@ void drop_inner_segments(struct cpu *c, unsigned cpl)
         if ((s->attr & SEG_ATTR_P) && !is_conforming_code &&
             SEG_ATTR_DPL(s->attr) < cpl) {
             set_null(c, data[n], 0);
+        } else if (!(s->sel & 0xfffc)) {
+            s->sel = 0; /* a null selector loses its RPL: SDM volume 2, IRET */
         }
     }
 }

@@ -33,9 +33,11 @@ TCG_DIFFERS = [
     # 3A 4.7: RSVD comes with P; 4.5 table 4-15; 4.6 implicit accesses
     'NX: with NXE clear', 'reserved bit: ', '1 GiB page: that is not aligned',
     'SMAP: AC does not help',
+    # 2A JMP, CALL; 2B RET: the branch faults, before anything has changed
+    r'(jump|call|return) away: ', 'near branch: ',
     # 2A IRET, LTR; 2B MOV
     'segment load: null with RPL 3', 'LTR and LLDT: LTR null',
-    'IRET: null SS with RPL 3',
+    'IRET: null SS with RPL 3', 'IRET: IRET to ring 3 makes null',
     # 2B SYSCALL: R11 and RFLAGS keep the arithmetic flags
     'SYSCALL: and leaves ZF',
     # 3A 10.5.3, 10.5.4, 10.12.1

@@ -11,9 +11,13 @@ USER_ASM(u_in, "in $0x80, %al");
 USER_ASM(u_rdmsr, "mov $0x10, %ecx; rdmsr");
 USER_ASM(u_misaligned, "mov $0x40030001, %eax; mov (%rax), %ecx; int $0x80");
 USER_ASM(u_aligned, "mov $0x40030004, %eax; mov (%rax), %ecx; int $0x80");
-USER_ASM(u_misaligned_push,
-         "mov $0x4001fff1, %esp; push %rax; int $0x80");
+USER_ASM(u_misaligned_push, "mov $0x4001fff1, %esp; push %rax; int $0x80");
 USER_ASM(u_movdqa, "mov $0x40030001, %eax; movdqa (%rax), %xmm0; int $0x80");
+
+#define AWAY "mov $0x800000000000, %rax; movq $0x5a, -8(%rsp);"
+USER_ASM(u_jump_away, AWAY "jmp *%rax");
+USER_ASM(u_call_away, AWAY "call *%rax");
+USER_ASM(u_ret_away, AWAY "push %rax; ret $8");
 
 static void faults(void)
 {
@@ -72,6 +76,41 @@ static void canonical(void)
     check_trap("WRMSR to LSTAR is #GP(0)", 13, 0);
     TRY_ASM("mov $0x800000000000, %%rax; invlpg (%%rax)");
     check_trap("INVLPG is nothing", NO_TRAP, 0);
+}
+
+/* The end of u_..., of so many octets, is what faults, and changes nothing. */
+static void check_away(const char *name, const char *end, const char *start,
+                       unsigned octets, uint64_t rsp, uint64_t below)
+{
+    uint64_t stack = (*pte(USER_STACK - 8) & 0xfffffff000) + 0xff8;
+
+    section(name);
+    check_trap("to no canonical address: #GP(0)", 13, 0);
+    check("at the instruction", trap.rip,
+          USER_CODE + (uint64_t)(end - start) - octets);
+    check("RSP is as before", trap.rsp, rsp);
+    check("so is the stack", *(volatile uint64_t *)stack, below);
+}
+#define CHECK_AWAY(name, code, octets, rsp, below) \
+    check_away(name, code##_end, code, octets, rsp, below)
+
+static void away(void)
+{
+    for (unsigned n = 0; n < 40; n++) {
+        TRY(USER(u_jump_away));
+        if (n == 0 || n == 39) {
+            CHECK_AWAY("jump away", u_jump_away, 2, USER_STACK, 0x5a);
+        }
+        TRY(USER(u_call_away));
+        if (n == 0 || n == 39) {
+            CHECK_AWAY("call away", u_call_away, 2, USER_STACK, 0x5a);
+        }
+        TRY(USER(u_ret_away));
+        if (n == 0 || n == 39) {
+            CHECK_AWAY("return away", u_ret_away, 3, USER_STACK - 8,
+                       0x800000000000);
+        }
+    }
 }
 
 static void control_bits(void)
@@ -233,6 +272,7 @@ void test_exceptions(void)
 {
     faults();
     canonical();
+    away();
     privileged();
     gates();
     doubles();

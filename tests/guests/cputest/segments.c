@@ -8,6 +8,9 @@ USER_ASM(u_sysenter, "sysenter; int $0x80");
 USER_ASM(u_far, "mov %cs, %ebx; int $0x80");
 USER_ASM(u_gate, "mov $0x40030000, %eax; lcall *(%rax); int $0x80");
 USER_ASM(u_swapgs, "swapgs");
+USER_ASM(u_null, "mov $3, %eax; mov %eax, %ds; mov %eax, %gs; int3;"
+                 "mov %gs, %eax; mov %ds, %ecx; shl $8, %ecx; or %ecx, %eax;"
+                 "int $0x80");
 USER_ASM(u_iret_if,
          "mov %rsp, %rax; mov $0x33, %ecx; push %rcx; push %rax;"
          "push $0x200; mov $0x3b, %ecx; push %rcx; lea 1f(%rip), %rcx;"
@@ -20,8 +23,7 @@ static void descriptor(unsigned sel, uint64_t v)
     gdt[sel / 8] = v;
 }
 
-#define LOAD(reg, sel)                                      \
-    TRY(asm volatile("mov %w0, %%" #reg : : "r"(sel)))
+#define LOAD(reg, sel) TRY(asm volatile("mov %w0, %%" #reg : : "r"(sel)))
 
 static void loads(void)
 {
@@ -166,6 +168,8 @@ static void iret(void)
     TRY(USER(u_iret_if));
     check_trap("IRET in ring 3", 0x80, 0);
     check("leaves IF alone with IOPL 0", trap.flags & 0x200, 0);
+    TRY(USER(u_null));
+    check("IRET to ring 3 makes null selectors 0", trap.ax, 0);
     /* RF and the rest: SDM 2A IRET: RF from the image */
     TRY(iret_to(8, here, 2 | 1 << 18 | 1 << 21, 16, stack));
     check("AC and ID are loaded", trap.flags >> 18 & 9, 9);
@@ -241,14 +245,20 @@ static void system_calls(void)
     wrmsr(EFER, rdmsr(EFER) | 1);
     page(0)[0] = 0xcd;
     page(0)[1] = 0x80;
-    TRY(asm volatile("sysretq" : : "c"((uint64_t)USER_CODE),
-                     "a"(0), "d"(0), "S"(0), "D"(0) : "r11"));
+    TRY(asm volatile("sysretq"
+                     :
+                     : "c"((uint64_t)USER_CODE), "a"(0), "d"(0), "S"(0), "D"(0)
+                     : "r11"));
     check("SYSRET to 64-bit code", trap.cs, 59);
     TRY(asm volatile("mov $0x3ed7, %%r11d; sysretq"
-                     : : "c"((uint64_t)USER_CODE) : "r11"));
+                     :
+                     : "c"((uint64_t)USER_CODE)
+                     : "r11"));
     check("takes the flags of R11", trap.flags & 0x3fd7, 0x3ed7);
     TRY(asm volatile("mov $0x2, %%r11d; sysretl"
-                     : : "c"((uint64_t)USER_CODE) : "r11"));
+                     :
+                     : "c"((uint64_t)USER_CODE)
+                     : "r11"));
     check("SYSRET to 32-bit code", trap.cs, 43);
     if (has.is_intel) {
         TRY(asm volatile("sysretq" : : "c"(1ull << 47) : "r11"));

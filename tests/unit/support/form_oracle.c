@@ -594,6 +594,15 @@ static void find_length(struct form_oracle *o)
     if (length <= 15) o->count = (unsigned)length;
 }
 
+/* An interrupt came just then: its IRET makes null selectors 0. */
+static bool is_interrupted(const struct form_oracle *o)
+{
+    const struct form_segments *a = &o->native.seg, *b = &o->ours.seg;
+
+    return (!a->ds && b->ds && b->ds < 4) || (!a->es && b->es && b->es < 4) ||
+           (!a->fs && b->fs && b->fs < 4) || (!a->gs && b->gs && b->gs < 4);
+}
+
 enum form_result form_oracle_run(struct form_oracle *o)
 {
     uint8_t *data = o->rig->ram + RIG_DATA;
@@ -618,7 +627,8 @@ enum form_result form_oracle_run(struct form_oracle *o)
                       (uint64_t)o->ours.vector);
     }
     if (o->native.vector == EXC_UD) return FORM_UNDEFINED;
-    return o->native.vector >= 0 ? FORM_FAULTED : compare(o);
+    if (o->native.vector >= 0 || is_interrupted(o)) return FORM_FAULTED;
+    return compare(o);
 }
 
 int form_oracle_emulate(struct form_oracle *o)

@@ -35,7 +35,7 @@ void form_oracle_close(struct form_oracle *o);
 void form_oracle_make(struct form_oracle *o, const struct form *f, bool is_odd);
 enum form_result {
     FORM_COMPARED,
-    FORM_FAULTED,   /* both raised the same exception */
+    FORM_FAULTED,   /* both raised the same exception, or an interrupt came */
     FORM_UNDEFINED, /* #UD */
     FORM_DIFFERS,
 };

@@ -62,14 +62,14 @@ void on_trap(struct frame *f)
     back(&escape);
 }
 
-#define TRY(...)                        \
-    do {                                \
-        trap_count = 0;                 \
-        trap.vector = NO_TRAP;          \
-        trap.error = 0;                 \
-        if (!save(&escape)) {           \
-            __VA_ARGS__;                \
-        }                               \
+#define TRY(...)                         \
+    do {                                 \
+        trap_count = 0;                  \
+        trap.vector = NO_TRAP;           \
+        trap.error = 0;                  \
+        if (!save(&escape)) {            \
+            __VA_ARGS__;                 \
+        }                                \
         asm volatile("" : : : "memory"); \
     } while (0)
 
@@ -120,7 +120,9 @@ static void set_up(void)
     asm volatile("ltr %w0" : : "r"(40));
     asm volatile("mov %%cr0, %%eax; and $0x9fffffff, %%eax; or $0x22, %%eax;"
                  "mov %%eax, %%cr0"
-                 : : : "eax");
+                 :
+                 :
+                 : "eax");
 }
 
 /* ---- segments: 3A 5.3 to 5.5 */
@@ -191,6 +193,44 @@ static void segments(void)
     load_fs(16);
 }
 
+/* Near branches beyond the limit, 4 MiB: FREE names the segment; the word that
+ * was on the stack is there still (it lies where another ring's ESP would). */
+#define LIMITED(name, text)                                      \
+    TRY(asm volatile("pushl $0x5a5a; ljmp %0, $1f; .globl " name \
+                     "; 1: mov $0x400000, %%eax;" text           \
+                     :                                           \
+                     : "i"(FREE)                                 \
+                     : "eax", "memory"))
+
+static void put_trap(uint32_t at)
+{
+    *(volatile uint16_t *)at = 0x80cd; /* INT 0x80 */
+}
+
+static void limited_code(void)
+{
+    extern const char near_jmp[], near_call[], near_ret[], near_jz[];
+
+    section("near branch");
+    gdt[FREE / 8] = descriptor(0, 0x3ff, 0xc9b);
+    put_trap(0x400000); /* for who comes there */
+    put_trap((uint32_t)near_jz + 0x400000);
+    LIMITED("near_jmp", "near_jmp: jmp *%%eax;");
+    check_trap("a jump over the limit is #GP(0)", 13, 0);
+    check("at the jump", trap.eip, (uint32_t)near_jmp);
+    LIMITED("near_call", "near_call: call *%%eax;");
+    check_trap("a call over the limit is #GP(0)", 13, 0);
+    check("at the call", trap.eip, (uint32_t)near_call);
+    check("with the stack as before", trap.esp, 0x5a5a);
+    LIMITED("near_ret", "pushl %%eax; near_ret: ret;");
+    check_trap("a return over the limit is #GP(0)", 13, 0);
+    check("at the return", trap.eip, (uint32_t)near_ret);
+    check("with the address still there", trap.esp, 0x400000);
+    LIMITED("near_jz", "xor %%eax, %%eax; near_jz: jz .+0x400000;");
+    check_trap("a conditional jump over the limit is #GP(0)", 13, 0);
+    check("at the jump", trap.eip, (uint32_t)near_jz);
+}
+
 static void small_faults(void)
 {
     static const int32_t bounds[2] = { 1, 5 };
@@ -202,7 +242,9 @@ static void small_faults(void)
     TRY(asm volatile("bound %0, %1" : : "r"(6), "m"(bounds[0])));
     check_trap("outside is #BR", 5, 0);
     TRY(asm volatile("movb $0x7f, %%al; inc %%al; into; after_into:"
-                     : : : "eax"));
+                     :
+                     :
+                     : "eax"));
     check_trap("INTO is #OF", 4, 0);
     check("behind the instruction", trap.eip, (uint32_t)after_into);
     TRY(asm volatile(".byte 0xd4, 0" : : : "eax"));
@@ -241,8 +283,7 @@ static void gates(void)
     TRY(user(u_gate, 0));
     check_trap("call gate to ring 0", 0x80, 0);
     check("comes to CS of the gate", trap.cs, 8);
-    const uint32_t *stack =
-        (uint32_t *)(ring0_stack + sizeof(ring0_stack)) - 6;
+    const uint32_t *stack = (uint32_t *)(ring0_stack + sizeof(ring0_stack)) - 6;
     check("parameters are copied", stack[2] | (uint64_t)stack[3] << 32,
           0x2222 | 0x1111ull << 32);
     check("old SS:ESP above them", stack[5] << 16 | (stack[4] & 0xffff),
@@ -258,7 +299,10 @@ static void gates(void)
     check("keeps the ring", trap.cs, 88 + 3);
     gdt[12] = descriptor(0x100000, 0xffff, 0x49b);
     idt[0x30] = gate((uint32_t)gate16 - 0x100000, 96, 0x86, 0);
-    TRY(asm volatile("mov %%esp, %0; int $0x30" : "=m"(seen_before) : : "memory"));
+    TRY(asm volatile("mov %%esp, %0; int $0x30"
+                     : "=m"(seen_before)
+                     :
+                     : "memory"));
     check_trap("a 16-bit gate", 0x80, 0);
     check("pushes three words", seen_before - seen_esp, 6);
     set_gate(0x30, 0x8e);
@@ -577,16 +621,22 @@ static void x87_interrupt(void)
         outb(pic[n][0], pic[n][1]);
     }
     asm volatile("mov %%cr0, %%eax; and $~0x20, %%eax; mov %%eax, %%cr0"
-                 : : : "eax");
+                 :
+                 :
+                 : "eax");
     trap_hook = on_irq;
     for (unsigned n = 0; n < 3; n++) {
         asm volatile("fninit; fldcw %0; fld1; fldz; fdivrp; sti; fwait; cli"
-                     : : "m"(cw) : "memory");
+                     :
+                     : "m"(cw)
+                     : "memory");
     }
     check("without it is IRQ 13, each time", irqs, 3);
     trap_hook = NULL;
     asm volatile("fninit; mov %%cr0, %%eax; or $0x20, %%eax; mov %%eax, %%cr0"
-                 : : : "eax");
+                 :
+                 :
+                 : "eax");
     outb(0x21, 0xff);
     outb(0xa1, 0xff);
 }
@@ -630,6 +680,7 @@ int main(void)
     outb(0xa1, 0xff);
     set_up();
     segments();
+    limited_code();
     small_faults();
     gates();
     stack16();
