@@ -21,6 +21,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -372,18 +373,24 @@ static int make_screen(struct vnc_display *v, struct err *e)
     return 0;
 }
 
-static int watch_listeners(struct vnc_display *v, struct err *e)
+static void unwatch(struct vnc_display *v)
 {
-    for (unsigned i = 0; i < v->listener_count; i++) {
-        int rc = loop_add_fd(vm_loop(v->vm), v->listener[i].fd, LOOP_READ,
-                             accept_viewer, &v->listener[i], e);
-        if (rc < 0) {
-            while (i-- > 0)
-                loop_del_fd(vm_loop(v->vm), v->listener[i].fd);
-            return rc;
-        }
-    }
-    return 0;
+    for (unsigned i = 0; i < v->listener_count; i++)
+        loop_del_fd(vm_loop(v->vm), v->listener[i].fd);
+    loop_del_fd(vm_loop(v->vm), v->queue_fd);
+}
+
+/* On failure nothing is watched. */
+static int watch_all(struct vnc_display *v, struct err *e)
+{
+    int rc =
+        loop_add_fd(vm_loop(v->vm), v->queue_fd, LOOP_READ, vnc_deliver, v, e);
+
+    for (unsigned i = 0; i < v->listener_count && rc == 0; i++)
+        rc = loop_add_fd(vm_loop(v->vm), v->listener[i].fd, LOOP_READ,
+                         accept_viewer, &v->listener[i], e);
+    if (rc < 0) unwatch(v);
+    return rc;
 }
 
 static void hang_up(rfbClientPtr cl, void *arg)
@@ -409,22 +416,19 @@ static bool wait_for_viewers(struct vnc_display *v)
     return is_empty;
 }
 
-void vnc_display_free(struct vnc_display *v)
+/* What viewers sent last has no guest to go to any more. */
+static void drop_queue(struct vnc_display *v)
 {
     for (; v->queue_count > 0; v->queue_count--) {
-        free(v->queue[v->queue_first].data);
+        struct vnc_event *ev = &v->queue[v->queue_first];
+
+        if (ev->kind == VNC_NEWS) free(ev->data);
         v->queue_first = (v->queue_first + 1) % VNC_QUEUE;
     }
-    pthread_key_delete(v->thread_end);
-    pthread_cond_destroy(&v->nobody);
-    pthread_mutex_destroy(&v->lock);
-    free(v);
 }
 
 static void free_display(struct vnc_display *v)
 {
-    bool is_posted;
-
     if (v->screen != NULL) {
         for_each_viewer(v, hang_up, NULL);
         if (!wait_for_viewers(v)) return; /* rather leak than use after free */
@@ -434,11 +438,12 @@ static void free_display(struct vnc_display *v)
     }
     if (v->fb != NULL) munmap(v->fb, FB_BYTES);
     explicit_bzero(v->password, sizeof(v->password));
-    pthread_mutex_lock(&v->lock);
-    v->is_closed = true;
-    is_posted = v->is_posted;
-    pthread_mutex_unlock(&v->lock);
-    if (!is_posted) vnc_display_free(v); /* else the posted delivery does */
+    drop_queue(v);
+    if (v->queue_fd >= 0) close(v->queue_fd);
+    pthread_key_delete(v->thread_end);
+    pthread_cond_destroy(&v->nobody);
+    pthread_mutex_destroy(&v->lock);
+    free(v);
 }
 
 static int set_password_service(void *arg, const char *password, struct err *e)
@@ -469,19 +474,25 @@ int vnc_display_open(struct vm *vm, const struct vnc_options *o,
         snprintf(v->name, sizeof(v->name), "Orrery (%s)", o->name);
     else
         snprintf(v->name, sizeof(v->name), "Orrery");
+    v->queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (v->queue_fd < 0) {
+        rc = err_set(e, -errno, "eventfd: %s", strerror(errno));
+        goto free_it;
+    }
     rc = vnc_address_parse(o->address, &v->address, e);
     if (rc < 0) goto free_it;
     rc = vnc_listen(v, e);
     if (rc < 0) goto free_it;
     rc = make_screen(v, e);
     if (rc < 0) goto unlisten;
-    rc = watch_listeners(v, e);
+    rc = watch_all(v, e);
     if (rc < 0) goto unlisten;
     sink.arg = v;
     rc = display_add_sink(vm_display(vm), &sink);
     if (rc < 0) {
         err_set(e, rc, "too many displays");
-        goto unwatch;
+        unwatch(v);
+        goto unlisten;
     }
     loop_timer_init(&v->watch, vm_loop(vm), watch, v);
     loop_timer_arm_ms(&v->watch, WATCH_MS);
@@ -495,9 +506,6 @@ int vnc_display_open(struct vm *vm, const struct vnc_options *o,
     vm_add_info(vm, "vnc", "show the VNC server status", print_info, vm);
     *out = v;
     return 0;
-unwatch:
-    for (unsigned i = 0; i < v->listener_count; i++)
-        loop_del_fd(vm_loop(vm), v->listener[i].fd);
 unlisten:
     vnc_unlisten(v);
 free_it:
@@ -514,8 +522,7 @@ void vnc_display_close(struct vnc_display *v)
     vm_set_service(v->vm, "query-vnc-servers", NULL);
     loop_timer_disarm(&v->watch);
     display_remove_sink(vm_display(v->vm), v);
-    for (unsigned i = 0; i < v->listener_count; i++)
-        loop_del_fd(vm_loop(v->vm), v->listener[i].fd);
+    unwatch(v);
     vnc_unlisten(v);
     free_display(v);
 }

@@ -15,6 +15,7 @@
 #include <linux/input-event-codes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/host/input.h"
 #include "core/vm/vm.h"
@@ -48,27 +49,24 @@ static bool take_event(struct vnc_display *v, struct vnc_event *ev)
     bool has_one;
 
     pthread_mutex_lock(&v->lock);
-    has_one = v->queue_count > 0 && !v->is_closed;
+    has_one = v->queue_count > 0;
     if (has_one) {
         *ev = v->queue[v->queue_first];
         v->queue_first = (v->queue_first + 1) % VNC_QUEUE;
         v->queue_count--;
-    } else {
-        v->is_posted = false;
     }
     pthread_mutex_unlock(&v->lock);
     return has_one;
 }
 
-static void deliver(void *arg)
+void vnc_deliver(void *arg, unsigned ready)
 {
     struct vnc_display *v = arg;
     struct vnc_event ev;
+    uint64_t count;
+    ssize_t n = read(v->queue_fd, &count, sizeof(count));
 
-    if (v->is_closed) { /* set on this thread */
-        vnc_display_free(v);
-        return;
-    }
+    (void)ready, (void)n; /* before the queue is looked at: none is missed */
     vm_lock(v->vm);
     while (take_event(v, &ev))
         deliver_one(v->vm, &ev);
@@ -79,18 +77,21 @@ static void deliver(void *arg)
 
 bool vnc_put_event(struct vnc_display *v, const struct vnc_event *ev)
 {
-    bool needs_post = false, has_room;
+    const uint64_t one = 1;
+    bool is_first = false, has_room;
 
     pthread_mutex_lock(&v->lock);
-    has_room = v->queue_count < VNC_QUEUE && !v->is_closed;
+    has_room = v->queue_count < VNC_QUEUE;
     if (has_room) {
         v->queue[(v->queue_first + v->queue_count) % VNC_QUEUE] = *ev;
         v->queue_count++;
-        needs_post = !v->is_posted;
-        v->is_posted = true;
+        is_first = v->queue_count == 1;
     }
     pthread_mutex_unlock(&v->lock);
-    if (needs_post) loop_post(vm_loop(v->vm), deliver, v);
+    if (is_first) {
+        ssize_t n = write(v->queue_fd, &one, sizeof(one));
+        (void)n; /* fails only when it is signalled already */
+    }
     return has_room;
 }
 

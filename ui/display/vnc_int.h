@@ -87,12 +87,8 @@ struct vnc_display {
     char password[VNC_PASSWORD_CHARS + 1]; /* "" = none set */
     struct vnc_event queue[VNC_QUEUE];
     unsigned queue_first, queue_count;
-    bool is_posted; /* delivery is on its way */
-    bool is_closed; /* delivery frees */
+    int queue_fd; /* eventfd: the queue became non-empty */
 };
-
-/* vnc.c: the last step, when no event is on its way any more */
-void vnc_display_free(struct vnc_display *v);
 
 /* vnc_address.c */
 int vnc_address_parse(const char *text, struct vnc_address *a, struct err *e);
@@ -104,6 +100,8 @@ void vnc_unlisten(struct vnc_display *v);
 void vnc_key(rfbBool is_down, rfbKeySym keysym, rfbClientPtr cl);
 void vnc_pointer(int mask, int x, int y, rfbClientPtr cl);
 void vnc_release_keys(struct vnc_viewer *w);
+/* Loop thread, when queue_fd is readable: hand the queue to the guest. */
+void vnc_deliver(void *arg, unsigned ready);
 
 /* Any thread; false: the queue is full. */
 bool vnc_put_event(struct vnc_display *v, const struct vnc_event *ev);
