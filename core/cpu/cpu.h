@@ -279,6 +279,7 @@ struct cpu {
     bool exc_has_error;
     uint32_t exc_error;
     uint8_t debug_hits; /* breakpoints met by the instruction being emulated */
+    bool is_stepwise;   /* cpu_emulate() does one element of a REP form */
     /* The I/O instruction that has just raised an SMI: as the save area has it
      * (smm.c), 0 for none; RIP, RCX, RSI and RDI before it, RIP after it. */
     uint32_t smi_io;

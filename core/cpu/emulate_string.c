@@ -276,7 +276,7 @@ void emulate_string(struct cpu *c, struct insn *i)
             return;
         }
         uint64_t n = open_chunk(c, i, &s);
-        if (c->rflags & FLAG_TF) n = 1;
+        if ((c->rflags & FLAG_TF) || c->is_stepwise) n = 1;
         n = do_chunk(c, i, &s, n, &stop);
         if (s.has_src) {
             reg_set(c, GPR_SI, i->asize, c->gpr[GPR_SI] + n * (uint64_t)s.step);
@@ -287,7 +287,8 @@ void emulate_string(struct cpu *c, struct insn *i)
         s.count -= n;
         if (i->rep) reg_set(c, GPR_CX, i->asize, s.count);
         if (stop) return;
-        if (s.count && ((c->rflags & FLAG_TF) || c->debug_hits)) {
+        if (s.count &&
+            ((c->rflags & FLAG_TF) || c->debug_hits || c->is_stepwise)) {
             go_on_later(c, i);
             return;
         }

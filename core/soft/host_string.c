@@ -72,9 +72,8 @@ static bool emit_rep(struct translator *t, struct guest_insn *n)
     bool is_stos = (op & 0xfe) == 0xaa;
     uint32_t param = t->space * TLB_SPAN | log2_bytes(bytes);
 
-    if (!(t->mode.bits & BM_CODE64) || t->is_verified ||
-        n->d.address_width != 64 || has_base(n) ||
-        !(n->d.attributes & ZYDIS_ATTRIB_HAS_REP) ||
+    if (!(t->mode.bits & BM_CODE64) || n->d.address_width != 64 ||
+        has_base(n) || !(n->d.attributes & ZYDIS_ATTRIB_HAS_REP) ||
         (!is_stos && (op & 0xfe) != 0xa4)) {
         return false;
     }

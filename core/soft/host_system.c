@@ -65,13 +65,10 @@ bool is_system(const struct translator *t, const struct guest_insn *n)
     case ZYDIS_MNEMONIC_PUSHFD:
     case ZYDIS_MNEMONIC_PUSHFQ: return !(t->mode.bits & BM_VM86);
     case ZYDIS_MNEMONIC_SYSCALL:
-        return is_code64(t) && t->space == SPACE_USER && !t->is_verified &&
-               n->d.length == 2;
+        return is_code64(t) && t->space == SPACE_USER && n->d.length == 2;
     case ZYDIS_MNEMONIC_SYSRET:
-        return is_cpl0(t) && is_code64(t) && !t->is_verified &&
-               n->d.operand_width == 64;
-    case ZYDIS_MNEMONIC_IRETQ:
-        return is_cpl0(t) && is_code64(t) && !t->is_verified;
+        return is_cpl0(t) && is_code64(t) && n->d.operand_width == 64;
+    case ZYDIS_MNEMONIC_IRETQ: return is_cpl0(t) && is_code64(t);
     default:
         if (is_cpl0(t) && is_code64(t) && control_source(n) >= 0) return true;
         return segment_source(n) >= 0;

@@ -156,7 +156,7 @@ struct translator {
     const uint8_t *next;  /* the page behind, where hot code may go on */
     uint64_t lines[2];    /* depended on, of each page */
     uint32_t live_out;    /* flags live at the end */
-    bool is_verified;     /* verify=on: nothing random, no REP */
+    bool is_verified;     /* verify=on: nothing random */
     bool is_crossing;     /* one instruction in two pages */
     bool has_crossed;     /* among others is one in two pages */
     bool is_hot;          /* accesses have page caches */

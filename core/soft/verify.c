@@ -3,6 +3,7 @@
 
 #include "core/cpu/copy.h"
 #include "core/soft/code.h"
+#include "core/soft/ring.h"
 
 /* Lock-step: verify.h says what is done; here is how it goes on. */
 
@@ -49,6 +50,17 @@ static unsigned find_insn(const struct code_cache *cache, const struct block *b,
     return n;
 }
 
+/* Does the block run over its own start? */
+static bool passes_start(const struct code_cache *cache, const struct block *b)
+{
+    const struct insn_map *m = &cache->maps[b->first_map];
+
+    for (unsigned i = 1; i < b->insn_count; i++) {
+        if (m[i].guest == 0) return true;
+    }
+    return false;
+}
+
 static bool is_same_step(const struct verify_step *a,
                          const struct verify_step *b)
 {
@@ -78,8 +90,9 @@ static bool is_through(struct engine *eng, struct verify *l)
     const struct block *b = l->block;
     uint64_t rip = eng->cpu.rip;
 
-    if (!b->has_loop && l->count > 1 &&
-        (l->count > b->insn_count || rip == l->start.rip)) {
+    if (!b->has_loop && l->done > 0 &&
+        (l->done >= b->insn_count ||
+         (rip == l->start.rip && !passes_start(eng->soft->cache, b)))) {
         return true;
     }
     l->expected = find_insn(eng->soft->cache, b, rip, l->expected);
@@ -95,20 +108,21 @@ static __attribute__((noinline)) void run_ahead(struct engine *eng,
     struct verify *l = eng->verify;
     uint32_t hits = eng->watch_hits;
 
-    l->count = 0;
+    l->count = l->done = 0;
     l->expected = 0;
     l->is_stopped = l->is_cut = l->is_changed = false;
-    eng->is_ahead = true;
+    eng->is_ahead = eng->cpu.is_stepwise = true;
     if (l->is_again) eng->is_mode_stale = true; /* it is that at the end */
     note_step(l, &eng->cpu);
     if (__builtin_setjmp(l->env) == 0) {
         while (l->count < limit && !is_through(eng, l)) {
             if (cpu_emulate(&eng->cpu) != STEP_OK) verify_stop(eng);
+            l->done += !(eng->cpu.rflags & FLAG_RF); /* REP that goes on */
             note_step(l, &eng->cpu);
         }
         l->is_cut = l->count == limit && !l->is_again;
     }
-    eng->is_ahead = false;
+    eng->is_ahead = eng->cpu.is_stepwise = false;
     eng->is_mode_stale = false;
     eng->watch_hits = hits;
     if (l->is_stopped) {
@@ -267,6 +281,7 @@ static void enter_block(struct engine *eng, const struct block *b)
     } else {
         soft_enter_block(eng, b->pad);
     }
+    if (eng->cause == LEAVE_IRET && ring_iret(eng)) eng->cause = LEAVE_ATTEND;
     if (eng->cause == LEAVE_LOOKUP && (eng->link & LINK_UNGROUPED)) {
         l->ungrouped_rip = eng->cpu.rip;
         l->ungrouped_bit =
@@ -279,9 +294,9 @@ static void enter_block(struct engine *eng, const struct block *b)
 static unsigned steps_of(const struct block *b)
 {
     unsigned rounds = b->is_counted ? PAGE_BYTES + 4 : 4;
-    unsigned n = (b->insn_count + 1u) * (b->has_loop ? rounds : 2);
+    unsigned n = (b->insn_count + 1u) * rounds;
 
-    return n < VERIFY_STEPS ? n : VERIFY_STEPS;
+    return b->has_loop && n < VERIFY_STEPS ? n : VERIFY_STEPS;
 }
 
 /* False: the emulator could not go as far as translated code may. */
@@ -321,7 +336,7 @@ static bool run_and_compare(struct engine *eng, struct block *b)
 {
     struct verify *l = eng->verify;
     uint64_t signals = eng->stat.signals;
-    bool is_good;
+    bool is_good, is_stale;
 
     l->block = b;
     if (!predict(eng)) {
@@ -332,10 +347,12 @@ static bool run_and_compare(struct engine *eng, struct block *b)
     }
     count_run(l, b);
     enter_block(eng, b);
+    is_stale = eng->is_mode_stale; /* IRET */
     save_state(eng, &l->translated);
     is_good = agrees(eng, eng->stat.signals != signals);
     if (!is_good) verify_report(eng);
     load_state(eng, &l->translated);
+    eng->is_mode_stale = is_stale;
     return is_good;
 }
 

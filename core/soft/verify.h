@@ -22,8 +22,8 @@
  *   set, so that it comes back after the rounds it has reckoned.
  * - A block is compared the first VERIFY_TIMES times it runs, then each
  *   VERIFY_EVERY-th; a page is hot after fewer samples.
- * - What is random, the time stamp counter and REP MOVS and STOS are left to
- *   the emulator, exceptions to core/cpu.
+ * - What is random and the time stamp counter are left to the emulator,
+ *   exceptions to core/cpu.
  *
  * Running ahead fills no TLB and its marks in page tables are undone, too.
  *
@@ -72,6 +72,7 @@ struct verify {
     const struct block *block;
     void *env[5];
     unsigned count;    /* steps; the last is where the emulator stands */
+    unsigned done;     /* instructions: REP has a step for each element */
     unsigned expected; /* number of the block's instruction there, or so */
     bool is_stopped;   /* by verify_stop */
     bool is_cut;       /* by a limit of ours */

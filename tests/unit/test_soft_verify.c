@@ -20,7 +20,7 @@
 #include "core/soft/verify.h"
 #include "tests/unit/support/soft_rig.h"
 
-enum { CODE = 0x100000, DATA = 0x200000, LOG_BYTES = 1 << 16 };
+enum { CODE = 0x100000, DATA = 0x200000, KERNEL = 0x300000 };
 
 /* Each immediate operand is there once, to be found in the host code. */
 __asm__(".text\n"
@@ -56,9 +56,37 @@ __asm__(".text\n"
         "    jnz looped\n"
         "    out %al, $0xf4\n"
         "1:  jmp 1b\n"
-        "looped_end:\n");
+        "looped_end:\n"
+        "strung:\n"
+        "    mov $0x1123, %ecx\n" /* more than two pages, from the middle */
+        "    add $0x800, %edi\n"
+        "    rep stosb\n"
+        "    mov $0x2a7, %ecx\n"
+        "    mov $0x200000, %esi\n"
+        "    rep movsq\n"
+        "    out %al, $0xf4\n"
+        "1:  jmp 1b\n"
+        "strung_end:\n"
+        "called:\n"
+        "    inc %ebx\n"
+        "    syscall\n"
+        "called_end:\n"
+        "over:\n" /* a superblock from 3: on runs over 3: */
+        "    mov $40, %ecx\n"
+        "    mov $(0x100000 + 3f - over), %eax\n"
+        "    jmp *%rax\n"
+        "1:  add $0x11223344, %ebx\n"
+        "3:  add %ebx, %edx\n"
+        "    sub $1, %ecx\n"
+        "    jz 2f\n"
+        "    add %edx, %esi\n"
+        "    jmp 1b\n"
+        "2:  out %al, $0xf4\n"
+        "1:  jmp 1b\n"
+        "over_end:\n");
 extern const uint8_t plain[], plain_end[], beyond[], beyond_end[], looped[],
-    looped_end[];
+    looped_end[], strung[], strung_end[], called[], called_end[], over[],
+    over_end[];
 
 struct program {
     const uint8_t *code, *end;
@@ -67,7 +95,10 @@ struct program {
 
 static const struct program ordinary = { plain, plain_end, false },
                             superblock = { beyond, beyond_end, true },
-                            loop = { looped, looped_end, true };
+                            loop = { looped, looped_end, true },
+                            strings = { strung, strung_end, false },
+                            call = { called, called_end, false },
+                            passing = { over, over_end, true };
 
 static struct soft_rig *new_rig(const struct program *p)
 {
@@ -75,6 +106,7 @@ static struct soft_rig *new_rig(const struct program *p)
     struct soft_rig *r = rig_new(&o);
 
     rig_put(r, CODE, p->code, (size_t)(p->end - p->code));
+    rig_put(r, KERNEL, "\xe6\xf4\xeb\xfe", 4); /* out 0xf4, al */
     return r;
 }
 
@@ -89,6 +121,9 @@ static enum soft_exit run(struct soft_rig *r)
     c->gpr[GPR_BP] = 4;
     c->gpr[GPR_CX] = 0x66778899;
     if (memcmp(r->ram.host + CODE, looped, 4) == 0) c->gpr[GPR_CX] = 1000;
+    c->star = 0x1bull << 48 | 8ull << 32;
+    c->lstar = KERNEL;
+    c->fmask = 0x257fd5; /* Linux's */
     for (unsigned i = 160; i < 176; i++)
         c->xsave[i] = (uint8_t)i;
     c->xsave[512] |= 2;
@@ -162,10 +197,11 @@ static const uint32_t sum = 0x11223344, word = 0x12345678, flag = 0x66778899;
 
 static void right_translations_agree(void **state)
 {
-    const struct program *all[] = { &ordinary, &superblock, &loop };
+    const struct program *all[] = { &ordinary, &superblock, &loop,
+                                    &strings,  &call,       &passing };
 
     (void)state;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct soft_rig *r = new_rig(all[i]);
         const struct verify *l = r->eng->verify;
         for (unsigned n = 0; n < 2 * VERIFY_TIMES; n++)
@@ -244,6 +280,23 @@ static void swapped_registers_of_a_loop_are_compared(void **state)
     rig_free(r);
 }
 
+static void a_wrong_count_of_rep_is_named(void **state)
+{
+    static const uint32_t stored = 0x1123, moved = 0x2a7;
+
+    (void)state;
+    expect(&strings, &stored, 4, "RDI", false);
+    expect(&strings, &moved, 4, "RCX", true);
+}
+
+static void a_wrong_return_address_of_syscall_is_named(void **state)
+{
+    static const uint32_t next = CODE + 4;
+
+    (void)state;
+    expect(&call, &next, 4, "RCX", true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +309,8 @@ int main(void)
         cmocka_unit_test(a_wrong_store_in_a_superblock_is_named),
         cmocka_unit_test(a_wrong_store_in_a_loop_is_named),
         cmocka_unit_test(swapped_registers_of_a_loop_are_compared),
+        cmocka_unit_test(a_wrong_count_of_rep_is_named),
+        cmocka_unit_test(a_wrong_return_address_of_syscall_is_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
