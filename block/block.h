@@ -262,6 +262,8 @@ const char *drive_id(const struct drive *d);
 bool drive_is_node(const struct drive *d);
 bool drive_is_removable(const struct drive *d);
 bool drive_is_cdrom(const struct drive *d);
+/* What the device that shows it is; before the guest runs. */
+void drive_set_kind(struct drive *d, bool is_removable, bool is_cdrom);
 struct blk *drive_blk(struct drive *d); /* NULL: no medium */
 /* Limits, which stay when the medium is changed.  They are those of a group:
  * group NULL keeps the one the drive is in, or makes one of its name.  All

@@ -132,8 +132,7 @@ struct drive *drive_find_device(struct drive_table *t, const char *device)
 {
     struct drive *d = t->first;
 
-    while (d != NULL &&
-           (d->device == NULL || strcmp(d->device, device) != 0))
+    while (d != NULL && (d->device == NULL || strcmp(d->device, device) != 0))
         d = d->next;
     return d;
 }
@@ -161,6 +160,12 @@ bool drive_is_removable(const struct drive *d)
 bool drive_is_cdrom(const struct drive *d)
 {
     return d->is_cdrom;
+}
+
+void drive_set_kind(struct drive *d, bool is_removable, bool is_cdrom)
+{
+    d->is_removable = is_removable;
+    d->is_cdrom = is_cdrom;
 }
 
 struct blk *drive_blk(struct drive *d)

@@ -22,11 +22,12 @@ const struct dev_class *const dev_classes[] = {
     &pit_class,       &ioapic_class,
     &lapic_class,     &rtc_class,
     &i8042_class,     &port92_class,
-    &ferr_class,
-    &dma8237_class,   &hpet_class,
-    &uart_class,      &parallel_class,
-    &debugcon_class,  &debugexit_class,
-    &ide_piix3_class, &fdc_class,
+    &ferr_class,      &dma8237_class,
+    &hpet_class,      &uart_class,
+    &parallel_class,  &debugcon_class,
+    &debugexit_class, &ide_piix3_class,
+    &ide_hd_class,    &ide_cd_class,
+    &fdc_class,       &floppy_class,
     &vga_class,       NULL,
 };
 
@@ -57,8 +58,9 @@ static const struct {
 } categories[] = {
     { &i8042_class, CAT_INPUT },       { &uart_class, CAT_INPUT },
     { &parallel_class, CAT_INPUT },    { &debugcon_class, CAT_INPUT },
-    { &ide_piix3_class, CAT_STORAGE }, { &fdc_class, CAT_STORAGE },
-    { &vga_class, CAT_DISPLAY },
+    { &ide_piix3_class, CAT_STORAGE }, { &ide_hd_class, CAT_STORAGE },
+    { &ide_cd_class, CAT_STORAGE },    { &fdc_class, CAT_STORAGE },
+    { &floppy_class, CAT_STORAGE },    { &vga_class, CAT_DISPLAY },
 };
 
 static const char *const bus_name[] = {
@@ -224,8 +226,27 @@ static int set_props(struct dev *d, const char *text, struct err *e)
     return 0;
 }
 
+static int match_class(struct dev *d, void *arg)
+{
+    struct dev **at = arg;
+
+    if (d->cls != (*at)->cls) return 0;
+    *at = d;
+    return 1;
+}
+
+/* The controller a drive goes to; NULL: there is none. */
+static struct dev *controller(struct vm *vm, const struct dev_class *cls)
+{
+    struct dev like = { .cls = cls }, *at = &like;
+
+    return dev_for_each(vm_root(vm), match_class, &at) == 1 ? at : NULL;
+}
+
 static struct dev *parent_for(struct vm *vm, const struct dev_class *cls)
 {
+    if (cls->bus == BUS_IDE) return controller(vm, &ide_piix3_class);
+    if (cls->bus == BUS_FLOPPY) return controller(vm, &fdc_class);
     if (cls->bus == BUS_PCI && vm_pci_bus(vm) != NULL) {
         return pci_bus_dev(vm_pci_bus(vm));
     }
@@ -238,7 +259,7 @@ int device_add_text(struct vm *vm, const char *text, struct err *e)
     const char *props = next_item(text, name);
     const char *at = strncmp(name, "driver=", 7) == 0 ? name + 7 : name;
     const struct dev_class *cls = device_find(at);
-    struct dev *d;
+    struct dev *d, *parent;
     int rc;
 
     if (cls == NULL) {
@@ -251,8 +272,12 @@ int device_add_text(struct vm *vm, const char *text, struct err *e)
     if (strlen(id) >= sizeof(d->id)) {
         return err_set(e, -EINVAL, "id=%.60s... is too long", id);
     }
-    rc =
-        dev_new(vm, parent_for(vm, cls), cls, id[0] != '\0' ? id : NULL, &d, e);
+    parent = parent_for(vm, cls);
+    if (parent == NULL) {
+        return err_set(e, -ENODEV, "-device %s: there is no %s bus", text,
+                       bus_name[cls->bus]);
+    }
+    rc = dev_new(vm, parent, cls, id[0] != '\0' ? id : NULL, &d, e);
     if (rc < 0) return err_prefix(e, "-device %s", text);
     rc = set_props(d, props, e);
     if (rc < 0) {

@@ -232,7 +232,7 @@ int option_drive(struct options *o, const char *v, struct err *e)
     if (d->iface == DRIVE_FLOPPY && d->is_cdrom)
         return err_set(e, -EINVAL, "media=cdrom cannot be if=floppy");
     if (d->file == NULL && d->tree == NULL && !d->is_cdrom &&
-        d->iface != DRIVE_FLOPPY)
+        d->iface != DRIVE_FLOPPY && d->iface != DRIVE_NONE)
         return err_set(e, -EINVAL, "no file=");
     if (w.has_index && (w.has_bus || w.has_unit))
         return err_set(e, -EINVAL,
@@ -328,6 +328,50 @@ static int name_drive(struct vm_config *c, struct drive_config *d,
     return 0;
 }
 
+/* -device NAME: as in the first item of the text. */
+static bool is_device(const char *text, const char *name)
+{
+    size_t n = strlen(name);
+
+    if (strncmp(text, "driver=", 7) == 0) text += 7;
+    return strncmp(text, name, n) == 0 && (text[n] == ',' || text[n] == '\0');
+}
+
+static bool has_device(const struct vm_config *c, const char *const *names)
+{
+    for (unsigned i = 0; i < c->device_count; i++) {
+        for (unsigned k = 0; names[k] != NULL; k++) {
+            if (is_device(c->device[i], names[k])) return true;
+        }
+    }
+    return false;
+}
+
+/* What ide-cd shows is a CD-ROM, and is opened as one: read-only, so that
+ * others may read the file as well. */
+static int note_cdroms(struct vm_config *c, struct err *e)
+{
+    for (unsigned i = 0; i < c->device_count; i++) {
+        const char *text = c->device[i];
+        struct keyval kv;
+        int rc;
+
+        if (!is_device(text, "ide-cd")) continue;
+        while ((rc = keyval_next(&text, NULL, false, &kv, e)) > 0) {
+            for (unsigned k = 0; k < c->drive_count; k++) {
+                struct drive_config *d = &c->drive[k];
+
+                if (strcmp(kv.key, "drive") != 0 || d->iface != DRIVE_NONE ||
+                    d->id == NULL || strcmp(d->id, kv.value) != 0)
+                    continue;
+                d->is_cdrom = d->is_readonly = true;
+            }
+        }
+        if (rc < 0) return err_prefix(e, "-device %.200s", c->device[i]);
+    }
+    return 0;
+}
+
 static int add_empty(struct options *o, enum drive_if iface, int index,
                      bool is_cdrom, bool *was_added, struct err *e)
 {
@@ -352,14 +396,16 @@ static int add_empty(struct options *o, enum drive_if iface, int index,
 
 int drives_finish(struct options *o, struct err *e)
 {
+    static const char *const disks[] = { "ide-hd", "ide-cd", NULL };
+    static const char *const floppies[] = { "floppy", NULL };
     struct vm_config *c = &o->cfg;
-    int rc = 0;
+    int rc = note_cdroms(c, e);
 
     for (unsigned i = 0; i < c->drive_count && rc == 0; i++)
         rc = place_drive(c, &c->drive[i], e);
-    if (rc == 0)
+    if (rc == 0 && !has_device(c, disks))
         rc = add_empty(o, DRIVE_IDE, 2, true, &o->has_default_cdrom, e);
-    if (rc == 0)
+    if (rc == 0 && !has_device(c, floppies))
         rc = add_empty(o, DRIVE_FLOPPY, 0, false, &o->has_default_floppy, e);
     for (unsigned i = 0; i < c->drive_count && rc == 0; i++) {
         struct drive_config *d = &c->drive[i];

@@ -62,7 +62,9 @@ static int open_drive(struct run_drives *r, const struct drive_config *d,
                       struct err *e)
 {
     struct blk_options bo;
-    bool is_removable = d->is_cdrom || d->iface == DRIVE_FLOPPY;
+    bool is_removable =
+        d->is_cdrom || d->iface == DRIVE_FLOPPY ||
+        (d->iface == DRIVE_NONE && d->file == NULL && d->tree == NULL);
     struct drive *drive = NULL;
     struct blk *b = NULL;
     int rc;

@@ -4,6 +4,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "hw/fw_cfg.h"
@@ -121,15 +122,23 @@ static void set_sum(uint8_t *area, size_t bytes, uint8_t *sum_at)
     *sum_at = (uint8_t)-sum;
 }
 
-static int add_boot_order(struct boot_plan *p, struct err *e)
+int boot_order_add(struct fw_cfg *f, const struct vm_config *cfg,
+                   const struct firmware_facts *facts, const char *first,
+                   struct err *e)
 {
-    static const char order[] = "/rom@" ROM_FILE;
-    static const char strict[] = "/rom@" ROM_FILE "\nHALT";
+    const char *paths = facts->boot_paths != NULL ? facts->boot_paths : "";
+    const char *gap = first != NULL && paths[0] != '\0' ? "\n" : "";
+    char text[1024];
+    int n;
 
-    if (p->cfg->is_boot_strict) {
-        return fw_cfg_add_file(p->f, "bootorder", strict, sizeof(strict), e);
+    if (first == NULL) first = "";
+    if (first[0] == '\0' && paths[0] == '\0') return 0;
+    n = snprintf(text, sizeof(text), "%s%s%s%s", first, gap, paths,
+                 cfg->is_boot_strict ? "\nHALT" : "");
+    if ((size_t)n >= sizeof(text)) {
+        return err_set(e, -E2BIG, "too many devices with bootindex=");
     }
-    return fw_cfg_add_file(p->f, "bootorder", order, sizeof(order), e);
+    return fw_cfg_add_file(f, "bootorder", text, (size_t)n + 1, e);
 }
 
 int boot_rom_add(struct boot_plan *p, struct err *e)
@@ -155,5 +164,6 @@ int boot_rom_add(struct boot_plan *p, struct err *e)
     rom[2] = (uint8_t)(bytes / 512);
     set_sum(rom, bytes, &rom[bytes - 1]);
     rc = fw_cfg_add_file(p->f, ROM_FILE, rom, bytes, e);
-    return rc < 0 ? rc : add_boot_order(p, e);
+    return rc < 0 ? rc
+                  : boot_order_add(p->f, p->cfg, p->facts, "/rom@" ROM_FILE, e);
 }

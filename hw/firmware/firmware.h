@@ -20,6 +20,7 @@ struct firmware_facts {
     bool has_hpet, has_floppy, has_parallel;
     bool has_serial[VM_MAX_SERIAL];
     const uint8_t *uuid; /* 16 octets or NULL */
+    const char *boot_paths; /* of devices, a line each; or NULL */
 };
 
 /* etc/acpi/tables, etc/acpi/rsdp and the script etc/table-loader that makes
@@ -30,6 +31,12 @@ int acpi_add_tables(struct fw_cfg *f, const struct firmware_facts *facts,
 /* etc/smbios/smbios-tables and smbios-anchor (SMBIOS 2.8). */
 int smbios_add_tables(struct fw_cfg *f, const struct firmware_facts *facts,
                       struct err *e);
+
+/* What is booted in which order, as far as somebody said; first, before
+ * boot_paths: the boot ROM, or NULL. */
+int boot_order_add(struct fw_cfg *f, const struct vm_config *cfg,
+                   const struct firmware_facts *facts, const char *first,
+                   struct err *e);
 
 /* cfg->kernel, initrd, append: a boot ROM that firmware starts first, and the
  * images it fetches. */

@@ -69,6 +69,7 @@ int pc_firmware_init(struct pc *pc, struct err *e)
 {
     const struct vm_config *cfg = vm_config(pc->d->vm);
     struct fw_cfg *f = vm_fw_cfg(pc->d->vm);
+    char boot_paths[512];
     struct firmware_facts facts = {
         .below_4g_bytes = pc->below_4g_bytes,
         .above_4g_bytes = pc->above_4g_bytes,
@@ -80,6 +81,9 @@ int pc_firmware_init(struct pc *pc, struct err *e)
     };
     int rc;
 
+    rc = pc_boot_paths(pc, boot_paths, sizeof(boot_paths), e);
+    if (rc < 0) return rc;
+    facts.boot_paths = boot_paths;
     for (unsigned i = 0; i < VM_MAX_SERIAL; i++) {
         facts.has_serial[i] = cfg->serial[i] != NULL;
     }
@@ -87,6 +91,7 @@ int pc_firmware_init(struct pc *pc, struct err *e)
     if (rc == 0) rc = add_e820(pc, f, e);
     if (rc == 0 && pc->has_acpi) rc = acpi_add_tables(f, &facts, e);
     if (rc == 0) rc = smbios_add_tables(f, &facts, e);
-    if (rc == 0 && cfg->kernel != NULL) rc = loader_add(f, cfg, &facts, e);
-    return rc;
+    if (rc < 0) return rc;
+    return cfg->kernel != NULL ? loader_add(f, cfg, &facts, e)
+                               : boot_order_add(f, cfg, &facts, NULL, e);
 }

@@ -72,6 +72,8 @@ int pc_parse_options(struct pc *pc, const char *text, struct err *e);
 
 /* drives.c: IDE and floppy drives from the configuration. */
 int pc_attach_drives(struct pc *pc, struct err *e);
+/* Firmware's paths of what has a bootindex, in that order, a line each. */
+int pc_boot_paths(struct pc *pc, char *text, size_t cap, struct err *e);
 
 /* fw.c: fw_cfg items, ACPI, SMBIOS, boot loader. */
 int pc_firmware_init(struct pc *pc, struct err *e);

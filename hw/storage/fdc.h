@@ -16,6 +16,8 @@ enum { FDC_UNITS = 2 };
  * VM lock held for all calls.
  */
 extern const struct dev_class fdc_class;
+/* Its children: drives (properties: -device floppy,help). */
+extern const struct dev_class floppy_class;
 
 /* irq: ISA IRQ 6; dma: device of class dma8237_class, channel 2 is taken. */
 void fdc_connect(struct dev *d, struct irq_line irq, struct dev *dma);

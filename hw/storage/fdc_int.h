@@ -133,6 +133,9 @@ void fdc_io_destroy(struct fdc *f);
 bool fdc_has_medium(const struct fdc_unit *u);
 bool fdc_is_readonly(const struct fdc_unit *u);
 void fdc_find_geometry(struct fdc_unit *u);
+/* drive-type= as CMOS has it, or FDC_TYPE_AUTO; -EINVAL. */
+enum { FDC_TYPE_AUTO = 0xff };
+int fdc_type_parse(const char *text, uint8_t *out);
 uint8_t fdc_type_for_medium(const struct fdc_unit *u);
 bool fdc_rate_matches(const struct fdc *f, const struct fdc_unit *u);
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Floppy formats by image size. */
+#include <errno.h>
+#include <string.h>
+
 #include "block/block.h"
 #include "hw/storage/fdc_int.h"
 
@@ -71,6 +74,24 @@ void fdc_find_geometry(struct fdc_unit *u)
         return;
     }
     u->geo = find_format(blk_size_bytes(drive_blk(u->drive)))->geo;
+}
+
+int fdc_type_parse(const char *text, uint8_t *out)
+{
+    static const struct {
+        const char *name;
+        uint8_t type;
+    } types[] = {
+        { "120", TYPE_120 },   { "144", TYPE_144 },       { "288", TYPE_288 },
+        { "none", TYPE_NONE }, { "auto", FDC_TYPE_AUTO },
+    };
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(types[i].name, text) != 0) continue;
+        *out = types[i].type;
+        return 0;
+    }
+    return -EINVAL;
 }
 
 uint8_t fdc_type_for_medium(const struct fdc_unit *u)

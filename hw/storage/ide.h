@@ -17,6 +17,8 @@ enum { IDE_CHANNELS = 2, IDE_UNITS = 4 /* channel * 2 + device */ };
  * 0x376, bus master registers in BAR 4.  VM lock held for all calls.
  */
 extern const struct dev_class ide_piix3_class;
+/* Children of it: a disk, a CD-ROM (properties: -device NAME,help). */
+extern const struct dev_class ide_hd_class, ide_cd_class;
 
 /* INTRQ of a channel: ISA IRQ 14 for channel 0, 15 for channel 1. */
 void ide_connect(struct dev *d, unsigned channel, struct irq_line irq);

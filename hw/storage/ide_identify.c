@@ -51,15 +51,25 @@ static void put_common(const struct ide_unit *u, uint8_t *out,
     char serial[24];
 
     snprintf(serial, sizeof(serial), "%s%05u", serial_prefix, u->index + 1);
-    put_string(out, 10, 10, serial);
-    put_string(out, 23, 4, "1.0");
-    put_string(out, 27, 20, model);
+    put_string(out, 10, 10, u->serial[0] != '\0' ? u->serial : serial);
+    put_string(out, 23, 4, u->firmware[0] != '\0' ? u->firmware : "1.0");
+    put_string(out, 27, 20, u->model[0] != '\0' ? u->model : model);
     put_word(out, 48, 1);      /* 32-bit data port */
     put_word(out, 53, 0x0007); /* 54-58, 64-70, 88 are valid */
     put_word(out, 64, 0x0003); /* PIO modes 3, 4 */
     for (unsigned w = 65; w <= 68; w++)
         put_word(out, w, 120); /* ns */
     put_dma_modes(u, out);
+}
+
+/* World wide name: words 108-111, and that they are there (84, 87, bit 8). */
+static void put_wwn(const struct ide_unit *u, uint8_t *out)
+{
+    if (u->wwn == 0) return;
+    for (unsigned i = 0; i < 4; i++)
+        put_word(out, 108 + i, (uint32_t)(u->wwn >> (48 - 16 * i)) & 0xffff);
+    out[84 * 2 + 1] |= 1;
+    out[87 * 2 + 1] |= 1;
 }
 
 /* Word 255: signature, and a sum that makes all octets zero. */
@@ -98,7 +108,7 @@ void ata_identify(struct ide_unit *u, uint8_t *out)
     put_word(out, 0, 0x0040); /* fixed disk */
     put_chs(u, out);
     put_common(u, out, "ORRERY HARDDISK", "OR");
-    put_word(out, 80, 0x01f0); /* ATA/ATAPI-4 to 7, ATA8-ACS for TRIM */
+    put_word(out, 80, 0x00f0); /* ATA/ATAPI-4 to 7 */
     put_word(out, 47, 0x8000 | ATA_MAX_MULTIPLE);
     put_word(out, 49, 0x0f00); /* IORDY, LBA, DMA */
     put_word(out, 50, 0x4000);
@@ -119,6 +129,8 @@ void ata_identify(struct ide_unit *u, uint8_t *out)
     put_dword(out, 102, (uint32_t)(total >> 32));
     put_word(out, 105, 1); /* blocks of ranges for TRIM */
     put_word(out, 169, 1); /* TRIM */
+    put_word(out, 217, u->rotation_rate);
+    put_wwn(u, out);
     put_checksum(out);
 }
 
@@ -137,6 +149,7 @@ void atapi_identify(struct ide_unit *u, uint8_t *out)
     put_word(out, 84, 0x4000);
     put_word(out, 85, 0x4210);
     put_word(out, 87, 0x4000);
+    put_wwn(u, out);
     put_checksum(out);
 }
 

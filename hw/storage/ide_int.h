@@ -108,6 +108,11 @@ struct ide_unit {
     bool has_write_cache, has_smart;
     struct ide_geometry geometry; /* not saved */
 
+    /* What IDENTIFY tells besides; "" and 0: the usual.  Not saved. */
+    char serial[21], model[41], firmware[9];
+    uint64_t wwn;
+    uint32_t rotation_rate;
+
     /* CD-ROM */
     uint8_t packet[ATAPI_PACKET_BYTES];
     uint32_t byte_limit;      /* octets per DRQ block */

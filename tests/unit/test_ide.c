@@ -271,12 +271,85 @@ static void identify_tells_size_modes_and_sums_to_zero(void **state)
     assert_int_equal(word(id, 100), DISK_SECTORS);
     assert_int_equal(word(id, 83) & 0xc400, 0x4400); /* valid, 48-bit */
     assert_int_equal(word(id, 49) & 0x300, 0x300);   /* LBA, DMA */
+    /* ATA/ATAPI-7 at most: drivers ask later ones for their logs (85, bit
+     * 5 of 84: general purpose logging). */
+    assert_int_equal(word(id, 80), 0xf0);
+    assert_int_equal(word(id, 84) & 0x20, 0);
     assert_int_equal(word(id, 3), 16);
     assert_int_equal(word(id, 6), 63);
     assert_int_equal(word(id, 1), DISK_SECTORS / (16 * 63));
     for (unsigned i = 0; i < 512; i++)
         sum = (uint8_t)(sum + id[i]);
     assert_int_equal(sum, 0);
+}
+
+static int add_disk(struct env *x, const char *id, const char *const *props,
+                    struct err *e)
+{
+    struct dev *d;
+    int rc = dev_new(x->r.vm, x->ide, &ide_hd_class, id, &d, e);
+
+    for (; rc == 0 && *props != NULL; props += 2) {
+        rc = dev_set(d, props[0], props[1], e);
+        if (rc < 0) dev_remove(d);
+    }
+    return rc < 0 ? rc : dev_create(d, e);
+}
+
+/* ATA/ATAPI-7, table 17: words 10-19, 23-26, 27-46, 108-111; ATA8-ACS: 217 */
+static void a_disk_device_tells_what_the_user_said(void **state)
+{
+    struct env *x = *state;
+    static const char *const props[] = {
+        "drive",
+        "hd1",
+        "bus",
+        "ide.0",
+        "unit",
+        "1",
+        "model",
+        "ABC",
+        "ver",
+        "v7",
+        "serial",
+        "123456789012345678901",
+        "wwn",
+        "0x5000c50012345678",
+        "rotation_rate",
+        "7200",
+        NULL,
+    };
+    static const char *const again[] = { "drive", "hd1", NULL };
+    static const char *const busy[] = { "drive", "hd2", "bus", "ide.0", NULL };
+    static const char *const next[] = { "drive", "hd2", NULL };
+    struct err e = ERR_INIT;
+    uint8_t id[512] = { 0 };
+
+    for (unsigned i = 1; i <= 2; i++) {
+        const char name[] = { 'h', 'd', (char)('0' + i), '\0' };
+        char path[sizeof(x->path)];
+
+        srig_file(&x->r, id, sizeof(id), 1 << 20, path, sizeof(path));
+        srig_drive(&x->r, name, path, true, false);
+    }
+    assert_int_equal(add_disk(x, "d1", again + 2, &e), -EINVAL);
+    assert_int_equal(add_disk(x, "d1", props, &e), 0);
+    assert_int_equal(add_disk(x, "d2", again, &e), -EBUSY);
+    assert_int_equal(add_disk(x, "d2", busy, &e), -ENOSPC);
+    assert_int_equal(add_disk(x, "d2", next, &e), 0);
+    out(x, 6, 0xb0);
+    out(x, 7, 0xec);
+    pio_in(x, id, 512);
+    assert_memory_equal(id + 20, "21436587092143658709", 20);
+    assert_memory_equal(id + 46, "7v", 2);
+    assert_memory_equal(id + 54, "BA C", 4);
+    assert_int_equal(word(id, 108), 0x5000);
+    assert_int_equal(word(id, 111), 0x5678);
+    assert_int_equal(word(id, 84) & 0x100, 0x100);
+    assert_int_equal(word(id, 87) & 0x100, 0x100);
+    assert_int_equal(word(id, 217), 7200);
+    /* The other one is where -device goes first: the secondary bus. */
+    assert_int_equal(srig_in(&x->r, 0x177, 1) & DRDY, DRDY);
 }
 
 static void pio_read_gives_an_interrupt_per_sector(void **state)
@@ -948,6 +1021,7 @@ int main(void)
         TEST(reset_leaves_the_disk_signature),
         TEST(a_missing_slave_reads_zero_and_an_empty_channel_has_no_bsy),
         TEST(identify_tells_size_modes_and_sums_to_zero),
+        TEST(a_disk_device_tells_what_the_user_said),
         TEST(pio_read_gives_an_interrupt_per_sector),
         TEST(count_zero_means_256_sectors),
         TEST(chs_and_lba_name_the_same_sectors),
