@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 
+#include "core/soft/code.h"
 #include "core/soft/engine.h"
 #include "tests/unit/support/soft_rig.h"
 
@@ -379,12 +380,87 @@ static void a_store_goes_to_a_page_remapped(void **state)
     }
 }
 
+/*
+ * R13 counts the rounds and there is no register to change places with: the
+ * loop has no second form, and its jump back leads to its own start without a
+ * link.
+ */
+__asm__(".pushsection .rodata\n"
+        "full_loop:\n"
+        "1:  add (%r13), %rax\n"
+        "    lea (%rax, %rcx), %rdx\n"
+        "    lea (%rdx, %rsi), %rbx\n"
+        "    lea (%rbx, %rdi), %r8\n"
+        "    lea (%r8, %r9), %r10\n"
+        "    lea (%r10, %r11), %rcx\n"
+        "    lea (%rcx, %r12), %r9\n"
+        "    lea (%rsp, %r9), %r11\n"
+        "    lea (%r11, %rdx), %r12\n"
+        "    lea (%r12, %rbx), %rsi\n"
+        "    lea (%rsi, %r8), %rdi\n"
+        "    add $8, %r13\n"
+        "    sub $1, %ebp\n"
+        "    jnz 1b\n"
+        "    out %al, $0xf4\n"
+        "1:  jmp 1b\n"
+        "full_loop_end:\n"
+        ".popsection\n");
+extern const uint8_t full_loop[], full_loop_end[];
+
+static void run_full_loop(struct soft_rig *r)
+{
+    rig_put(r, CODE, full_loop, (size_t)(full_loop_end - full_loop));
+    rig_mode(r, 64, CODE);
+    for (unsigned g = 0; g < 16; g++) {
+        if (g != GPR_SP) r->c->gpr[g] = 0x0123456789abcdef * (g + 1);
+    }
+    r->c->gpr[GPR_BP] = 2000;
+    r->c->gpr[GPR_R13] = 0x200100;
+    for (unsigned i = 0; i < 0x5000; i++)
+        r->ram.host[0x200000 + i] = (uint8_t)(i * i >> 3);
+    assert_int_equal(rig_run(r), SOFT_EXIT_EVENT);
+}
+
+static void
+a_loop_without_second_form_sees_that_its_code_is_written(void **state)
+{
+    enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+    struct soft_rig *r[WAYS];
+
+    (void)state;
+    for (unsigned i = 0; i < WAYS; i++) {
+        const struct block *b = NULL;
+        const struct code_cache *cache;
+
+        r[i] = rig_new(&ways[i]);
+        run_full_loop(r[i]);
+        assert_memory_equal(r[i]->c->gpr, r[0]->c->gpr, sizeof(r[0]->c->gpr));
+        cache = r[i]->soft->cache;
+        if (!cache) continue;
+        for (unsigned k = 0; k < cache->block_count; k++) {
+            const struct block *one = &cache->blocks[k];
+            if (one->lin == CODE && !(one->mode.bits & BM_UNGROUPED)) b = one;
+        }
+        /* Ungrouped it is no loop: it has a link. */
+        if (ways[i].is_ungrouped) continue;
+        assert_true(b && b->has_loop && !b->is_counted);
+        atomic_store(&r[i]->eng->attn, 0);
+        soft_code_written(r[i]->soft, CODE, 1);
+        assert_true(b->is_dead);
+        assert_int_equal(atomic_load(&r[i]->eng->attn), 1);
+    }
+    for (unsigned i = 0; i < WAYS; i++)
+        rig_free(r[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_64_bit_loop_computes_a_sum),
         cmocka_unit_test(a_32_bit_loop_computes_a_sum),
         cmocka_unit_test(a_16_bit_loop_computes_a_sum),
+        cmocka_unit_test(
+            a_loop_without_second_form_sees_that_its_code_is_written),
         cmocka_unit_test(memory_across_pages_and_devices_is_reached),
         cmocka_unit_test(recursive_calls_return),
         cmocka_unit_test(code_that_changes_itself_is_seen),
