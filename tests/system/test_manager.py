@@ -8,6 +8,9 @@
 # - it is deleted after a question and comes back by undo
 # - folders that hold no usable machine.conf stop nothing; a value the form
 #   cannot show (too long) is kept when the form is saved
+# - a new size of the terminal closes no form and no dialog, loses nothing that
+#   was typed; 40x10 shows the form in pages, a smaller terminal is waited out
+# - a machine that does not start leaves its reason alone on the screen
 # - without a terminal the manager says so in one line, exit status 1
 import os
 import re
@@ -63,6 +66,16 @@ class Manager:
                 raise Fail(f'not within {limit * SLOW:.0f} s: {pattern!r}\n'
                            f'{text}')
             time.sleep(0.05)
+
+    def wait_not(self, pattern, limit=20):
+        end = time.monotonic() + limit * SLOW
+        while re.search(pattern, self.screen(), re.M):
+            if time.monotonic() > end:
+                raise Fail(f'{pattern!r} does not go\n{self.screen()}')
+            time.sleep(0.05)
+
+    def resize(self, cols, rows):
+        self.tmux('resize-window', '-x', str(cols), '-y', str(rows))
 
     def wait_end(self, limit=20):
         end = time.monotonic() + limit * SLOW
@@ -257,6 +270,85 @@ def test_odd_configuration_files_stop_nothing_and_lose_nothing():
         m.type('short')
         m.keys('C-s')
         m.wait('notes short')
+    finally:
+        m.tmux('kill-server')
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_new_terminal_size_loses_nothing():
+    need_tmux()
+    home = tempfile.mkdtemp(prefix='orrery-')
+    m = Manager(home, home)
+    try:
+        hostile_machine(home, 'a', b'memory = 64M\n')
+        m.start()
+        m.wait('1 machine, 0 running')
+        m.keys('n')
+        m.wait('New machine')
+        m.type('one')
+        m.keys('Down', 'Down', 'Down', 'C-u')
+        m.type('77M')
+        m.resize(40, 10)
+        m.wait('New machine, page 1 of 4')
+        text = m.wait('Memory  +77M')
+        if not re.search('Name  +one', text) or 'Boot order' in text:
+            raise Fail(f'not the first page\n{text}')
+        m.keys('Down', 'Down')
+        m.wait('page 2 of 4')
+        m.wait('CPU model')
+        m.type('pentium9')
+        m.wait('pentium9.*not|not .*pentium9|unknown.*pentium9')
+        m.resize(30, 8)
+        m.wait('40x10 needed, is 30x8')
+        m.resize(132, 43)
+        text = m.wait('Notes')
+        for part in ('Name  +one', 'Memory  +77M', '!CPU model  +pentium9'):
+            if not re.search(part, text):
+                raise Fail(f'{part} is lost\n{text}')
+        m.keys('C-u', 'F3')             # the models to pick from
+        m.wait('qemu64')
+        m.type('coreduo')
+        m.wait('narrow: coreduo')
+        m.resize(80, 24)
+        m.wait('narrow: coreduo')       # stays open
+        m.keys('Enter')
+        m.wait(' CPU model  +coreduo')
+        m.keys('Escape')
+        m.wait('will be lost')
+        m.resize(100, 30)
+        m.wait('will be lost')
+        m.keys('Tab', 'Enter')
+        m.wait_not('New machine')
+        m.wait('F2 Settings .* Del Delete')  # the bar is as wide as before
+        m.resize(40, 10)
+        m.wait('q Leave')
+        m.keys('?')
+        m.wait('Enter +Console')
+        m.resize(80, 24)
+        m.wait('Ctrl-A d leaves')
+        m.keys('Escape')
+        m.wait('a - ○ off')
+    finally:
+        m.tmux('kill-server')
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_machine_that_does_not_start_says_why_and_no_more():
+    need_tmux()
+    home = tempfile.mkdtemp(prefix='orrery-')
+    m = Manager(home, home)
+    try:
+        hostile_machine(home, 'a', b'memory = 64M\ncdrom = /nowhere.iso\n')
+        m.start()
+        m.wait('1 machine, 0 running')
+        m.keys('F5')
+        text = m.wait('Not started')
+        if '/nowhere.iso' not in text or 'Starting a' in text:
+            raise Fail(f'not the reason alone\n{text}')
+        m.keys('Enter')
+        m.wait_not('Not started')
+        if 'Starting a' in m.screen():
+            raise Fail(f'a left-over\n{m.screen()}')
     finally:
         m.tmux('kill-server')
         shutil.rmtree(home, ignore_errors=True)

@@ -4,6 +4,7 @@
  * line below.  The machine is another process; the picture comes and the keys
  * go through its control socket.  Ctrl-A is the prefix key.
  */
+#include <panel.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,8 @@ struct console {
     struct control_client *c;
     struct term_view view;
     WINDOW *guest, *status;
+    PANEL *guest_panel, *status_panel;
+    struct screen_layer layer;
     bool is_prefix, is_done, is_gone;
 };
 
@@ -142,12 +145,21 @@ static void prefix_key(struct console *k, const struct term_input *in)
 
 /* ---- drawing ---- */
 
-static void resize(struct console *k)
+static void put_on_panel(PANEL **p, WINDOW **w, WINDOW *new_window)
 {
-    if (k->guest != NULL) delwin(k->guest);
-    if (k->status != NULL) delwin(k->status);
-    k->guest = newwin(LINES - 1, COLS, 0, 0);
-    k->status = newwin(1, COLS, LINES - 1, 0);
+    if (*p == NULL) {
+        *p = new_panel(new_window);
+    } else {
+        replace_panel(*p, new_window);
+        delwin(*w);
+    }
+    *w = new_window;
+}
+
+static void layout(struct console *k)
+{
+    put_on_panel(&k->guest_panel, &k->guest, newwin(LINES - 1, COLS, 0, 0));
+    put_on_panel(&k->status_panel, &k->status, newwin(1, COLS, LINES - 1, 0));
     keypad(k->guest, TRUE);
     nodelay(k->guest, TRUE);
     meta(k->guest, TRUE);
@@ -172,14 +184,20 @@ static void draw(struct console *k)
              run_state_name(st->run_state), st->accel, mode,
              k->is_prefix ? "..." : "? for keys, d to leave");
     screen_put(k->status, 0, 0, COLS, screen_colour(COLOUR_BAR), line);
-    wnoutrefresh(k->status);
     if (t->is_text || s->px != NULL) {
         term_view_draw(&k->view, k->guest, s, t, &y, &x);
     }
     curs_set(y >= 0);
+    update_panels();
     if (y >= 0) wmove(k->guest, y, x);
-    wnoutrefresh(k->guest);
+    wnoutrefresh(k->guest); /* last: its cursor is the one to see */
     doupdate();
+}
+
+static void resize(void *arg)
+{
+    layout(arg);
+    draw(arg);
 }
 
 /* ---- running ---- */
@@ -190,7 +208,7 @@ static void read_keys(struct console *k)
 
     while (!k->is_done && term_input_read(k->guest, &in)) {
         if (in.is_function && in.code == KEY_RESIZE) {
-            resize(k);
+            screen_resized();
         } else if (k->is_prefix) {
             k->is_prefix = false;
             prefix_key(k, &in);
@@ -225,7 +243,9 @@ void console_run(const char *name)
     }
     term_view_init(&k.view);
     term_input_init();
-    resize(&k);
+    layout(&k);
+    k.layer = (struct screen_layer){ resize, &k };
+    set_panel_userptr(k.guest_panel, &k.layer);
     control_watch(k.c, true);
     control_wait(k.c, CONTROL_NEW_STATE, TICK_MS);
     while (!k.is_done && !k.is_gone) {
@@ -235,6 +255,8 @@ void console_run(const char *name)
     }
     control_disconnect(k.c);
     term_view_fini(&k.view);
+    del_panel(k.guest_panel);
+    del_panel(k.status_panel);
     delwin(k.guest);
     delwin(k.status);
     curs_set(0);

@@ -11,6 +11,9 @@
 struct dialog {
     WINDOW *win;
     PANEL *panel;
+    struct screen_layer layer;
+    const char *title;
+    int want_rows, want_cols; /* 0 or less: that of the terminal */
     int rows, cols;
 };
 
@@ -19,14 +22,38 @@ static int clamp(int v, int lo, int hi)
     return v < lo ? lo : v > hi ? hi : v;
 }
 
+static WINDOW *make_window(struct dialog *d)
+{
+    WINDOW *w;
+    int rows = d->want_rows, cols = d->want_cols;
+
+    d->rows = clamp(rows > 0 ? rows : LINES + rows, 4, LINES);
+    d->cols = clamp(cols > 0 ? cols : COLS + cols, 20, COLS);
+    w = newwin(d->rows, d->cols, (LINES - d->rows) / 2, (COLS - d->cols) / 2);
+    if (w != NULL) screen_box(w, d->title);
+    return w;
+}
+
+static void resize_dialog(void *arg)
+{
+    struct dialog *d = arg;
+    WINDOW *old = d->win, *w = make_window(d);
+
+    if (w == NULL) return;
+    d->win = w;
+    replace_panel(d->panel, w);
+    delwin(old);
+}
+
 static void open_dialog(struct dialog *d, int rows, int cols, const char *title)
 {
-    d->rows = clamp(rows, 4, LINES);
-    d->cols = clamp(cols, 20, COLS);
-    d->win =
-        newwin(d->rows, d->cols, (LINES - d->rows) / 2, (COLS - d->cols) / 2);
+    d->title = title;
+    d->want_rows = rows;
+    d->want_cols = cols;
+    d->layer = (struct screen_layer){ resize_dialog, d };
+    d->win = make_window(d);
     d->panel = new_panel(d->win);
-    screen_box(d->win, title);
+    set_panel_userptr(d->panel, &d->layer);
 }
 
 static void close_dialog(struct dialog *d)
@@ -89,10 +116,11 @@ void dialog_text(const char *title, const char *text)
     struct dialog d;
     int lines, first = 0, page, key;
 
-    open_dialog(&d, LINES - 2, COLS - 4, title);
-    lines = count_lines(text, (size_t)d.cols - 4);
-    page = d.rows - 3;
+    open_dialog(&d, -2, -4, title);
     do {
+        lines = count_lines(text, (size_t)d.cols - 4);
+        page = d.rows - 3;
+        first = clamp(first, 0, lines > page ? lines - page : 0);
         put_lines(&d, text, first, page);
         screen_put(d.win, d.rows - 2, 2, d.cols - 4, screen_colour(COLOUR_DIM),
                    lines > page ? "Up/Down scroll  Esc close" : "Esc close");
@@ -102,54 +130,87 @@ void dialog_text(const char *title, const char *text)
         if (key == KEY_UP) first--;
         if (key == KEY_NPAGE || key == ' ') first += page;
         if (key == KEY_PPAGE) first -= page;
-        first = clamp(first, 0, lines > page ? lines - page : 0);
-    } while (key != 27 && key != KEY_ENTER && key != 'q' && key != KEY_RESIZE);
+    } while (key != 27 && key != KEY_ENTER && key != 'q');
     close_dialog(&d);
+}
+
+/* A text with a row of buttons below, scrolled where it does not fit. */
+struct question {
+    struct dialog d;
+    const char *text;
+    int first;
+};
+
+static void open_question(struct question *q, const char *title,
+                          const char *text)
+{
+    int cols = COLS < 72 ? COLS - 4 : 68;
+
+    *q = (struct question){ .text = text };
+    open_dialog(&q->d, count_lines(text, (size_t)cols - 4) + 4, cols, title);
+}
+
+static void draw_text(struct question *q)
+{
+    int lines = count_lines(q->text, (size_t)q->d.cols - 4);
+    int room = q->d.rows - 3;
+
+    q->first = clamp(q->first, 0, lines > room ? lines - room : 0);
+    put_lines(&q->d, q->text, q->first, room);
+    if (lines > room && q->d.cols >= 36) {
+        screen_put(q->d.win, q->d.rows - 1, q->d.cols - 16, 14, 0,
+                   " Up/Down more ");
+    }
+}
+
+static int question_key(struct question *q)
+{
+    int key;
+
+    show();
+    key = screen_key(q->d.win, -1);
+    if (key == KEY_DOWN) q->first++;
+    if (key == KEY_UP) q->first--;
+    return key;
 }
 
 void dialog_message(const char *title, const char *text)
 {
-    int cols = COLS < 72 ? COLS - 4 : 68;
-    struct dialog d;
+    struct question q;
     int key;
 
-    open_dialog(&d, count_lines(text, (size_t)cols - 4) + 4, cols, title);
-    put_lines(&d, text, 0, d.rows - 4);
-    screen_put(d.win, d.rows - 2, 2, 8, A_REVERSE, "[ OK ]");
+    open_question(&q, title, text);
     do {
-        show();
-        key = screen_key(d.win, -1);
-    } while (key != 27 && key != KEY_ENTER && key != ' ' && key != 'q' &&
-             key != KEY_RESIZE);
-    close_dialog(&d);
+        draw_text(&q);
+        screen_put(q.d.win, q.d.rows - 2, 2, 6, A_REVERSE, "[ OK ]");
+        key = question_key(&q);
+    } while (key != 27 && key != KEY_ENTER && key != ' ' && key != 'q');
+    close_dialog(&q.d);
 }
 
 bool dialog_confirm(const char *title, const char *text, const char *action)
 {
-    int cols = COLS < 72 ? COLS - 4 : 68, key;
-    bool is_action = false, done = false;
-    struct dialog d;
+    bool is_action = false;
+    struct question q;
     char button[64];
+    int key;
 
     snprintf(button, sizeof(button), "[ %.50s ]", action);
-    open_dialog(&d, count_lines(text, (size_t)cols - 4) + 4, cols, title);
-    put_lines(&d, text, 0, d.rows - 4);
-    while (!done) {
-        screen_put(d.win, d.rows - 2, 2, 10, is_action ? 0 : A_REVERSE,
+    open_question(&q, title, text);
+    do {
+        draw_text(&q);
+        screen_put(q.d.win, q.d.rows - 2, 2, 10, is_action ? 0 : A_REVERSE,
                    "[ Cancel ]");
-        screen_put(d.win, d.rows - 2, 14, (int)strlen(button),
+        screen_put(q.d.win, q.d.rows - 2, 14, (int)strlen(button),
                    is_action ? A_REVERSE : 0, button);
-        show();
-        key = screen_key(d.win, -1);
+        key = question_key(&q);
         if (key == KEY_LEFT || key == KEY_RIGHT || key == '\t' ||
             key == KEY_BTAB) {
             is_action = !is_action;
         }
-        if (key == 27 || key == KEY_RESIZE) is_action = false;
-        done = key == 27 || key == KEY_ENTER || key == KEY_RESIZE;
-    }
-    close_dialog(&d);
-    return is_action;
+    } while (key != 27 && key != KEY_ENTER);
+    close_dialog(&q.d);
+    return is_action && key == KEY_ENTER;
 }
 
 /* Edit keys of a one-line field; true if the key was one. */
@@ -182,12 +243,12 @@ bool dialog_input(const char *title, const char *label, char *buf, size_t cap)
     int key;
 
     open_dialog(&d, 5, COLS < 76 ? COLS - 4 : 72, title);
-    screen_put(d.win, 1, 2, d.cols - 4, 0, label);
-    curs_set(1);
     do {
         size_t n = strlen(buf), room = (size_t)d.cols - 6;
         const char *tail = n > room ? buf + n - room : buf;
 
+        curs_set(1);
+        screen_put(d.win, 1, 2, d.cols - 4, 0, label);
         screen_put(d.win, 2, 2, d.cols - 4, A_UNDERLINE, tail);
         wmove(d.win, 2, 2 + (int)strlen(tail));
         show();
@@ -202,12 +263,14 @@ bool dialog_input(const char *title, const char *label, char *buf, size_t cap)
 /* ---- choosing from a list, with the menu library ---- */
 
 struct chooser {
+    struct dialog d;
     const char *const *items;
     int count;
     int *index; /* of the items that match, count of them */
     int shown;
     ITEM **row;
     MENU *menu;
+    WINDOW *sub; /* of the dialog, the menu's */
     char filter[64];
 };
 
@@ -229,6 +292,7 @@ static void drop_menu(struct chooser *c)
     if (c->menu != NULL) {
         unpost_menu(c->menu);
         free_menu(c->menu);
+        delwin(c->sub);
         c->menu = NULL;
     }
     for (int i = 0; i < c->shown; i++)
@@ -236,8 +300,9 @@ static void drop_menu(struct chooser *c)
     c->shown = 0;
 }
 
-static void make_menu(struct chooser *c, struct dialog *d, int selected)
+static void make_menu(struct chooser *c, int selected)
 {
+    struct dialog *d = &c->d;
     int at = 0;
 
     drop_menu(c);
@@ -253,7 +318,8 @@ static void make_menu(struct chooser *c, struct dialog *d, int selected)
     if (c->shown == 0) return;
     c->menu = new_menu(c->row);
     set_menu_win(c->menu, d->win);
-    set_menu_sub(c->menu, derwin(d->win, d->rows - 3, d->cols - 4, 1, 2));
+    c->sub = derwin(d->win, d->rows - 3, d->cols - 4, 1, 2);
+    set_menu_sub(c->menu, c->sub);
     set_menu_format(c->menu, d->rows - 3, 1);
     set_menu_mark(c->menu, "");
     menu_opts_off(c->menu, O_SHOWDESC);
@@ -261,7 +327,23 @@ static void make_menu(struct chooser *c, struct dialog *d, int selected)
     post_menu(c->menu);
 }
 
-static void chooser_key(struct chooser *c, struct dialog *d, int key)
+static int chosen(const struct chooser *c)
+{
+    if (c->menu == NULL || c->shown == 0) return -1;
+    return c->index[item_index(current_item(c->menu))];
+}
+
+static void resize_chooser(void *arg)
+{
+    struct chooser *c = arg;
+    int selected = chosen(c);
+
+    drop_menu(c); /* it draws into the old window */
+    resize_dialog(&c->d);
+    make_menu(c, selected);
+}
+
+static void chooser_key(struct chooser *c, int key)
 {
     static const struct {
         int key, request;
@@ -274,14 +356,13 @@ static void chooser_key(struct chooser *c, struct dialog *d, int key)
         if (c->menu != NULL) menu_driver(c->menu, move[i].request);
         return;
     }
-    if (edit_key(c->filter, sizeof(c->filter), key)) make_menu(c, d, -1);
+    if (edit_key(c->filter, sizeof(c->filter), key)) make_menu(c, -1);
 }
 
 int dialog_choose(const char *title, const char *const *items, int count,
                   int selected)
 {
     struct chooser c = { .items = items, .count = count };
-    struct dialog d;
     int wide = (int)strlen(title) + 8, key = 0, picked = -1;
     char hint[100];
 
@@ -291,24 +372,23 @@ int dialog_choose(const char *title, const char *const *items, int count,
     c.index = calloc((size_t)count + 1, sizeof(int));
     c.row = calloc((size_t)count + 1, sizeof(ITEM *));
     if (c.index == NULL || c.row == NULL) goto out;
-    open_dialog(&d, count + 3, wide < 44 ? 44 : wide, title);
-    make_menu(&c, &d, selected);
-    while (key != 27 && key != KEY_ENTER && key != KEY_RESIZE) {
-        screen_box(d.win, title);
+    open_dialog(&c.d, count + 3, wide < 44 ? 44 : wide, title);
+    c.d.layer = (struct screen_layer){ resize_chooser, &c };
+    make_menu(&c, selected);
+    while (key != 27 && key != KEY_ENTER) {
+        screen_box(c.d.win, title);
         snprintf(hint, sizeof(hint), "%s%s", c.filter[0] ? "narrow: " : "",
                  c.filter[0] ? c.filter
                              : "Enter choose  Esc back  type to narrow");
-        screen_put(d.win, d.rows - 2, 2, d.cols - 4, screen_colour(COLOUR_DIM),
-                   hint);
+        screen_put(c.d.win, c.d.rows - 2, 2, c.d.cols - 4,
+                   screen_colour(COLOUR_DIM), hint);
         show();
-        key = screen_key(d.win, -1);
-        chooser_key(&c, &d, key);
+        key = screen_key(c.d.win, -1);
+        chooser_key(&c, key);
     }
-    if (key == KEY_ENTER && c.shown > 0 && c.menu != NULL) {
-        picked = c.index[item_index(current_item(c.menu))];
-    }
+    if (key == KEY_ENTER) picked = chosen(&c);
     drop_menu(&c);
-    close_dialog(&d);
+    close_dialog(&c.d);
 out:
     free(c.index);
     free(c.row);

@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/cpu/host_cpuid.h"
 #include "ui/manager/screen.h"
 
-enum { MAX_ROWS = 24, LABEL_COLS = 14, VALUE_CAP = 1024 };
+enum { MAX_ROWS = 24, MAX_CPU_MODELS = 40, LABEL_COLS = 14, VALUE_CAP = 1024 };
 
 enum row_kind { ROW_NAME, ROW_KEY, ROW_SIZE };
 
@@ -28,12 +29,16 @@ struct row {
 struct form {
     struct machine *m;
     bool is_new, is_changed;
+    bool is_lost; /* no memory for the fields */
     struct row row[MAX_ROWS];
     int rows;
     FIELD *field[MAX_ROWS + 1];
     FORM *form;
     WINDOW *win, *sub;
     PANEL *panel;
+    struct screen_layer layer;
+    int page; /* rows that are shown at a time */
+    const char *cpu[MAX_CPU_MODELS + 1];
 };
 
 static const char *const type_choice[] = { "pc", NULL };
@@ -66,12 +71,19 @@ static void add_row(struct form *f, enum row_kind kind,
     for (unsigned i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
         if (strcmp(choices[i].key, k->key) == 0) r->choice = choices[i].choice;
     }
+    if (strcmp(k->key, "cpu") == 0) r->choice = f->cpu;
     r->is_file = strncmp(k->key, "disk", 4) == 0 ||
                  strcmp(k->key, "cdrom") == 0 || strcmp(k->key, "floppy") == 0;
 }
 
 static void add_rows(struct form *f)
 {
+    const char *title;
+
+    for (unsigned i = 0; i < MAX_CPU_MODELS; i++) {
+        f->cpu[i] = cpu_model_list(i, &title);
+        if (f->cpu[i] == NULL) break;
+    }
     if (f->is_new) {
         add_row(f, ROW_NAME, NULL, "Name",
                 "letters, digits, - _ and .; also the folder's name");
@@ -120,38 +132,82 @@ static int check_row(const struct form *f, int i, struct err *e)
 
 /* ---- drawing ---- */
 
+static bool can_choose(const struct row *r)
+{
+    return (r->choice != NULL || r->is_file) && !r->is_kept;
+}
+
+/* Above the keys; in a wide terminal one line does. */
+static void put_two_lines(const struct form *f, attr_t a, const char *text)
+{
+    int y = getmaxy(f->win) - 4, cols = getmaxx(f->win) - 4;
+    size_t n = strlen(text), cut = (size_t)cols;
+    char line[256] = "";
+
+    if (n > cut) {
+        while (cut > 0 && text[cut] != ' ')
+            cut--;
+        if (cut == 0) cut = (size_t)cols;
+        snprintf(line, sizeof(line), "%.*s", (int)cut, text);
+        text += text[cut] == ' ' ? cut + 1 : cut;
+    }
+    screen_put(f->win, y, 2, cols, a, line);
+    screen_put(f->win, y + 1, 2, cols, a, text);
+}
+
+static void draw_title(const struct form *f, int at)
+{
+    char title[MACHINE_NAME_MAX + 40];
+    const char *name = f->is_new ? "New machine" : f->m->name;
+
+    snprintf(title, sizeof(title), "%s", name);
+    if (f->page < f->rows) {
+        snprintf(title, sizeof(title), "%s, page %d of %d", name,
+                 at / f->page + 1, (f->rows + f->page - 1) / f->page);
+    }
+    screen_box(f->win, title);
+}
+
 static void draw(struct form *f)
 {
     int rows = getmaxy(f->win), cols = getmaxx(f->win);
     int at = field_index(current_field(f->form));
     struct err e = ERR_INIT;
+    char keys[80];
 
-    screen_box(f->win, f->is_new ? "New machine" : f->m->name);
-    for (int i = 0; i < f->rows && i < rows - 5; i++) {
+    draw_title(f, at);
+    for (int y = 0; y < f->page; y++) {
+        int i = at / f->page * f->page + y;
+        bool is_row = i < f->rows;
+        const struct row *r = &f->row[is_row ? i : 0];
         struct err bad = ERR_INIT;
-        bool is_bad = check_row(f, i, &bad) < 0;
+        bool is_bad = is_row && check_row(f, i, &bad) < 0;
 
-        screen_put(f->win, 1 + i, 1, 1, screen_colour(COLOUR_BAD) | A_BOLD,
+        screen_put(f->win, 1 + y, 1, 1, screen_colour(COLOUR_BAD) | A_BOLD,
                    is_bad ? "!" : " ");
-        screen_put(f->win, 1 + i, 2, LABEL_COLS, i == at ? A_BOLD : 0,
-                   f->row[i].label);
-        screen_put(f->win, 1 + i, cols - 4, 3, screen_colour(COLOUR_DIM),
-                   f->row[i].choice != NULL || f->row[i].is_file ? "..." : "");
+        screen_put(f->win, 1 + y, 2, LABEL_COLS, i == at ? A_BOLD : 0,
+                   is_row ? r->label : "");
+        screen_put(f->win, 1 + y, cols - 4, 3, screen_colour(COLOUR_DIM),
+                   is_row && can_choose(r) ? "..." : "");
     }
     if (check_row(f, at, &e) < 0) {
-        screen_put(f->win, rows - 3, 2, cols - 4,
-                   screen_colour(COLOUR_BAD) | A_BOLD, e.text);
+        put_two_lines(f, screen_colour(COLOUR_BAD) | A_BOLD, e.text);
     } else {
-        screen_put(f->win, rows - 3, 2, cols - 4, 0,
-                   f->row[at].is_kept
-                       ? "stays as it is: too long or odd to edit here; "
-                         "Ctrl-U empties it"
-                       : f->row[at].help);
+        put_two_lines(f, 0,
+                      f->row[at].is_kept
+                          ? "stays as it is: too long or odd to edit here; "
+                            "Ctrl-U empties it"
+                          : f->row[at].help);
     }
-    screen_put(f->win, rows - 2, 2, cols - 4, screen_colour(COLOUR_DIM),
-               f->is_new
-                   ? "F5 create and start  Ctrl-S create  F3 choose  Esc back"
-                   : "Ctrl-S save  F3 choose  Esc back");
+    snprintf(keys, sizeof(keys), "%s%s%s",
+             !f->is_new  ? "Ctrl-S save  "
+             : cols < 60 ? "F5 start  ^S create  "
+                         : "F5 create and start  Ctrl-S create  ",
+             !can_choose(&f->row[at]) ? ""
+             : cols < 60              ? "F3 pick  "
+                                      : "F3 choose  ",
+             "Esc back");
+    screen_put(f->win, rows - 2, 2, cols - 4, screen_colour(COLOUR_DIM), keys);
     pos_form_cursor(f->form);
     update_panels();
     doupdate();
@@ -171,33 +227,39 @@ static void fill_field(struct form *f, int i)
     f->row[i].is_kept = f->row[i].kind == ROW_KEY && strcmp(v, text) != 0;
 }
 
-static int open_form(struct form *f)
+/* The windows and fields for the terminal's size: as many pages as it takes.
+ * value: what the fields hold, NULL: what the machine has. */
+static int make_form(struct form *f, char (*value)[VALUE_CAP])
 {
     int rows = f->rows + 5 < LINES ? f->rows + 5 : LINES;
     int cols = COLS < 96 ? COLS : 96;
 
+    f->page = rows - 5;
     f->win = newwin(rows, cols, (LINES - rows) / 2, (COLS - cols) / 2);
-    f->sub = derwin(f->win, rows - 5, cols - LABEL_COLS - 8, 1, LABEL_COLS + 3);
-    if (f->win == NULL || f->sub == NULL) return -1;
-    f->panel = new_panel(f->win);
+    if (f->win == NULL) return -1;
+    f->sub = derwin(f->win, f->page, cols - LABEL_COLS - 8, 1, LABEL_COLS + 3);
+    if (f->sub == NULL) return -1;
     for (int i = 0; i < f->rows; i++) {
-        f->field[i] = new_field(1, cols - LABEL_COLS - 8, i, 0, 0, 0);
+        f->field[i] = new_field(1, cols - LABEL_COLS - 8, i % f->page, 0, 0, 0);
         if (f->field[i] == NULL) return -1;
+        set_new_page(f->field[i], i % f->page == 0);
         field_opts_off(f->field[i], O_STATIC | O_AUTOSKIP | O_BLANK);
         set_max_field(f->field[i], VALUE_CAP - 1);
         set_field_back(f->field[i], A_UNDERLINE);
-        fill_field(f, i);
+        if (value != NULL) {
+            set_field_buffer(f->field[i], 0, value[i]);
+        } else {
+            fill_field(f, i);
+        }
     }
-    f->field[f->rows] = NULL;
     f->form = new_form(f->field);
     if (f->form == NULL) return -1;
     set_form_win(f->form, f->win);
     set_form_sub(f->form, f->sub);
-    keypad(f->win, TRUE);
     return post_form(f->form) == E_OK ? 0 : -1;
 }
 
-static void close_form(struct form *f)
+static void drop_form(struct form *f)
 {
     if (f->form != NULL) {
         unpost_form(f->form);
@@ -205,9 +267,51 @@ static void close_form(struct form *f)
     }
     for (int i = 0; i < f->rows && f->field[i] != NULL; i++) {
         free_field(f->field[i]);
+        f->field[i] = NULL;
     }
-    if (f->panel != NULL) del_panel(f->panel);
     if (f->sub != NULL) delwin(f->sub);
+    f->form = NULL;
+    f->sub = NULL;
+}
+
+/* A new size of the terminal: the same values in other windows. */
+static void resize_form(void *arg)
+{
+    struct form *f = arg;
+    char(*value)[VALUE_CAP] = calloc((size_t)f->rows, sizeof(*value));
+    int at = field_index(current_field(f->form));
+    WINDOW *old = f->win;
+
+    if (value == NULL) return;
+    form_driver(f->form, REQ_VALIDATION);
+    for (int i = 0; i < f->rows; i++)
+        value_of(f, i, value[i]);
+    drop_form(f);
+    f->is_lost = make_form(f, value) < 0;
+    if (f->win != NULL) {
+        replace_panel(f->panel, f->win);
+        delwin(old);
+    }
+    free(value);
+    if (f->is_lost) return;
+    set_current_field(f->form, f->field[at]);
+    form_driver(f->form, REQ_END_LINE);
+    draw(f);
+}
+
+static int open_form(struct form *f)
+{
+    if (make_form(f, NULL) < 0) return -1;
+    f->panel = new_panel(f->win);
+    f->layer = (struct screen_layer){ resize_form, f };
+    set_panel_userptr(f->panel, &f->layer);
+    return 0;
+}
+
+static void close_form(struct form *f)
+{
+    drop_form(f);
+    if (f->panel != NULL) del_panel(f->panel);
     if (f->win != NULL) delwin(f->win);
     curs_set(0);
     update_panels();
@@ -231,7 +335,7 @@ static void choose(struct form *f)
     const struct row *r = &f->row[i];
     char v[VALUE_CAP];
 
-    if (r->is_kept) return;
+    if (!can_choose(r)) return;
     form_driver(f->form, REQ_VALIDATION);
     value_of(f, i, v);
     if (r->choice != NULL) {
@@ -239,12 +343,30 @@ static void choose(struct form *f)
             if (strcmp(r->choice[k], v) == 0) at = k;
         }
         picked = dialog_choose(r->label, r->choice, count_of(r->choice), at);
-        if (picked >= 0) set_field_buffer(f->field[i], 0, r->choice[picked]);
-    } else if (r->is_file && dialog_browse(r->label, v, sizeof(v))) {
+        if (picked < 0) return;
+        set_field_buffer(f->field[i], 0, r->choice[picked]);
+    } else if (dialog_browse(r->label, v, sizeof(v))) {
         set_field_buffer(f->field[i], 0, v);
+    } else {
+        return;
     }
     f->is_changed = true;
     touchwin(f->win);
+}
+
+/* By rows from the current one, round and round. */
+static bool change_row(struct form *f, int key)
+{
+    int by = 0, at = field_index(current_field(f->form));
+
+    if (key == '\t' || key == KEY_DOWN || key == KEY_ENTER) by = 1;
+    if (key == KEY_BTAB || key == KEY_UP) by = f->rows - 1;
+    if (key == KEY_NPAGE) by = at + f->page < f->rows ? f->page : 0;
+    if (key == KEY_PPAGE) by = at >= f->page ? f->rows - f->page : 0;
+    if (by == 0) return key == KEY_NPAGE || key == KEY_PPAGE;
+    set_current_field(f->form, f->field[(at + by) % f->rows]);
+    form_driver(f->form, REQ_END_LINE);
+    return true;
 }
 
 static void edit(struct form *f, int key)
@@ -252,25 +374,20 @@ static void edit(struct form *f, int key)
     static const struct {
         int key, request;
     } map[] = {
-        { '\t', REQ_NEXT_FIELD },      { KEY_DOWN, REQ_NEXT_FIELD },
-        { KEY_BTAB, REQ_PREV_FIELD },  { KEY_UP, REQ_PREV_FIELD },
-        { KEY_ENTER, REQ_NEXT_FIELD }, { KEY_LEFT, REQ_PREV_CHAR },
-        { KEY_RIGHT, REQ_NEXT_CHAR },  { KEY_HOME, REQ_BEG_LINE },
-        { KEY_END, REQ_END_LINE },     { KEY_BACKSPACE, REQ_DEL_PREV },
-        { KEY_DC, REQ_DEL_CHAR },      { 'U' - 64, REQ_CLR_FIELD },
+        { KEY_LEFT, REQ_PREV_CHAR },     { KEY_RIGHT, REQ_NEXT_CHAR },
+        { KEY_HOME, REQ_BEG_LINE },      { KEY_END, REQ_END_LINE },
+        { KEY_BACKSPACE, REQ_DEL_PREV }, { KEY_DC, REQ_DEL_CHAR },
+        { 'U' - 64, REQ_CLR_FIELD },
     };
     struct row *r = &f->row[field_index(current_field(f->form))];
 
+    if (change_row(f, key)) return;
     if (key == 'U' - 64) r->is_kept = false; /* may be replaced as a whole */
     for (unsigned i = 0; i < sizeof(map) / sizeof(map[0]); i++) {
         if (key != map[i].key) continue;
         if (map[i].request >= REQ_DEL_CHAR && r->is_kept) return;
         if (map[i].request >= REQ_DEL_CHAR) f->is_changed = true;
         form_driver(f->form, map[i].request);
-        if (map[i].request == REQ_NEXT_FIELD ||
-            map[i].request == REQ_PREV_FIELD) {
-            form_driver(f->form, REQ_END_LINE);
-        }
         return;
     }
     if (key >= 32 && key < 256 && key != 127 && !r->is_kept) {
@@ -338,19 +455,19 @@ static bool run(struct form *f, bool *start)
     add_rows(f);
     if (open_form(f) < 0) {
         close_form(f);
-        dialog_message("Form", "The terminal is too small for this form.");
+        dialog_message("Form", "There is no memory for this form.");
         return false;
     }
-    curs_set(1);
     form_driver(f->form, REQ_END_LINE);
-    while (!is_done) {
+    while (!is_done && !f->is_lost) {
         int key;
 
+        curs_set(1);
         draw(f);
         key = screen_key(f->win, -1);
         switch (key) {
+        case KEY_RESIZE: break;
         case 27:
-        case KEY_RESIZE:
             is_done = may_leave(f);
             touchwin(f->win);
             break;

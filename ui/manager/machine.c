@@ -15,6 +15,7 @@
 
 #include "core/base/ini.h"
 #include "core/base/size.h"
+#include "core/cpu/cpuid.h"
 #include "core/vm/config.h"
 
 /* ---- checks ---- */
@@ -47,6 +48,16 @@ static int check_cpus(const struct machine *m, const char *v, struct err *e)
         return err_set(e, -EINVAL, "CPUs %s: from 1 to %d", v, VM_MAX_CPUS);
     }
     return 0;
+}
+
+static int check_cpu(const struct machine *m, const char *v, struct err *e)
+{
+    struct cpu_model *model = malloc(sizeof(*model));
+    int rc = model == NULL ? -ENOMEM : cpu_model_build(model, v, 1, e);
+
+    (void)m;
+    free(model);
+    return rc;
 }
 
 static int check_accel(const struct machine *m, const char *v, struct err *e)
@@ -109,7 +120,8 @@ const struct machine_key machine_keys[] = {
     KEY("cpus", "CPUs", cpus, "1",
         "1 to 8 virtual CPUs, each a thread on this host", check_cpus),
     KEY("cpu", "CPU model", cpu, "",
-        "as -cpu: max (all this host has), qemu64, x86-64-v2, ...", NULL),
+        "what the guest sees, as -cpu: empty or max is all this host has",
+        check_cpu),
     KEY("accel", "Accelerator", accel, "auto",
         "auto takes hardware KVM where it is fast, else the software CPU",
         check_accel),

@@ -20,7 +20,7 @@
 #include "ui/display/term_view.h"
 #include "ui/manager/screen.h"
 
-enum { LIST_COLS = 28, TICK_MS = 500, MAX_WATCHED = 64 };
+enum { LIST_COLS = 28, DETAIL_COLS = 32, TICK_MS = 500, MAX_WATCHED = 64 };
 
 struct manager {
     struct machine *m;
@@ -32,7 +32,8 @@ struct manager {
     char trashed[PATH_MAX]; /* last deleted, for undo */
     struct term_view view;
     WINDOW *list, *detail, *preview;
-    PANEL *list_panel, *detail_panel;
+    PANEL *list_panel, *detail_panel; /* detail: none in 40 columns */
+    struct screen_layer layer;
     bool is_done;
     uint64_t looked_ns; /* when all machines were last asked */
 };
@@ -141,15 +142,19 @@ static const char *needs_trash(const struct manager *g)
 
 /* ---- actions ---- */
 
+static void draw(struct manager *g);
+
 static bool start(struct manager *g)
 {
     struct err e = ERR_INIT;
-    char text[128];
+    int rc;
 
-    snprintf(text, sizeof(text), "Starting %s ...", sel(g)->name);
-    screen_put(stdscr, LINES - 3, 1, COLS - 2, A_BOLD, text);
-    refresh();
-    if (machine_start(sel(g), false, &e) < 0) {
+    snprintf(g->message, sizeof(g->message), "Starting %s ...", sel(g)->name);
+    draw(g);
+    rc = machine_start(sel(g), false, &e);
+    g->message[0] = '\0';
+    draw(g);
+    if (rc < 0) {
         dialog_message("Not started", e.text);
         return false;
     }
@@ -573,14 +578,55 @@ static void draw_detail(struct manager *g)
     if (live(g) != NULL) draw_preview(g, y + 1);
 }
 
+/* In the bar of a narrow terminal as well. */
+static bool is_needed(const struct action *a)
+{
+    return a->run == do_console || a->run == do_new || a->run == do_palette ||
+           a->run == do_help || a->run == do_leave;
+}
+
+/* Two lines; where they do not hold all keys, those one can not do without:
+ * the others are behind ":". */
+static void draw_keys(void)
+{
+    char line[2][400];
+    bool is_short = false, fits;
+
+    do {
+        int at = 0;
+        size_t n = 0;
+
+        line[0][0] = line[1][0] = '\0';
+        fits = true;
+        for (unsigned i = 0; i < ACTIONS && fits; i++) {
+            const char *bar = actions[i].bar;
+
+            if (bar == NULL || (is_short && !is_needed(&actions[i]))) continue;
+            if (at == 0 && (int)(n + strlen(bar)) + 2 > COLS) {
+                at = 1;
+                n = 0;
+            }
+            fits = (int)(n + strlen(bar)) + 2 <= COLS;
+            n += (size_t)snprintf(line[at] + n, sizeof(line[0]) - n, " %s ",
+                                  bar);
+        }
+        is_short = !is_short;
+    } while (!fits && is_short);
+    for (int i = 0; i < 2; i++)
+        screen_put(stdscr, LINES - 2 + i, 0, COLS, 0, line[i]);
+}
+
 static void draw_bars(struct manager *g)
 {
     size_t running = 0;
     char line[400] = "", clock[16];
+    const char *said = g->message;
     time_t now = time(NULL);
     struct tm tm;
-    int y = LINES - 2;
 
+    if (*said == '\0' && g->detail == NULL && sel(g) != NULL) {
+        said = sel(g)->problem;
+    }
     for (size_t i = 0; i < g->count; i++)
         running += g->live[i] != NULL;
     strftime(clock, sizeof(clock), "%H:%M", localtime_r(&now, &tm));
@@ -588,42 +634,45 @@ static void draw_bars(struct manager *g)
              g->count, g->count == 1 ? "" : "s", running);
     screen_put(stdscr, 0, 0, COLS - 7, screen_colour(COLOUR_BAR), line);
     screen_put(stdscr, 0, COLS - 7, 7, screen_colour(COLOUR_BAR), clock);
-    screen_put(stdscr, LINES - 3, 0, COLS, g->message[0] ? A_BOLD : 0,
-               g->message);
-    line[0] = '\0';
-    move(y, 0);
-    clrtobot();
-    for (unsigned i = 0; i < ACTIONS; i++) {
-        size_t n = strlen(line);
-
-        if (actions[i].bar == NULL) continue;
-        if ((int)(n + strlen(actions[i].bar) + 2) > COLS && y < LINES) {
-            screen_put(stdscr, y++, 0, COLS, 0, line);
-            line[0] = '\0';
-            n = 0;
-        }
-        snprintf(line + n, sizeof(line) - n, " %s ", actions[i].bar);
-    }
-    if (y < LINES) screen_put(stdscr, y, 0, COLS, 0, line);
+    screen_put(stdscr, LINES - 3, 0, COLS, *said ? A_BOLD : 0, said);
+    draw_keys();
 }
 
-static void drop_layout(struct manager *g)
+static void drop_panel(PANEL **p, WINDOW **w)
 {
-    if (g->list == NULL) return;
-    del_panel(g->list_panel);
-    del_panel(g->detail_panel);
-    delwin(g->list);
-    delwin(g->detail);
-    g->list = g->detail = NULL;
+    if (*p == NULL) return;
+    del_panel(*p);
+    delwin(*w);
+    *p = NULL;
+    *w = NULL;
+}
+
+/* New windows on the same panels: what lies above stays above. */
+static void put_panel(PANEL **p, WINDOW **w, WINDOW *new_window)
+{
+    if (*p == NULL) {
+        *p = new_panel(new_window);
+        bottom_panel(*p);
+    } else {
+        replace_panel(*p, new_window);
+        delwin(*w);
+    }
+    *w = new_window;
 }
 
 static void layout(struct manager *g)
 {
-    drop_layout(g);
-    g->list = newwin(LINES - 4, LIST_COLS, 1, 0);
-    g->detail = newwin(LINES - 4, COLS - LIST_COLS, 1, LIST_COLS);
-    g->list_panel = new_panel(g->list);
-    g->detail_panel = new_panel(g->detail);
+    bool is_narrow = COLS < LIST_COLS + DETAIL_COLS;
+
+    put_panel(&g->list_panel, &g->list,
+              newwin(LINES - 4, is_narrow ? COLS : LIST_COLS, 1, 0));
+    if (is_narrow) {
+        drop_panel(&g->detail_panel, &g->detail);
+    } else {
+        put_panel(&g->detail_panel, &g->detail,
+                  newwin(LINES - 4, COLS - LIST_COLS, 1, LIST_COLS));
+    }
+    set_panel_userptr(g->list_panel, &g->layer);
     clear();
 }
 
@@ -631,10 +680,16 @@ static void draw(struct manager *g)
 {
     draw_bars(g);
     draw_list(g);
-    draw_detail(g);
+    if (g->detail != NULL) draw_detail(g);
     curs_set(0);
     update_panels();
     doupdate();
+}
+
+static void resize(void *arg)
+{
+    layout(arg);
+    draw(arg);
 }
 
 /* ---- running ---- */
@@ -665,7 +720,6 @@ static void wait_for_news(struct manager *g)
 
 static void handle(struct manager *g, int key)
 {
-    if (key == KEY_RESIZE) layout(g);
     if (key == KEY_DOWN && g->selected + 1 < g->count) g->selected++;
     if (key == KEY_UP && g->selected > 0) g->selected--;
     if (key == KEY_HOME) g->selected = 0;
@@ -690,6 +744,7 @@ int manager_main(void)
         return 1;
     }
     term_view_init(&g.view);
+    g.layer = (struct screen_layer){ resize, &g };
     layout(&g);
     reload(&g, NULL);
     while (!g.is_done) {
@@ -702,7 +757,8 @@ int manager_main(void)
     }
     drop_list(&g);
     term_view_fini(&g.view);
-    drop_layout(&g);
+    drop_panel(&g.list_panel, &g.list);
+    drop_panel(&g.detail_panel, &g.detail);
     screen_close();
     return 0;
 }

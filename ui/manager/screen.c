@@ -4,12 +4,13 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <panel.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <wchar.h>
 
-enum { MIN_COLS = 40, MIN_ROWS = 10, ESC_DELAY_MS = 50 };
+enum { MIN_COLS = 40, MIN_ROWS = 10, ESC_DELAY_MS = 50, MAX_LAYERS = 16 };
 
 int screen_open(struct err *e)
 {
@@ -111,12 +112,59 @@ void screen_box(WINDOW *w, const char *title)
     } else {
         wborder(w, '|', '|', '-', '-', '+', '+', '+', '+');
     }
+    if (*title == '\0') return;
     snprintf(text, sizeof(text), " %.120s ", title);
     if ((int)strlen(text) < cols - 2) {
         mvwaddstr(w, 0, 2, text);
     } else {
         screen_put(w, 0, 1, cols - 2, 0, text);
     }
+}
+
+/* The panels are looked up first: a layer may replace its windows. */
+static void resize_layers(void)
+{
+    const struct screen_layer *layer[MAX_LAYERS];
+    unsigned n = 0;
+
+    for (PANEL *p = panel_above(NULL); p != NULL; p = panel_above(p)) {
+        const struct screen_layer *l = panel_userptr(p);
+
+        if (l != NULL && n < MAX_LAYERS) layer[n++] = l;
+    }
+    for (unsigned i = 0; i < n; i++)
+        layer[i]->resize(layer[i]->arg);
+    clearok(curscr, TRUE);
+}
+
+static void wait_for_room(void)
+{
+    WINDOW *w = newwin(0, 0, 0, 0);
+    int key = KEY_RESIZE;
+
+    while (w != NULL && key != ERR && (COLS < MIN_COLS || LINES < MIN_ROWS)) {
+        char text[80];
+
+        if (key == KEY_RESIZE) {
+            snprintf(text, sizeof(text), "%dx%d needed, is %dx%d", MIN_COLS,
+                     MIN_ROWS, COLS, LINES);
+            wresize(w, LINES, COLS);
+            werase(w);
+            screen_put(w, LINES / 2, 0, COLS, A_BOLD, text);
+            clearok(curscr, TRUE);
+        }
+        curs_set(0);
+        keypad(w, TRUE);
+        wtimeout(w, -1);
+        key = wgetch(w);
+    }
+    if (w != NULL) delwin(w);
+}
+
+void screen_resized(void)
+{
+    wait_for_room();
+    resize_layers();
 }
 
 int screen_key(WINDOW *w, int timeout_ms)
@@ -126,6 +174,7 @@ int screen_key(WINDOW *w, int timeout_ms)
     keypad(w, TRUE);
     wtimeout(w, timeout_ms);
     key = wgetch(w);
+    if (key == KEY_RESIZE) screen_resized();
     if (key == '\r' || key == '\n') return KEY_ENTER;
     if (key == 127 || key == 8) return KEY_BACKSPACE;
     return key;

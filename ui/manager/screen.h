@@ -27,7 +27,20 @@ attr_t screen_colour(enum screen_colour c); /* 0 with NO_COLOR */
 /* Text clipped to width columns (multi-byte safe), padded with blanks. */
 void screen_put(WINDOW *w, int y, int x, int width, attr_t a, const char *text);
 void screen_box(WINDOW *w, const char *title);
-/* Next key; KEY_RESIZE handled by the caller; ESC comes as 27. */
+/*
+ * What lies on a panel, as its user pointer: resize() makes its windows again
+ * (replace_panel) and draws them when the terminal has a new size.
+ */
+struct screen_layer {
+    void (*resize)(void *arg);
+    void *arg;
+};
+
+/* After KEY_RESIZE read by other means than screen_key(). */
+void screen_resized(void);
+
+/* Next key; ESC comes as 27.  At KEY_RESIZE every layer has been laid out
+ * again, from the bottom up; a terminal that is too small is waited out. */
 int screen_key(WINDOW *w, int timeout_ms);
 
 /* ---- dialogs: modal, drawn over what is there ---- */
