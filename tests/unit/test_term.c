@@ -458,6 +458,58 @@ static void a_new_size_is_followed(void **state)
     close(p.keys);
 }
 
+static void a_small_terminal_shows_the_keys_in_parts(void **state)
+{
+    static struct pty_rig p;
+    struct winsize ws = { .ws_row = 10, .ws_col = 40 };
+    int status;
+
+    (void)state;
+    pty_start(&p);
+    assert_true(pty_wait(&p, 0, "Ctrl-A ? for keys")); /* in 24 lines, too */
+    assert_int_equal(ioctl(p.master, TIOCSWINSZ, &ws), 0);
+    type(&p, "\001?");
+    assert_true(pty_wait(&p, 0, "Down: more"));
+    assert_false(memmem(p.out, p.bytes, "arrow keys", 10) != NULL);
+    type(&p, "\033[A"); /* up from the first: the last and what follows */
+    assert_true(pty_wait(&p, 0, "arrow keys"));
+    kill(p.pid, SIGKILL);
+    waitpid(p.pid, &status, 0);
+    close(p.master);
+    close(p.keys);
+}
+
+static void terminals_that_cannot_be_drawn_on_are_refused(void **state)
+{
+    static const char *const bad[] = { "dumb", "nonesuch", "" };
+    static const char *const good[] = { "xterm-256color", "vt100", "linux",
+                                        "screen-256color" };
+    const char *before = getenv("TERM");
+    char *kept = before != NULL ? strdup(before) : NULL;
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct err e = ERR_INIT;
+
+        setenv("TERM", bad[i], 1);
+        assert_int_equal(term_check_type(&e), -ENODEV);
+        assert_non_null(strstr(e.text, bad[i]));
+        assert_non_null(strstr(e.text, "TERM=xterm"));
+    }
+    for (unsigned i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct err e = ERR_INIT;
+
+        setenv("TERM", good[i], 1);
+        if (term_check_type(&e) < 0) fail_msg("%s", e.text);
+    }
+    if (kept != NULL) {
+        setenv("TERM", kept, 1);
+    } else {
+        unsetenv("TERM");
+    }
+    free(kept);
+}
+
 static void no_terminal_is_a_clear_error(void **state)
 {
     struct term_options o = { 0 };
@@ -488,6 +540,8 @@ int main(void)
         cmocka_unit_test(the_monitor_opens_and_closes_with_one_key),
         cmocka_unit_test(a_killed_program_leaves_a_usable_terminal),
         cmocka_unit_test(a_new_size_is_followed),
+        cmocka_unit_test(a_small_terminal_shows_the_keys_in_parts),
+        cmocka_unit_test(terminals_that_cannot_be_drawn_on_are_refused),
         cmocka_unit_test(no_terminal_is_a_clear_error),
     };
 

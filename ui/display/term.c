@@ -302,7 +302,7 @@ static bool layout(struct term_display *t)
     int pane_lines = has_pane ? LINES / 2 : 0, lines;
 
     /* a 25-line screen on a 25-line terminal is worth more than the line */
-    if (t->focus == FOCUS_GUEST && t->text.is_text && t->text.rows >= LINES)
+    if (t->focus == FOCUS_GUEST && t->text.is_text && t->text.rows == LINES)
         has_status = false;
     if (LINES < 3) pane_lines = 0;
     lines = LINES - pane_lines - (has_status ? 1 : 0);
@@ -549,6 +549,8 @@ int term_display_open(struct vm *vm, const struct term_options *o,
         rc = err_set(e, -errno, "eventfd: %s", strerror(errno));
         goto free_it;
     }
+    rc = term_check_type(e);
+    if (rc < 0) goto free_it;
     setlocale(LC_CTYPE, "");
     tcgetattr(STDIN_FILENO, &t->saved_tty);
     hold_stderr(t);

@@ -205,25 +205,44 @@ static const char *why_not(const struct term_display *t, const struct action *a)
     return "";
 }
 
+/* Line i of the overlay: the actions, a blank, what is no character. */
+static void menu_line(const struct term_display *t, unsigned i, char *out,
+                      size_t cap)
+{
+    if (i < ACTIONS) {
+        snprintf(out, cap, "%c  %s%s", (int)actions[i].key, actions[i].text,
+                 why_not(t, &actions[i]));
+    } else {
+        snprintf(out, cap, "%s", i == ACTIONS ? "" : more[i - ACTIONS - 1]);
+    }
+}
+
 void term_menu_draw(struct term_display *t)
 {
-    int h = ACTIONS + MORE + 3, w = 58, y = (LINES - h) / 2;
+    unsigned lines = ACTIONS + 1 + MORE, rows, first = 0;
+    int h = (int)lines + 2, w = 58, y = (LINES - h) / 2;
     WINDOW *win;
 
     if (h > LINES) h = LINES;
     if (w > COLS) w = COLS;
     win = newwin(h, w, y < 0 ? 0 : y, (COLS - w) / 2);
     if (win == NULL) return;
+    rows = h > 2 ? (unsigned)h - 2 : 0;
+    /* the chosen line is to be seen; with the last one all that follows */
+    if (t->menu_row >= rows) first = t->menu_row - rows + 1;
+    if (t->menu_row == ACTIONS - 1 && lines > rows) first = lines - rows;
+    if (first > t->menu_row) first = t->menu_row;
     box(win, 0, 0);
     mvwaddnstr(win, 0, 2, " Ctrl-A and then ", w - 4);
-    for (int i = 0; i < ACTIONS && i + 1 < h - 1; i++) {
-        if ((unsigned)i == t->menu_row) wattron(win, A_REVERSE);
-        mvwprintw(win, i + 1, 2, "%c  %s%s", (int)actions[i].key,
-                  actions[i].text, why_not(t, &actions[i]));
+    for (unsigned i = 0; i < rows && first + i < lines; i++) {
+        char line[80];
+
+        menu_line(t, first + i, line, sizeof(line));
+        if (first + i == t->menu_row) wattron(win, A_REVERSE);
+        mvwaddnstr(win, (int)i + 1, 2, line, w - 4);
         wattroff(win, A_REVERSE);
     }
-    for (int i = 0; i < MORE && ACTIONS + 2 + i < h - 1; i++)
-        mvwaddnstr(win, ACTIONS + 2 + i, 2, more[i], w - 4);
+    if (first + rows < lines) mvwaddnstr(win, h - 1, 2, " Down: more ", w - 4);
     wnoutrefresh(win);
     delwin(win);
 }

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ui/display/term_view.h"
 
+#include <errno.h>
 #include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
+#include <term.h>
+#include <unistd.h>
 #include <wchar.h>
+
+#include "core/base/err.h"
 
 /* ------------------------------------------------------------------ colours */
 
@@ -187,6 +192,28 @@ void term_view_scroll(struct term_view *v, int rows, int cols)
     v->left += cols;
     if (v->top < 0) v->top = 0;
     if (v->left < 0) v->left = 0;
+}
+
+int term_check_type(struct err *e)
+{
+    const char *name = getenv("TERM"), *move;
+    bool is_known;
+    int why;
+
+    if (name == NULL || *name == '\0') name = "unset";
+    is_known = setupterm(NULL, STDOUT_FILENO, &why) == OK;
+    if (!is_known)
+        return err_set(e, -ENODEV,
+                       "the terminal type (TERM) is %s, which is not known "
+                       "here; try TERM=xterm or TERM=vt100",
+                       name);
+    move = tigetstr("cup");
+    del_curterm(cur_term);
+    if (move != NULL && move != (const char *)-1) return 0;
+    return err_set(e, -ENODEV,
+                   "the terminal type (TERM) is %s, which cannot place the "
+                   "cursor; try TERM=xterm or TERM=vt100",
+                   name);
 }
 
 void term_view_init(struct term_view *v)

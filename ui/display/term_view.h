@@ -21,6 +21,14 @@ struct term_view {
     int canvas_cols, canvas_rows;
 };
 
+/*
+ * Before newterm(): is the terminal type TERM one ncurses can draw on?  It
+ * must be known and able to move the cursor ("dumb" is not).  -ENODEV with
+ * what to do.
+ */
+struct err;
+int term_check_type(struct err *e);
+
 /* After initscr(): calls start_color() and finds out what the terminal can. */
 void term_view_init(struct term_view *v);
 void term_view_fini(struct term_view *v);

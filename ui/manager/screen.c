@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "ui/display/term_view.h"
+
 enum { MIN_COLS = 40, MIN_ROWS = 10, ESC_DELAY_MS = 50, MAX_LAYERS = 16 };
 
 int screen_open(struct err *e)
@@ -21,11 +23,11 @@ int screen_open(struct err *e)
                        "the machine manager needs a terminal; `orrery -help` "
                        "lists what works without one");
     }
+    if (term_check_type(e) < 0) return -ENODEV;
     setlocale(LC_ALL, "");
     set_escdelay(ESC_DELAY_MS);
     if (newterm(NULL, stdout, stdin) == NULL) {
-        return err_set(e, -ENOTTY, "terminal type %s is not known",
-                       getenv("TERM") ? getenv("TERM") : "(unset)");
+        return err_set(e, -ENOTTY, "the terminal can not be used");
     }
     if (COLS < MIN_COLS || LINES < MIN_ROWS) {
         endwin();
