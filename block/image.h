@@ -63,7 +63,8 @@ int image_create(const char *format, const struct image_create *c,
                  struct err *e);
 /* For drivers' create: make or truncate the file, locked, as a protocol node.
  */
-int image_create_file(const char *file, struct node **out, struct err *e);
+int image_create_file(const struct image_create *c, struct node **out,
+                      struct err *e);
 
 /* ------------------------------------------------------------ describing */
 

@@ -245,7 +245,7 @@ static int create(const struct image_create *c, struct err *e)
     if (rc < 0) return rc;
     if (c->size_bytes > INT64_MAX - header)
         return err_set(e, -EFBIG, "size too large");
-    rc = image_create_file(c->file, &file, e);
+    rc = image_create_file(c, &file, e);
     if (rc < 0) return rc;
     rc = node_truncate(file, header + ((c->size_bytes + 511) & ~UINT64_C(511)),
                        preallocation != NULL ? preallocation : "off", false, e);
@@ -263,8 +263,12 @@ static int measure(const struct image_create *c, struct node *source,
 {
     struct luks_spec spec = spec_of(c);
     uint64_t size = source != NULL ? source->size_bytes : c->size_bytes, header;
-    int rc = luks_header_bytes(&spec, &header, e);
+    int rc;
 
+    if (image_opt_text(c, "key-secret") == NULL)
+        return err_set(e, -EINVAL,
+                       "Parameter 'key-secret' is required for cipher");
+    rc = luks_header_bytes(&spec, &header, e);
     if (rc < 0) return rc;
     *required = *fully_allocated = header + ((size + 511) & ~UINT64_C(511));
     return 0;
@@ -278,6 +282,9 @@ static const struct image_create_opt create_opts[] = {
       NULL, 0, 0, false },
     { "cipher-mode", IMAGE_TEXT, "Name of encryption cipher mode",
       NULL, 0, 0, false },
+    { "extent_size_hint", IMAGE_SIZE,
+      "Extent size hint for the image file, 0 to disable",
+      NULL, 0, UINT32_MAX, false },
     { "hash-alg", IMAGE_TEXT, "Name of encryption hash algorithm",
       NULL, 0, 0, false },
     { "iter-time", IMAGE_NUMBER, "Time to spend in PBKDF in milliseconds",
@@ -289,6 +296,8 @@ static const struct image_create_opt create_opts[] = {
     { "key-secret", IMAGE_TEXT,
       "ID of the secret that provides the keyslot passphrase",
       NULL, 0, 0, false },
+    { "nocow", IMAGE_BOOL,
+      "Turn off copy-on-write (valid only on btrfs)", NULL, 0, 0, false },
     { "preallocation", IMAGE_TEXT,
       "Preallocation mode (allowed values: off, falloc, full)",
       preallocations, 0, 0, false },

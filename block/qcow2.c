@@ -57,16 +57,22 @@ static uint64_t known_autoclear(const struct qcow2 *s)
 
 int qcow2_begin_locked(struct qcow2 *s)
 {
+    int rc = qcow2_begin_tables_locked(s);
+
+    if (rc < 0 || s->before_write == NULL) return rc;
+    rc = s->before_write(s);
+    if (rc == 0) s->before_write = NULL;
+    return rc;
+}
+
+int qcow2_begin_tables_locked(struct qcow2 *s)
+{
     struct qcow2_header old = s->h;
     int rc = 0;
 
     if (s->is_corrupt) return -EIO;
-    if (s->is_begun && s->before_write == NULL) return 0;
-    if (s->n->is_readonly) return -EROFS;
-    if (s->before_write != NULL) rc = s->before_write(s);
-    if (rc < 0) return rc;
-    s->before_write = NULL;
     if (s->is_begun) return 0;
+    if (s->n->is_readonly) return -EROFS;
     s->h.autoclear &= known_autoclear(s);
     if (s->is_lazy) s->h.incompatible |= QCOW2_INCOMPAT_DIRTY;
     if (s->h.autoclear != old.autoclear ||

@@ -201,6 +201,8 @@ int qcow2_corrupt_locked(struct qcow2 *s, const char *fmt, ...)
 /* Before anything changes the image: -EROFS, -EIO (corrupt), dirty and
  * autoclear bits, before_write. */
 int qcow2_begin_locked(struct qcow2 *s);
+/* The same for changes that the guest does not see: no before_write. */
+int qcow2_begin_tables_locked(struct qcow2 *s);
 
 /* ------------------------------------------------ metadata cache, flushing */
 

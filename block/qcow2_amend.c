@@ -171,7 +171,7 @@ static int set_version(struct node *n, const struct image_create *c,
     if (compat == NULL || is_v2 == (s->h.version == 2)) return 0;
     if (is_v2) return downgrade(n, c->progress, e);
     pthread_mutex_lock(&s->lock);
-    rc = qcow2_begin_locked(s);
+    rc = qcow2_begin_tables_locked(s);
     if (rc == 0) rc = upgrade_locked(s);
     pthread_mutex_unlock(&s->lock);
     return rc;
@@ -182,7 +182,7 @@ static int set_version(struct node *n, const struct image_create *c,
 static int set_lazy_locked(struct qcow2 *s, bool is_lazy)
 {
     struct qcow2_header old = s->h;
-    int rc = qcow2_begin_locked(s);
+    int rc = qcow2_begin_tables_locked(s);
 
     if (rc == 0) rc = qcow2_settle_locked(s);
     if (rc < 0) return rc;
@@ -332,18 +332,24 @@ static int refuse_fixed(const struct image_create *c, struct err *e)
     return 0;
 }
 
-static int set_backing(struct node *n, const struct image_create *c,
-                       struct err *e)
+static bool is_same(const char *a, const char *b)
+{
+    return b != NULL && strcmp(a, b) == 0;
+}
+
+/* It is not changed here: rebase keeps what the guest sees. */
+static int check_backing(struct node *n, const struct image_create *c,
+                         struct err *e)
 {
     const char *file = image_opt_text(c, "backing_file");
     const char *format = image_opt_text(c, "backing_fmt");
 
-    if (file == NULL && format == NULL) return 0;
-    if (file == NULL) file = n->backing_file;
-    if (format == NULL) format = n->backing_format;
-    if (file == NULL)
-        return err_set(e, -EINVAL, "backing_fmt needs backing_file");
-    return qcow2_change_backing(n, file, format, e);
+    if ((file == NULL || is_same(file, n->backing_file)) &&
+        (format == NULL || is_same(format, n->backing_format)))
+        return 0;
+    return err_set(e, -EINVAL,
+                   "Cannot amend the backing file; use 'orrery img rebase' "
+                   "instead");
 }
 
 static int set_size(struct node *n, const struct image_create *c, struct err *e)
@@ -385,12 +391,12 @@ int qcow2_amend(struct node *n, const struct image_create *c, struct err *e)
 
     if (rc == 0 && n->is_readonly)
         rc = err_set(e, -EROFS, "%s: opened read-only", n->name);
+    if (rc == 0) rc = check_backing(n, c, e);
     /* What only version 3 has comes after the way up, before that down. */
     if (rc == 0 && !is_down) rc = set_version(n, c, e);
     if (rc == 0) rc = set_refcount_bits(n, c, e);
     if (rc == 0) rc = set_lazy(n, c, e);
     if (rc == 0) rc = set_key_slots(n, c, e);
-    if (rc == 0) rc = set_backing(n, c, e);
     if (rc == 0) rc = set_size(n, c, e);
     if (rc == 0 && is_down) rc = set_version(n, c, e);
     if (rc < 0 && e->code == 0)

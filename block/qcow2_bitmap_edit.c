@@ -430,7 +430,7 @@ static int edit_locked(struct qcow2_bitmap_edit *d,
     if (rc == 0) {
         /* No guest data change: no bitmap becomes invalid. */
         s->before_write = NULL;
-        rc = qcow2_begin_locked(s);
+        rc = qcow2_begin_tables_locked(s);
         if (rc == 0) rc = qcow2_settle_locked(s);
         if (rc == 0) rc = store(d, before, before_count);
         if (rc < 0) err_set(d->e, rc, "%s: %s", s->n->name, strerror(-rc));
@@ -497,7 +497,7 @@ int qcow2_bitmaps_resize_begin_locked(struct qcow2 *s, uint64_t size_bytes,
     }
     /* No guest data change: no bitmap becomes invalid by that. */
     s->before_write = NULL;
-    rc = qcow2_begin_locked(s);
+    rc = qcow2_begin_tables_locked(s);
     if (rc == 0) rc = write_flags(d, QCOW2_BITMAP_IN_USE);
     if (rc < 0) {
         free_edit(d);

@@ -55,8 +55,13 @@ const struct image_create_opt qcow2_create_opts[] = {
       "Encrypt the image with format 'aes' (not supported, use "
       "encrypt.format=luks)", NULL, 0, 0, false },
     { "extended_l2", IMAGE_BOOL, "Extended L2 tables", NULL, 0, 0, false },
+    { "extent_size_hint", IMAGE_SIZE,
+      "Extent size hint for the image file, 0 to disable",
+      NULL, 0, UINT32_MAX, false },
     { "lazy_refcounts", IMAGE_BOOL, "Postpone refcount updates",
       NULL, 0, 0, true },
+    { "nocow", IMAGE_BOOL,
+      "Turn off copy-on-write (valid only on btrfs)", NULL, 0, 0, false },
     { "preallocation", IMAGE_TEXT,
       "Preallocation mode (allowed values: off, metadata, falloc, full)",
       prealloc_words, 0, 0, false },
@@ -437,7 +442,7 @@ int qcow2_create(const struct image_create *c, struct err *e)
     if (rc == 0)
         rc = qcow2_plan_layout(&p, size, p.prealloc != QCOW2_PREALLOC_OFF, e);
     if (rc < 0) return rc;
-    rc = image_create_file(c->file, &file, e);
+    rc = image_create_file(c, &file, e);
     if (rc < 0) return rc;
     rc = write_image(file, c, &p, e);
     if (rc < 0 && e->code == 0)

@@ -65,6 +65,10 @@ int qcow2_measure(const struct image_create *c, struct node *source,
     struct qcow2_plan p;
     int rc = qcow2_plan_options(c, &p, e);
 
+    if (rc == 0 && p.is_encrypted &&
+        image_opt_text(c, "encrypt.key-secret") == NULL)
+        rc = err_set(e, -EINVAL,
+                     "Parameter 'encrypt.key-secret' is required for cipher");
     if (rc == 0) rc = qcow2_plan_layout(&p, size, true, e);
     if (rc < 0) return rc;
     /* An image without a disk still has an L1 table here, not in QEMU. */

@@ -156,7 +156,11 @@ int qcow2_make_empty(struct node *n, struct err *e)
     int rc;
 
     pthread_mutex_lock(&s->lock);
-    rc = drop_locked(s, true, 0, e);
+    rc = qcow2_begin_locked(s);
+    if (rc < 0)
+        err_set(e, rc, "%s: %s", n->name, strerror(-rc));
+    else
+        rc = drop_locked(s, true, 0, e);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }

@@ -105,7 +105,7 @@ static int open_arrays(struct qcow2_shadow *sh, uint64_t extra)
 int qcow2_shadow_open_locked(struct qcow2 *s, struct qcow2_shadow *sh,
                              uint64_t extra, struct err *e)
 {
-    int rc = qcow2_begin_locked(s);
+    int rc = qcow2_begin_tables_locked(s);
 
     *sh = (struct qcow2_shadow){ .s = s };
     if (rc == 0) rc = qcow2_settle_locked(s);

@@ -363,6 +363,9 @@ int qcow2_snapshot_apply(struct node *n, const char *id, struct err *e)
     struct change c;
     int rc;
 
+    /* They would have to record all that changes. */
+    if (s->bitmaps != NULL)
+        return err_set(e, -EBUSY, "Device has active dirty bitmaps");
     pthread_mutex_lock(&s->lock);
     rc = change_open(s, &c, e);
     if (rc == 0) {

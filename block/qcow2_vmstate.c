@@ -216,7 +216,7 @@ static int place(struct qcow2 *s, const char *id, uint64_t index, uint64_t want,
     int rc;
 
     pthread_mutex_lock(&s->lock);
-    rc = qcow2_begin_locked(s);
+    rc = qcow2_begin_tables_locked(s);
     if (rc == 0) rc = start(s, id, &v);
     if (rc == 0) {
         p->is_new = !has_cluster(v, index);
@@ -407,7 +407,7 @@ static int end_locked(struct qcow2 *s, const char *id, uint64_t bytes,
     }
     old_l1 = x.sn->l1_offset;
     old_l1_bytes = (uint64_t)x.sn->l1_entries * 8;
-    rc = qcow2_begin_locked(s);
+    rc = qcow2_begin_tables_locked(s);
     if (rc == 0) rc = start(s, id, &x.v);
     if (rc == 0) rc = write_all(s, &x, bytes, e);
     if (rc < 0)
@@ -588,7 +588,7 @@ int qcow2_vmstate_patch(struct node *n, const char *id, uint64_t pos,
     if (n->is_readonly) return -EROFS;
     if (pos > INT64_MAX - bytes) return -EFBIG;
     pthread_mutex_lock(&s->lock);
-    rc = qcow2_begin_locked(s);
+    rc = qcow2_begin_tables_locked(s);
     pthread_mutex_unlock(&s->lock);
     while (done < bytes && rc == 0) {
         uint64_t at = pos + done, host = 0;

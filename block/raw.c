@@ -213,6 +213,13 @@ static int raw_truncate(struct node *n, uint64_t size_bytes, const char *how,
 static const char *const raw_preallocation[] = { "off", "falloc", "full",
                                                  NULL };
 static const struct image_create_opt raw_create_opts[] = {
+    { .key = "extent_size_hint",
+      .type = IMAGE_SIZE,
+      .help = "Extent size hint for the image file, 0 to disable",
+      .max = UINT32_MAX },
+    { .key = "nocow",
+      .type = IMAGE_BOOL,
+      .help = "Turn off copy-on-write (valid only on btrfs)" },
     { .key = "preallocation",
       .type = IMAGE_TEXT,
       .help = "Preallocation mode (allowed values: off, falloc, full)",
@@ -226,7 +233,7 @@ static int raw_create(const struct image_create *c, struct err *e)
     const uint64_t mask = BLOCK_SECTOR_BYTES - 1;
     const char *how = image_opt_text(c, "preallocation");
     struct node *file;
-    int rc = image_create_file(c->file, &file, e);
+    int rc = image_create_file(c, &file, e);
 
     if (rc < 0) return rc;
     rc = node_truncate(file, (c->size_bytes + mask) & ~mask,

@@ -33,15 +33,21 @@ static const struct format_row {
     { "qcow2", "data_file_raw", NULL },
     { "qcow2", "lazy_refcounts", "off" },
     { "qcow2", "refcount_bits", "16" },
+    { "qcow2", "nocow", NULL },
+    { "qcow2", "extent_size_hint", NULL },
     { "raw", "size", "0" },
     { "raw", "preallocation", NULL },
+    { "raw", "nocow", NULL },
+    { "raw", "extent_size_hint", NULL },
 };
 
 static void print_value(const char *key, const char *value)
 {
     uint64_t v;
 
-    if (strcmp(key, "cluster_size") == 0 && size_parse(value, 1, &v) == 0)
+    if ((strcmp(key, "cluster_size") == 0 ||
+         strcmp(key, "extent_size_hint") == 0) &&
+        size_parse(value, 1, &v) == 0)
         printf(" %s=%llu", key, (unsigned long long)v);
     else
         printf(" %s=%s", key, value);
@@ -319,21 +325,42 @@ static bool can_have_bitmaps(struct node *n)
     return can;
 }
 
-/* A qcow2 source could have bitmaps; what they take is in required already
- * when they are to be copied, which they are not. */
-static void print_measure(bool is_json, bool has_bitmaps, uint64_t required,
-                          uint64_t full)
+/* What the source's bitmaps would take, all of their bits stored: data, tables
+ * and a directory, in clusters of the new image. */
+static uint64_t bitmaps_size(struct node *n, const struct image_create *c)
+{
+    uint64_t cluster = image_opt_u64(c, "cluster_size", 65536);
+    uint64_t total = 0, directory = 0;
+    struct image_bitmap_info b;
+
+    if (n->drv->bitmap_nth == NULL) return 0;
+    for (unsigned i = 0; n->drv->bitmap_nth(n, i, &b); i++) {
+        uint64_t bits = n->size_bytes / b.granularity +
+                        (n->size_bytes % b.granularity != 0);
+        uint64_t clusters = ((bits + 7) / 8 + cluster - 1) / cluster;
+
+        if (b.is_broken) continue;
+        total += clusters + (clusters * 8 + cluster - 1) / cluster;
+        directory += (24 + strlen(b.name) + 7) & ~UINT64_C(7);
+    }
+    return (total + (directory + cluster - 1) / cluster) * cluster;
+}
+
+/* Of bitmaps only if the source can have some. */
+static void print_measure(bool is_json, bool has_bitmaps, uint64_t bitmaps,
+                          uint64_t required, uint64_t full)
 {
     struct json_out o = { .f = stdout, .is_pretty = true };
 
     if (!is_json) {
         printf("required size: %llu\nfully allocated size: %llu\n",
                (unsigned long long)required, (unsigned long long)full);
-        if (has_bitmaps) puts("bitmaps size: 0");
+        if (has_bitmaps)
+            printf("bitmaps size: %llu\n", (unsigned long long)bitmaps);
         return;
     }
     json_open(&o, NULL, '{');
-    if (has_bitmaps) json_uint(&o, "bitmaps", 0);
+    if (has_bitmaps) json_uint(&o, "bitmaps", bitmaps);
     json_uint(&o, "required", required);
     json_uint(&o, "fully-allocated", full);
     json_close(&o, '}');
@@ -400,7 +427,8 @@ int img_measure(struct img *m)
     print_measure(is_json,
                   source != NULL && strcmp(format, "qcow2") == 0 &&
                       can_have_bitmaps(source),
-                  required, full);
+                  source != NULL ? bitmaps_size(source, &c) : 0, required,
+                  full);
     rc = 0;
 out:
     node_unref(source);

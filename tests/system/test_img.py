@@ -217,7 +217,9 @@ def test_what_is_refused_ends_with_the_same_status():
         'dd if=nonex of=n', 'dd -O bogus if=r of=n', 'bench',
         'bench -c 10 -d 4 -w --flush-interval=2 -f raw r',
         'bench --flush-interval=3 r', 'amend a.q', 'amend -o compat=1.1',
-        'amend -f raw -o size=1 r'])
+        'amend -f raw -o size=1 r', 'amend -o backing_file=b.q a.q',
+        'measure -O luks --size 1M', 'create -f raw -o nocow=maybe n 1M',
+        'measure -O qcow2 -o encrypt.format=luks --size 1M'])
 
 
 def same_files(b, line):
@@ -260,6 +262,8 @@ def test_what_changes_files_leaves_the_same_behind():
         'create n 10M', 'create -q n 1M', 'create n 1.5G',
         'create -o preallocation=full n 1M', 'create n -f qcow2 10M',
         'create -f qcow2 -o compat=v3,cluster_size=4k,lazy_refcounts=on n 1G',
+        'create -f qcow2 -o nocow=on,extent_size_hint=1M n 1M',
+        'create -f raw -o nocow=on n 1M',
         'create -f qcow2 -o size=5M n', 'create -f qcow2 e.q 1M',
         'create -f qcow2 -b a.q -F qcow2 n',
         'create -f qcow2 -b a.q -F qcow2 n 5M',

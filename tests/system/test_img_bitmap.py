@@ -3,6 +3,7 @@
 # - bitmap: every action and every refusal, texts and statuses
 # - bits a running peer has set: merged across images and granularities,
 #   cleared, copied by convert --bitmaps; counted by the peer
+# - what does not change the disk leaves them valid; a snapshot is not applied
 # - resize: bitmaps go with the disk, their bits are those of the peer; one that
 #   is inconsistent stops it
 # - the peer's check finds nothing, nothing is leaked
@@ -43,6 +44,15 @@ bitmap --remove --add a.q b5
 bitmap -b b.q --clear a.q b0
 bitmap -F qcow2 --merge b0 a.q b1
 bitmap --remove a.q b5
+snapshot -c s a.q
+snapshot -a s a.q
+snapshot -d s a.q
+amend -o lazy_refcounts=on a.q
+amend -o lazy_refcounts=off a.q
+measure -O qcow2 a.q
+measure -O qcow2 -o cluster_size=512 a.q
+measure -O qcow2 --output=json b.q
+measure -O raw a.q
 bitmap --add -g 32k b.q m32
 bitmap --merge dirty b.q m32
 bitmap --add --disable a.q other
