@@ -431,6 +431,62 @@ static void keys_held_by_a_viewer_that_leaves_are_released(void **state)
     assert_int_equal(t->key[1], KEY_LEFTCTRL | 0x8000);
 }
 
+static void put_scancode(int fd, bool is_down, uint32_t keysym, uint32_t xt)
+{
+    uint8_t m[12] = { 255, 0, 0, is_down };
+
+    keysym = htonl(keysym);
+    xt = htonl(xt);
+    memcpy(m + 4, &keysym, 4);
+    memcpy(m + 8, &xt, 4);
+    put(fd, m, sizeof(m));
+}
+
+/* QEMU Extended Key Event: a German viewer's "z" is where "y" is in the US. */
+static void
+scan_codes_of_viewers_go_before_what_is_printed_on_keys(void **state)
+{
+    static const uint8_t encodings[12] = { 2, 0, 0,    2,    0,    0,
+                                           0, 0, 0xff, 0xff, 0xfe, 0xfe };
+    static const uint8_t ack[16] = { 0, 0, 0, 1, 0,    0,    0,    0,
+                                     0, 0, 0, 0, 0xff, 0xff, 0xfe, 0xfe };
+    static const struct {
+        uint32_t xt;
+        unsigned key;
+    } special[] = {
+        { 0x2b, KEY_BACKSLASH }, { 0x56, KEY_102ND },   { 0x9d, KEY_RIGHTCTRL },
+        { 0xb8, KEY_RIGHTALT },  { 0xc8, KEY_UP },      { 0x9c, KEY_KPENTER },
+        { 0xb7, KEY_SYSRQ },     { 0xc6, KEY_PAUSE },   { 0xdb, KEY_LEFTMETA },
+        { 0x58, KEY_F12 },       { 0xdd, KEY_COMPOSE },
+    };
+    enum { SPECIALS = sizeof(special) / sizeof(special[0]) };
+    struct vnc_rig *t = *state;
+    uint8_t got[16];
+    unsigned w, h;
+    int fd;
+
+    open_vnc(t, "");
+    fd = open_client(t, &w, &h);
+    put(fd, encodings, sizeof(encodings));
+    get(t, fd, got, sizeof(got));
+    assert_memory_equal(got, ack, sizeof(ack));
+    put_scancode(fd, true, 'z', 0x15);
+    put_scancode(fd, false, 'z', 0x15);
+    wait_keys(t, 2);
+    assert_int_equal(t->key[0], KEY_Y);
+    assert_int_equal(t->key[1], KEY_Y | 0x8000);
+    for (unsigned i = 0; i < SPECIALS; i++)
+        put_scancode(fd, true, 0, special[i].xt);
+    wait_keys(t, 2 + SPECIALS);
+    for (unsigned i = 0; i < SPECIALS; i++)
+        assert_int_equal(t->key[2 + i], special[i].key);
+    put_scancode(fd, true, 'q', 0xffffff); /* no code: the keysym counts */
+    wait_keys(t, 3 + SPECIALS);
+    assert_int_equal(t->key[2 + SPECIALS], KEY_Q);
+    close(fd); /* all that is held is let go */
+    wait_keys(t, 4 + 2 * SPECIALS);
+}
+
 static void pointer_positions_become_motion(void **state)
 {
     struct vnc_rig *t = *state;
@@ -634,6 +690,7 @@ int main(void)
         T(changes_and_new_sizes_are_sent),
         T(keys_become_key_codes_with_the_shift_they_need),
         T(keys_held_by_a_viewer_that_leaves_are_released),
+        T(scan_codes_of_viewers_go_before_what_is_printed_on_keys),
         T(pointer_positions_become_motion),
         T(password_is_asked_for_and_checked),
         T(web_pages_are_not_answered),

@@ -368,6 +368,7 @@ static int make_screen(struct vnc_display *v, struct err *e)
     screen->newClientHook = viewer_new;
     screen->passwordCheck = check_password;
     if (v->address.needs_password) screen->authPasswdData = v->password;
+    vnc_offer_key_codes();
     rfbInitServer(screen);
     rfbRunEventLoop(screen, -1, TRUE);
     return 0;

@@ -170,6 +170,13 @@ void vnc_key(rfbBool down, rfbKeySym keysym, rfbClientPtr cl)
     mark_key(w, keycode, down);
 }
 
+void vnc_key_code(struct vnc_viewer *w, unsigned keycode, bool down)
+{
+    if (keycode == KEY_CAPSLOCK && down) w->has_caps_lock = !w->has_caps_lock;
+    put_key(w, keycode, down);
+    mark_key(w, keycode, down);
+}
+
 void vnc_release_keys(struct vnc_viewer *w)
 {
     for (unsigned k = 0; k < sizeof(w->keys_down) * 8; k++) {

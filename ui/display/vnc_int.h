@@ -99,12 +99,16 @@ void vnc_unlisten(struct vnc_display *v);
 /* vnc_input.c: callbacks of libvncserver, on viewers' threads */
 void vnc_key(rfbBool is_down, rfbKeySym keysym, rfbClientPtr cl);
 void vnc_pointer(int mask, int x, int y, rfbClientPtr cl);
+void vnc_key_code(struct vnc_viewer *w, unsigned keycode, bool is_down);
 void vnc_release_keys(struct vnc_viewer *w);
 /* Loop thread, when queue_fd is readable: hand the queue to the guest. */
 void vnc_deliver(void *arg, unsigned ready);
 
 /* Any thread; false: the queue is full. */
 bool vnc_put_event(struct vnc_display *v, const struct vnc_event *ev);
+
+/* vnc_codes.c: once, and again as often as one likes */
+void vnc_offer_key_codes(void);
 
 /* vnc_news.c */
 struct json_out;
