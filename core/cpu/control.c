@@ -114,11 +114,28 @@ static void set_cr3(struct cpu *c, uint64_t v)
     mode_changed(c);
 }
 
+/* SDM volume 3A 2.5: bits of CR4 with the bit of CPUID.1:EDX they are there
+ * with. */
+static const struct {
+    uint32_t cr4;
+    uint8_t bit;
+} cr4_of_leaf_1[] = {
+    { CR4_VME | CR4_PVI, 1 }, { CR4_DE, 2 },      { CR4_PSE, 3 },
+    { CR4_TSD, 4 },           { CR4_PAE, 6 },     { CR4_MCE, 7 },
+    { CR4_PGE, 13 },          { CR4_OSFXSR, 24 }, { CR4_OSXMMEXCPT, 25 },
+    { CR4_PCE, 23 }, /* RDPMC came with MMX */
+};
+
 uint64_t cr4_allowed(const struct cpu *c)
 {
     const struct cpu_model *m = c->model;
-    uint64_t v = CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE |
-                 CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+    uint64_t v = 0;
+    for (unsigned n = 0; n < sizeof(cr4_of_leaf_1) / sizeof(cr4_of_leaf_1[0]);
+         n++) {
+        if (model_bit(c, 1, 3, cr4_of_leaf_1[n].bit)) {
+            v |= cr4_of_leaf_1[n].cr4;
+        }
+    }
     if (!m || m->has_umip) v |= CR4_UMIP;
     if (!m || m->has_fsgsbase) v |= CR4_FSGSBASE;
     if (!m || m->has_pcid) v |= CR4_PCIDE;

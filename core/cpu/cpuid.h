@@ -37,7 +37,13 @@ enum cpu_set {
     CPU_SET_CLFLUSHOPT = 1 << 22,
     CPU_SET_CLWB = 1 << 23,
     CPU_SET_XSAVEOPT = 1 << 24,
-    CPU_SETS_ALL = (1 << 25) - 1,
+    CPU_SET_TSC = 1 << 25,
+    CPU_SET_MSR = 1 << 26,
+    CPU_SET_CX8 = 1 << 27,
+    CPU_SET_SEP = 1 << 28,
+    CPU_SET_SYSCALL = 1 << 29,
+    CPU_SET_LAHF = 1 << 30, /* in 64-bit code */
+    CPU_SETS_ALL = 0x7fffffff,
 };
 
 /* What one CPU model shows: built once, shared by all vCPUs, read only. */

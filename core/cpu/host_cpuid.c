@@ -603,7 +603,10 @@ static uint32_t sets_of(const uint32_t w[WORDS])
         { CPU_SET_CMOV, W1D, 15 },       { CPU_SET_CX16, W1C, 13 },
         { CPU_SET_FXSR, W1D, 24 },       { CPU_SET_CLFLUSH, W1D, 19 },
         { CPU_SET_CLFLUSHOPT, W7B, 23 }, { CPU_SET_CLWB, W7B, 24 },
-        { CPU_SET_XSAVEOPT, WXSAVE, 0 },
+        { CPU_SET_XSAVEOPT, WXSAVE, 0 }, { CPU_SET_TSC, W1D, 4 },
+        { CPU_SET_MSR, W1D, 5 },         { CPU_SET_CX8, W1D, 8 },
+        { CPU_SET_SEP, W1D, 11 },        { CPU_SET_SYSCALL, W8D, 11 },
+        { CPU_SET_LAHF, W8C, 0 },
     };
     uint32_t sets = 0;
     for (unsigned n = 0; n < sizeof(table) / sizeof(table[0]); n++) {

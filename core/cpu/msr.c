@@ -64,6 +64,45 @@ static unsigned phys_bits(const struct cpu *c)
     return c->model && c->model->phys_bits ? c->model->phys_bits : 40;
 }
 
+static bool has_syscall(const struct cpu *c)
+{
+    return !c->model || (c->model->sets & CPU_SET_SYSCALL);
+}
+
+/* Bits of CPUID.1:EDX; of CPUID.7:EBX and ECX. */
+enum { BIT_TSC = 4, BIT_SEP = 11, BIT_MCA = 14 };
+enum { BIT_TSC_ADJUST = 1, BIT_RDPID = 22 };
+
+/* Is msr, if it is one of a feature, there (SDM volume 4, table 2-2)? */
+static bool is_there(const struct cpu *c, uint32_t msr)
+{
+    if (msr >= MSR_MTRR_BASE0 && msr <= MSR_MTRR_DEF_TYPE && msr != MSR_PAT) {
+        return HAS(c, has_mtrr);
+    }
+    switch (msr) {
+    case MSR_TSC: return model_bit(c, 1, 3, BIT_TSC);
+    case MSR_TSC_ADJUST: return model_bit(c, 7, 1, BIT_TSC_ADJUST);
+    case MSR_TSC_AUX:
+        return HAS(c, has_rdtscp) || model_bit(c, 7, 2, BIT_RDPID);
+    case MSR_MTRRCAP: return HAS(c, has_mtrr);
+    case MSR_PAT: return HAS(c, has_pat);
+    case MSR_SYSENTER_CS:
+    case MSR_SYSENTER_ESP:
+    case MSR_SYSENTER_EIP: return model_bit(c, 1, 3, BIT_SEP);
+    case MSR_MCG_CAP:
+    case MSR_MCG_STATUS: return model_bit(c, 1, 3, BIT_MCA);
+    case MSR_EFER: return has_syscall(c) || HAS(c, has_nx) || HAS(c, has_long);
+    case MSR_STAR: return has_syscall(c);
+    case MSR_LSTAR:
+    case MSR_CSTAR:
+    case MSR_FMASK: return has_syscall(c) && HAS(c, has_long);
+    case MSR_FS_BASE:
+    case MSR_GS_BASE:
+    case MSR_KERNEL_GS_BASE: return HAS(c, has_long);
+    default: return true;
+    }
+}
+
 /* Index in mtrr_fixed[] of a fixed-range MTRR, or -1. */
 static int fixed_mtrr(uint32_t msr)
 {
@@ -93,7 +132,7 @@ static uint64_t *plain_msr(struct cpu *c, uint32_t msr)
     case MSR_FS_BASE: return &c->seg[SEG_FS].base;
     case MSR_GS_BASE: return &c->seg[SEG_GS].base;
     case MSR_KERNEL_GS_BASE: return &c->kernel_gs_base;
-    case MSR_TSC_AUX: return HAS(c, has_rdtscp) ? &c->tsc_aux : NULL;
+    case MSR_TSC_AUX: return &c->tsc_aux;
     default: break;
     }
     if (fixed_mtrr(msr) >= 0) return &c->mtrr_fixed[fixed_mtrr(msr)];
@@ -115,6 +154,7 @@ static int msr_read(struct cpu *c, uint32_t msr, uint64_t *v)
 {
     const uint64_t *plain = plain_msr(c, msr);
     *v = 0;
+    if (!is_there(c, msr)) return -1;
     if (plain) {
         *v = *plain;
         return 0;
@@ -210,7 +250,8 @@ static bool is_valid(const struct cpu *c, uint32_t msr, uint64_t v)
 
 static int write_efer(struct cpu *c, uint64_t v)
 {
-    uint64_t allowed = EFER_SCE | EFER_LMA;
+    uint64_t allowed = EFER_LMA;
+    if (has_syscall(c)) allowed |= EFER_SCE;
     if (HAS(c, has_long)) allowed |= EFER_LME;
     if (HAS(c, has_nx)) allowed |= EFER_NXE;
     if (v & ~allowed) return -1;
@@ -241,6 +282,7 @@ static int write_apic_base(struct cpu *c, uint64_t v)
 static int msr_write(struct cpu *c, uint32_t msr, uint64_t v)
 {
     uint64_t *plain = plain_msr(c, msr);
+    if (!is_there(c, msr)) return -1;
     if (plain) {
         if (!is_valid(c, msr, v)) return -1;
         *plain = v;

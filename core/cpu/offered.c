@@ -101,9 +101,18 @@ static uint32_t set_0f(const struct insn *i)
     if ((i->op & 0xf0) == 0x40) return CPU_SET_CMOV;
     if (i->op == 0xae) return group15_set(i);
     if (i->op == 0xb8) return CPU_SET_POPCNT;
-    if (i->op == 0xc7) {
-        bool is_16 = i->mod != 3 && (i->reg & 7) == 1 && i->osize == 8;
-        return is_16 ? CPU_SET_CX16 : 0;
+    switch (i->op) {
+    case 0x05:
+    case 0x07: return CPU_SET_SYSCALL;
+    case 0x30:
+    case 0x32: return CPU_SET_MSR;
+    case 0x31: return CPU_SET_TSC;
+    case 0x34:
+    case 0x35: return CPU_SET_SEP;
+    case 0xc7:
+        if (i->mod == 3 || (i->reg & 7) != 1) return 0;
+        return i->osize == 8 ? CPU_SET_CX16 : CPU_SET_CX8;
+    default: break;
     }
     return i->pp ? set_0f_simd(i) : set_0f_plain(i);
 }
@@ -202,7 +211,11 @@ static uint32_t x87_set(const struct insn *i)
 static uint32_t set_of(const struct insn *i)
 {
     switch (i->map) {
-    case MAP_ONE: return (i->op & 0xf8) == 0xd8 ? x87_set(i) : 0;
+    case MAP_ONE:
+        if (i->op == 0x9e || i->op == 0x9f) {
+            return i->mode == 8 ? CPU_SET_LAHF : 0;
+        }
+        return (i->op & 0xf8) == 0xd8 ? x87_set(i) : 0;
     case MAP_0F: return i->has_vex ? vex_0f(i) : set_0f(i);
     case MAP_0F38: return i->has_vex ? vex_0f38(i) : set_0f38(i);
     default: return i->has_vex ? vex_0f3a(i) : set_0f3a(i);

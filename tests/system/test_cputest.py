@@ -32,6 +32,11 @@ def test_smaller_models_are_as_announced(model):
                     model=model, cpus=1), 340)
 
 
+@each('486', 'pentium', 'pentium3', 'qemu32')
+def test_old_models_are_as_announced(model):
+    expect_all(*run(ORRERY, 'soft', 'cputest32.elf', model=model, cpus=1), 105)
+
+
 def test_a_peer_agrees_about_system_instructions_and_code_in_devices():
     expect_all(*run(ORRERY, 'soft', 'cputest64.elf', '-append', 'system',
                     cpus=1), 40)

@@ -457,6 +457,147 @@ static void every_feature_can_be_switched_both_ways(void **unused)
     }
 }
 
+/* ---- what CPUID does not show is not there */
+
+/* The vector one instruction raises, or -1. */
+static int raises(struct cpu_rig *r, const char *code, size_t bytes)
+{
+    uint64_t handlers = RIG_BASE + RIG_HANDLERS;
+
+    memcpy(r->ram + RIG_CODE, code, bytes);
+    r->c.rip = RIG_BASE + RIG_CODE;
+    r->c.gpr[GPR_SP] = RIG_BASE + RIG_DATA + 0x800;
+    cpu_emulate(&r->c);
+    if (r->c.rip - handlers >= 16 * 256) return -1;
+    return (int)((r->c.rip - handlers) / 16);
+}
+
+/* In ring 0, flat as rig_flat_state() has it. */
+static struct cpu_rig *open_kernel(const char *feature, bool has_it)
+{
+    char spec[64];
+    struct cpu_rig *r;
+
+    snprintf(spec, sizeof(spec), has_it ? "max" : "max,-%s", feature);
+    r = rig_open(true, spec);
+    for (unsigned n = 0; n < SEG_COUNT; n++)
+        r->c.seg[n].attr &= (uint16_t) ~(3u << 5);
+    return r;
+}
+
+static void instructions_without_their_feature_are_undefined(void **unused)
+{
+    static const struct {
+        const char *feature, *code;
+        unsigned bytes;
+    } table[] = {
+        { "tsc", "\x0f\x31", 2 },         /* rdtsc */
+        { "msr", "\x0f\x32", 2 },         /* rdmsr */
+        { "msr", "\x0f\x30", 2 },         /* wrmsr */
+        { "cx8", "\x0f\xc7\x0c\x24", 4 }, /* cmpxchg8b [rsp] */
+        { "sep", "\x0f\x34", 2 },         /* sysenter */
+        { "sep", "\x0f\x35", 2 },         /* sysexit */
+        { "syscall", "\x0f\x05", 2 },
+        { "syscall", "\x0f\x07", 2 }, /* sysret */
+        { "lahf-lm", "\x9e", 1 },
+        { "lahf-lm", "\x9f", 1 },
+    };
+
+    (void)unused;
+    for (unsigned n = 0; n < sizeof(table) / sizeof(table[0]); n++) {
+        for (unsigned has = 0; has < 2; has++) {
+            struct cpu_rig *r = open_kernel(table[n].feature, has);
+            int vector = raises(r, table[n].code, table[n].bytes);
+            if ((vector == EXC_UD) == has) {
+                fail_msg("%s: %s: vector %d", r->model.name, table[n].feature,
+                         vector);
+            }
+            rig_close(r);
+        }
+    }
+}
+
+/* SDM volume 3A 2.5. */
+static void bits_of_cr4_without_their_feature_are_reserved(void **unused)
+{
+    static const struct {
+        const char *feature;
+        unsigned bit;
+    } table[] = {
+        { "vme", 0 },   { "vme", 1 },       { "tsc", 2 },   { "de", 3 },
+        { "pse", 4 },   { "pae", 5 },       { "mce", 6 },   { "pge", 7 },
+        { "mmx", 8 },   { "fxsr", 9 },      { "sse", 10 },  { "umip", 11 },
+        { "smep", 20 }, { "fsgsbase", 16 }, { "pcid", 17 }, { "xsave", 18 },
+        { "smap", 21 },
+    };
+
+    (void)unused;
+    for (unsigned n = 0; n < sizeof(table) / sizeof(table[0]); n++) {
+        for (unsigned has = 0; has < 2; has++) {
+            struct cpu_rig *r = open_kernel(table[n].feature, has);
+            r->c.gpr[GPR_AX] = r->c.cr4 | 1ull << table[n].bit;
+            if (raises(r, "\x0f\x22\xe0", 3) != (has ? -1 : EXC_GP)) {
+                fail_msg("%s %u", table[n].feature, has);
+            }
+            rig_close(r);
+        }
+    }
+}
+
+/* SDM volume 4. */
+static void registers_without_their_feature_do_not_exist(void **unused)
+{
+    static const struct {
+        const char *feature;
+        uint32_t msr;
+    } table[] = {
+        { "tsc", 0x10 },
+        { "tsc_adjust", 0x3b },
+        { "spec-ctrl", 0x48 },
+        { "mtrr", 0xfe },
+        { "mtrr", 0x200 },
+        { "mtrr", 0x250 },
+        { "mtrr", 0x2ff },
+        { "arch-capabilities", 0x10a },
+        { "sep", 0x174 },
+        { "sep", 0x175 },
+        { "sep", 0x176 },
+        { "mca", 0x179 },
+        { "mca", 0x17a },
+        { "pat", 0x277 },
+        { "syscall", 0xc0000081 },
+        { "syscall", 0xc0000082 },
+        { "syscall", 0xc0000083 },
+        { "syscall", 0xc0000084 },
+        { "lm", 0xc0000100 },
+        { "lm", 0xc0000101 },
+        { "lm", 0xc0000102 },
+        { "rdtscp,-rdpid", 0xc0000103 },
+        { "nx,-lm,-syscall", 0xc0000080 },
+    };
+
+    (void)unused;
+    for (unsigned n = 0; n < sizeof(table) / sizeof(table[0]); n++) {
+        for (unsigned has = 0; has < 2; has++) {
+            struct cpu_rig *r = open_kernel(table[n].feature, has);
+            int vector;
+            r->c.gpr[GPR_CX] = table[n].msr;
+            vector = raises(r, "\x0f\x32", 2);
+            if (vector == -1) vector = raises(r, "\x0f\x30", 2);
+            if (table[n].msr == 0xfe || table[n].msr == 0x10a ||
+                table[n].msr == 0x179) { /* these are not written */
+                r->c.gpr[GPR_CX] = table[n].msr;
+                vector = raises(r, "\x0f\x32", 2);
+            }
+            if (vector != (has ? -1 : EXC_GP)) {
+                fail_msg("%s, MSR %x, %u: %d", table[n].feature, table[n].msr,
+                         has, vector);
+            }
+            rig_close(r);
+        }
+    }
+}
+
 /* No counters: any number of one is wrong (SDM volume 2, RDPMC). */
 static void rdpmc_is_a_general_protection_fault(void **unused)
 {
@@ -604,6 +745,9 @@ int main(void)
         cmocka_unit_test(fast_short_moves_can_be_asked_for),
         cmocka_unit_test(every_feature_can_be_switched_both_ways),
         cmocka_unit_test(rdpmc_is_a_general_protection_fault),
+        cmocka_unit_test(instructions_without_their_feature_are_undefined),
+        cmocka_unit_test(bits_of_cr4_without_their_feature_are_reserved),
+        cmocka_unit_test(registers_without_their_feature_do_not_exist),
         cmocka_unit_test(rdseed_gives_numbers),
         cmocka_unit_test(state_survives_a_round_trip),
         cmocka_unit_test(impossible_states_are_refused),

@@ -125,6 +125,15 @@ static void set_up(void)
                  : "eax");
 }
 
+/* Bit of CPUID.1:EDX */
+static bool has_feature(unsigned bit)
+{
+    uint32_t a = 1, b, c, d;
+
+    asm volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+    return d >> bit & 1;
+}
+
 /* ---- segments: 3A 5.3 to 5.5 */
 
 static void load_fs(unsigned sel)
@@ -548,6 +557,11 @@ static void paging(void)
     check("and D after a write", directory[258] & 0x60, 0x60);
     set_paging(0, false);
     section("PAE");
+    if (!has_feature(6)) {
+        skip("its pages", "the CPU has none");
+        set_cr4(0x10, false);
+        return;
+    }
     for (unsigned n = 0; n < 2048; n++) {
         pae_pd[n] = (uint64_t)n << 21 | 0x87;
     }
@@ -688,7 +702,7 @@ int main(void)
     virtual_8086();
     paging();
     x87_interrupt();
-    sysenter();
+    if (has_feature(11)) sysenter();
     report_before_reset();
     asm volatile("lidt %0; ud2" : : "m"(none));
     return 0;
