@@ -55,7 +55,7 @@ struct node_options {
     struct node_kv *kv;
     unsigned kv_count;
     const struct secret_table *secrets;
-    struct throttle_groups *groups; /* for the filter throttle, or NULL */
+    struct throttle_groups *groups;  /* for the filter throttle, or NULL */
     const char *faults, *log_writes; /* tests: filters above the file */
 };
 
@@ -179,9 +179,10 @@ struct node {
     unsigned refs;        /* loop thread or drained only */
     _Atomic uint64_t size_bytes; /* a protocol's grows by writes */
     bool is_readonly;
-    uint32_t align_bytes; /* best granularity for writes (cluster), or 0 */
-    char *backing_file;   /* as the header has it; owned; NULL: none */
-    char *backing_format; /* as the header has it; owned; NULL: not said */
+    uint32_t align_bytes;  /* best granularity for writes (cluster), or 0 */
+    char *backing_file;    /* as the header has it; owned; NULL: none */
+    char *backing_format;  /* as the header has it; owned; NULL: not said */
+    const char *data_name; /* the file extents' offsets mean; NULL: name */
     bool is_encrypted;
     char warning[200]; /* one line for the user, empty if none */
     void *s;           /* driver's state; owned by the driver */
@@ -219,6 +220,8 @@ int node_probe(struct node *file, const struct block_driver **out,
                struct err *e);
 /* Full name of what n->backing_file means; caller frees. */
 char *node_backing_path(const struct node *n);
+/* A name inside of n: a path, in the folder of n if it is relative. */
+char *node_path_beside(const struct node *n, const char *file);
 /* For drivers: value of an open option, marked as taken; NULL: not given. */
 const char *node_option(const struct node_options *o, const char *key);
 int node_option_size(const struct node_options *o, const char *key,

@@ -258,7 +258,12 @@ static int open_layer(const char *file, const char *format, bool is_user_name,
 
 char *node_backing_path(const struct node *n)
 {
-    const char *file = n->backing_file, *slash;
+    return node_path_beside(n, n->backing_file);
+}
+
+char *node_path_beside(const struct node *n, const char *file)
+{
+    const char *slash;
     char *path;
     size_t folder;
 

@@ -15,9 +15,10 @@
 #include "block/qcow2_ops.h"
 #include "core/base/log.h"
 
-#define KNOWN_INCOMPATIBLE                           \
-    (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT | \
-     QCOW2_INCOMPAT_COMPRESSION | QCOW2_INCOMPAT_EXTENDED_L2)
+#define KNOWN_INCOMPATIBLE                                   \
+    (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT |         \
+     QCOW2_INCOMPAT_DATA_FILE | QCOW2_INCOMPAT_COMPRESSION | \
+     QCOW2_INCOMPAT_EXTENDED_L2)
 #define DEFAULT_L2_BYTES ((uint64_t)32 << 20) /* at most */
 #define MAX_CACHE_BYTES  ((uint64_t)16 << 30)
 
@@ -42,7 +43,8 @@ int qcow2_corrupt_locked(struct qcow2 *s, const char *fmt, ...)
                  s->n->is_readonly ? "repair it before writing to it"
                                    : "it takes no more writes");
         s->is_corrupt = true;
-        if (s->h.version >= 3 && !s->n->is_readonly && !s->is_check) {
+        if (s->h.version >= 3 && !s->n->is_readonly && !s->is_check &&
+            !s->has_data_file) {
             s->h.incompatible |= QCOW2_INCOMPAT_CORRUPT;
             if (qcow2_header_update_locked(s) == 0) node_flush(s->file);
         }
@@ -72,7 +74,7 @@ int qcow2_begin_tables_locked(struct qcow2 *s)
 
     if (s->is_corrupt) return -EIO;
     if (s->is_begun) return 0;
-    if (s->n->is_readonly) return -EROFS;
+    if (s->n->is_readonly || s->has_data_file) return -EROFS;
     s->h.autoclear &= known_autoclear(s);
     if (s->is_lazy) s->h.incompatible |= QCOW2_INCOMPAT_DIRTY;
     if (s->h.autoclear != old.autoclear ||
@@ -183,11 +185,6 @@ static int check_features(struct qcow2 *s, struct err *e)
     char text[300] = "", name[64];
     size_t at = 0;
 
-    if (unknown == QCOW2_INCOMPAT_DATA_FILE)
-        return err_set(e, -ENOTSUP,
-                       "%s: the data are in an external file, which is not "
-                       "supported; make it one file with qemu-img convert",
-                       s->n->name);
     if (unknown != 0) {
         for (unsigned bit = 0; bit < 64 && at + sizeof(name) < sizeof(text);
              bit++) {
@@ -354,6 +351,7 @@ static void destroy(struct qcow2 *s)
 {
     qcow2_bitmaps_close(s);
     if (s->crypt_free != NULL) s->crypt_free(s->crypt_arg);
+    node_unref(s->data);
     qcow2_plain_close(s);
     if (s->l2_cache.bucket != NULL) qcow2_cache_close(&s->l2_cache);
     if (s->refcount_cache.bucket != NULL) qcow2_cache_close(&s->refcount_cache);
@@ -377,6 +375,7 @@ static int open_parts(struct qcow2 *s, const struct node_options *o,
     int rc = read_header_cluster(s, e);
 
     if (rc == 0) rc = check_features(s, e);
+    if (rc == 0) rc = qcow2_data_file_open(s, o, e);
     if (rc == 0) rc = load_tables(s, e);
     if (rc == 0) rc = open_caches(s, o, e);
     if (rc == 0) rc = qcow2_luks_open(s, o, e);

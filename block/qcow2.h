@@ -75,6 +75,10 @@ struct qcow2_claim {
 struct qcow2 {
     struct node *n;    /* the image */
     struct node *file; /* n->child */
+    /* Where data lie that are not in the file, see qcow2_data_file.c; owned;
+     * NULL: they are, or (has_data_file) the data file is not open. */
+    struct node *data;
+    bool has_data_file;
     struct qcow2_header h;
     struct qcow2_ext *ext;
     unsigned ext_count;
@@ -136,6 +140,12 @@ struct qcow2 {
     void *vmstates; /* qcow2_vmstate.c's */
     void *decompressed;
 };
+
+/* What host offsets of data mean; NULL: a data file that is not open. */
+static inline struct node *qcow2_data(const struct qcow2 *s)
+{
+    return s->has_data_file ? s->data : s->file;
+}
 
 /* Sizes and positions. */
 static inline uint64_t qcow2_round_up(const struct qcow2 *s, uint64_t bytes)

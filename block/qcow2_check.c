@@ -132,7 +132,7 @@ static void count_plain(struct qcow2_count *k, struct walk *w, uint64_t entry,
                          (ull)bitmap);
         k->c->corruptions++;
     }
-    if (offset == 0) {
+    if (offset == 0 && !(k->s->has_data_file && (entry & QCOW2_COPIED))) {
         if (k->s->has_subclusters && (bitmap & UINT32_MAX) != 0) {
             qcow2_check_line(k,
                              "ERROR subclusters allocated without a cluster");
@@ -152,7 +152,8 @@ static void count_plain(struct qcow2_count *k, struct walk *w, uint64_t entry,
         if (w->next != 0 && offset != w->next) k->c->fragmented_clusters++;
         w->next = offset + k->s->cluster_bytes;
     }
-    qcow2_count_range(k, offset, k->s->cluster_bytes);
+    /* The clusters of a data file are not counted. */
+    if (!k->s->has_data_file) qcow2_count_range(k, offset, k->s->cluster_bytes);
 }
 
 static int count_l2(struct qcow2_count *k, uint64_t offset, bool is_active,

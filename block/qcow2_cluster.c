@@ -149,9 +149,18 @@ static int decode(struct qcow2 *s, const uint8_t *entry, uint64_t offset,
     uint64_t in_cluster = offset & (s->cluster_bytes - 1);
     uint64_t host = v & QCOW2_OFFSET_MASK;
     uint64_t unit = UINT64_C(1) << s->subcluster_bits;
+    /* Offset 0 of a data file is a place like others (qcow2.txt, "Standard
+     * Cluster Descriptor"). */
+    bool has_place = host != 0 || (s->has_data_file && (v & QCOW2_COPIED));
 
     *out = (struct qcow2_extent){ .entry = v };
     if (v & QCOW2_COMPRESSED) {
+        if (s->has_data_file)
+            return qcow2_corrupt_locked(
+                s,
+                "compressed cluster at guest offset %#llx, though the data "
+                "are in a file of their own",
+                (unsigned long long)offset);
         out->kind = QCOW2_KIND_COMPRESSED;
         out->bytes = s->cluster_bytes - in_cluster;
         return 0;
@@ -165,19 +174,19 @@ static int decode(struct qcow2 *s, const uint8_t *entry, uint64_t offset,
         uint64_t bitmap = qcow2_be64(entry + 8);
 
         if ((bitmap & bitmap >> 32 & UINT32_MAX) != 0 ||
-            (host == 0 && (bitmap & UINT32_MAX) != 0))
+            (!has_place && (bitmap & UINT32_MAX) != 0))
             return qcow2_corrupt_locked(s,
                                         "subclusters of the cluster at "
                                         "guest offset %#llx are invalid",
                                         (unsigned long long)offset);
         out->kind = subcluster_kind(
-            bitmap, (unsigned)(in_cluster >> s->subcluster_bits), host != 0);
+            bitmap, (unsigned)(in_cluster >> s->subcluster_bits), has_place);
     } else if (s->h.version >= 3 && (v & QCOW2_ZERO)) {
-        out->kind = host != 0 ? QCOW2_KIND_ZERO_ALLOC : QCOW2_KIND_ZERO;
+        out->kind = has_place ? QCOW2_KIND_ZERO_ALLOC : QCOW2_KIND_ZERO;
     } else {
-        out->kind = host != 0 ? QCOW2_KIND_DATA : QCOW2_KIND_NONE;
+        out->kind = has_place ? QCOW2_KIND_DATA : QCOW2_KIND_NONE;
     }
-    if (host != 0) out->host = host + in_cluster;
+    if (has_place) out->host = host + in_cluster;
     return 0;
 }
 

@@ -49,6 +49,7 @@ void qcow2_info_specific(struct node *n, struct info_sink *out)
     qcow2_bitmaps_describe(s, out);
     out->number(out->arg, "refcount-bits", UINT64_C(1) << h->refcount_order);
     describe_crypto(s, out);
+    qcow2_data_file_describe(s, out);
     if (is_v3) {
         out->truth(out->arg, "corrupt",
                    (h->incompatible & QCOW2_INCOMPAT_CORRUPT) != 0);

@@ -109,6 +109,13 @@ int qcow2_bitmaps_resize_end_locked(struct qcow2_bitmap_edit *d,
                                     bool is_resized, struct err *e);
 void qcow2_bitmaps_describe(const struct qcow2 *s, struct info_sink *out);
 
+/* ------------------------------------ data files (qcow2_data_file.c) */
+
+/* Open what the header names, unless no other file may be opened. */
+int qcow2_data_file_open(struct qcow2 *s, const struct node_options *o,
+                         struct err *e);
+void qcow2_data_file_describe(const struct qcow2 *s, struct info_sink *out);
+
 /* ------------------------------------------- snapshots (qcow2_snapshot.c) */
 
 struct qcow2_snapshot {

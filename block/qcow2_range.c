@@ -203,16 +203,18 @@ static bool try_lock(struct qcow2 *s)
 static int run_data_locked(struct qcow2 *s, const struct qcow2_extent *x,
                            bool is_write, struct node_run *out)
 {
-    uint64_t end = s->file->size_bytes;
+    struct node *file = qcow2_data(s);
+    uint64_t end;
     int rc;
 
-    if (s->crypt != NULL) return -EAGAIN;
+    if (s->crypt != NULL || file == NULL) return -EAGAIN;
+    end = file->size_bytes;
     if (x->bytes > end || x->host > end - x->bytes) return -EAGAIN;
     if (is_write && (!x->is_copied || !s->is_begun || s->is_corrupt ||
                      s->before_write != NULL ||
                      qcow2_meta_has_locked(s, x->host, x->bytes)))
         return -EAGAIN;
-    rc = node_run(s->file, x->host, x->bytes, is_write, out);
+    rc = node_run(file, x->host, x->bytes, is_write, out);
     if (rc < 0) return rc;
     if (out->pinned != NULL) { /* there is one pin only */
         node_run_done(out);

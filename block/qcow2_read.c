@@ -169,12 +169,15 @@ static int read_then_zeros(struct node *n, uint64_t offset,
 static int read_file(struct qcow2 *s, uint64_t host, const struct iovec *iov,
                      int iovcnt, size_t bytes)
 {
-    uint64_t end = s->file->size_bytes;
+    struct node *file = qcow2_data(s);
+    uint64_t end;
 
+    if (file == NULL) return -EIO;
+    end = file->size_bytes;
     if (bytes <= end && host <= end - bytes)
-        return node_read(s->file, host, iov, iovcnt);
+        return node_read(file, host, iov, iovcnt);
     if (host + bytes > qcow2_round_up(s, end)) return -EIO;
-    return read_then_zeros(s->file, host, iov, iovcnt, bytes,
+    return read_then_zeros(file, host, iov, iovcnt, bytes,
                            host < end ? (size_t)(end - host) : 0);
 }
 

@@ -47,7 +47,8 @@ static int check_l2(struct qcow2_count *k, uint64_t offset, uint8_t *buf)
         uint64_t entry = qcow2_be64(buf + at);
         uint64_t host = entry & QCOW2_OFFSET_MASK;
 
-        if (host == 0 || (entry & QCOW2_COMPRESSED)) continue;
+        if (host == 0 || s->has_data_file || (entry & QCOW2_COMPRESSED))
+            continue;
         if ((host & (s->cluster_bytes - 1)) != 0) continue;
         if (is_one(k, host) == ((entry & QCOW2_COPIED) != 0)) continue;
         if (!report(k, "data cluster: l2_entry", at / s->l2_entry_bytes, entry))

@@ -53,7 +53,7 @@ static int print_text(const struct row *r)
     }
     printf("%#-16llx%#-16llx%#-16llx%s\n", (unsigned long long)r->start,
            (unsigned long long)r->bytes, (unsigned long long)r->file_offset,
-           r->node->name);
+           r->node->data_name != NULL ? r->node->data_name : r->node->name);
     return 0;
 }
 

@@ -444,4 +444,56 @@ def test_every_command_has_help_and_the_manual_names_it():
         raise Fail('bash does not take the completion')
 
 
+def test_data_in_a_file_of_their_own_are_read():
+    if IS_PEER or shutil.which('qemu-img') is None:
+        raise Skip('this is about the program beside qemu-img')
+    with tempfile.TemporaryDirectory() as d:
+        def do(*args):
+            p = subprocess.run(args, cwd=d, capture_output=True, text=True,
+                               check=False, timeout=60 * SLOW)
+            return p.returncode, p.stdout, p.stderr
+        for name, options in (('a', 'data_file_raw=on'),
+                              ('b', 'extended_l2=on'), ('c', 'compat=v3')):
+            do('qemu-img', 'create', '-f', 'qcow2', '-o',
+               f'data_file={name}.data,{options}', name, '4M')
+            do('qemu-io', '-c', 'write -P 1 0 100k', '-c', 'write -P 2 2M 2k',
+               '-c', 'write -z 1M 64k', '-c', 'write -P 3 3M 64k', name)
+            do('qemu-img', 'create', '-f', 'qcow2', '-b', name, '-F', 'qcow2',
+               f'over-{name}', '4M')
+            do('qemu-io', '-c', 'write -P 4 3M 1k', f'over-{name}')
+            for line in ('info {}', 'info --output=json {}', 'check {}',
+                         'map {}', 'compare {} over-{}', 'measure {}',
+                         'compare over-{} over-{}'):
+                args = line.format(name, name).split()
+                ours = do(ORRERY, 'img', *args)
+                theirs = do('qemu-img', *args)
+                if ours[:2] != theirs[:2]:
+                    raise Fail(f'{line} {name}:\n{ours}\n{theirs}')
+            for top in (name, f'over-{name}'):
+                do('qemu-img', 'convert', '-O', 'raw', top, 'theirs')
+                rc, _, text = do(ORRERY, 'img', 'convert', '-O', 'raw', top,
+                                 'ours')
+                if rc or do('cmp', 'ours', 'theirs')[0]:
+                    raise Fail(f'convert {top}: {rc} {text}')
+            with open(f'{d}/{name}', 'rb') as f:
+                before = f.read()
+            for args in (('resize', name, '5M'), ('snapshot', '-c', 's', name),
+                         ('check', '-r', 'all', name),
+                         ('commit', f'over-{name}'),
+                         ('bench', '-w', '-c', '1', name)):
+                if do(ORRERY, 'img', *args)[0] != 1:
+                    raise Fail(f'{args} was not refused')
+            with open(f'{d}/{name}', 'rb') as f:
+                if f.read() != before:
+                    raise Fail(f'{name} was changed')
+        # The name is a path, whatever it looks like.
+        with open(f'{d}/a', 'r+b') as f:
+            image = f.read()
+            f.seek(image.index(b'a.data'))
+            f.write(b'nbd:x:')
+        rc, _, text = do(ORRERY, 'img', 'convert', '-O', 'raw', 'a', 'out')
+        if rc != 1 or 'nbd:x:: No such file' not in text:
+            raise Fail(f'{rc} {text}')
+
+
 main(globals())

@@ -224,12 +224,60 @@ static void unknown_features_are_named(void **state)
     assert_int_equal(q2_mem_open(m, true, &n, &e), -ENOTSUP);
     assert_non_null(strstr(e.text, "odd feature"));
     qcow2_put64(m->data + 72, QCOW2_INCOMPAT_DATA_FILE);
-    assert_int_equal(q2_mem_open(m, true, &n, &e), -ENOTSUP);
-    assert_non_null(strstr(e.text, "external"));
+    assert_int_equal(q2_mem_open(m, false, &n, &e), -EROFS);
+    assert_int_equal(q2_mem_open(m, true, &n, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "no valid name"));
     qcow2_put64(m->data + 72, QCOW2_INCOMPAT_CORRUPT);
     assert_true(q2_mem_open(m, false, &n, &e) < 0);
     assert_int_equal(q2_mem_open(m, true, &n, &e), 0);
     assert_true(n->warning[0] != '\0');
+    node_unref(n);
+    q2_mem_free(m);
+}
+
+static void data_files_have_sane_names_and_no_compressed_data(void **state)
+{
+    static const struct {
+        const char *name;
+        int rc;
+    } names[] = {
+        { "nbd:x:12", -ENOENT },
+        { "/dev/nul", -ENOENT },
+        { "./a\0bcde", -EINVAL },
+        { "/dev/tty", -EINVAL },
+    };
+    struct q2_rig *r = *state;
+    struct q2_mem *m;
+    struct err e = ERR_INIT;
+    uint8_t buf[512], *p;
+    uint64_t l1, l2;
+    struct node *n;
+
+    q2_need_qemu();
+    assert_int_equal(
+        q2_run(r, "qemu-img create -q -f qcow2 -o data_file=datafile image 4M "
+                  "&& qemu-io -c 'write 0 64k' image >/dev/null"),
+        0);
+    m = q2_mem_load(r->image);
+    /* The name the extension has, not that of the feature. */
+    p = memmem(m->data, 4096, "datafile", 8);
+    assert_non_null(p);
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        memcpy(p, names[i].name, 8);
+        if (q2_mem_open(m, true, &n, &e) == 0)
+            fail_msg("%s was opened", names[i].name);
+        if (e.code != names[i].rc)
+            fail_msg("%s: %d %s", names[i].name, e.code, e.text);
+        e = (struct err)ERR_INIT;
+    }
+    l1 = qcow2_be64(m->data + 40);
+    l2 = qcow2_be64(m->data + l1) & QCOW2_OFFSET_MASK;
+    qcow2_put64(m->data + l2, QCOW2_COMPRESSED | 65536);
+    memcpy(p, "datafile", 8);
+    q2_write_file(r->image, m->data, m->bytes);
+    n = q2_open(r->image, &(struct node_options){ .is_readonly = true });
+    assert_int_equal(node_pread(n, 0, buf, sizeof(buf)), -EIO);
+    assert_int_equal(node_pwrite(n, 0, buf, sizeof(buf)), -EROFS);
     node_unref(n);
     q2_mem_free(m);
 }
@@ -392,6 +440,7 @@ int main(void)
         cmocka_unit_test(counts_behind_the_end_of_the_file_end_the_search),
         cmocka_unit_test(a_file_cut_short_is_no_file_of_zeros),
         cmocka_unit_test(unknown_features_are_named),
+        cmocka_unit_test(data_files_have_sane_names_and_no_compressed_data),
         cmocka_unit_test(data_on_metadata_are_refused_and_mark_the_image),
         cmocka_unit_test(unknown_extensions_stay_and_unknown_autoclear_bits_go),
         cmocka_unit_test(after_errors_of_the_file_the_image_is_consistent),
