@@ -19,6 +19,8 @@ static const char no_postcopy[] = "machines move before they go on, never "
                                   "after (no postcopy)";
 static const char no_fd[] = "descriptors cannot be handed over; give a path";
 static const char no_replay[] = "execution is not recorded";
+static const char no_single[] = "snapshots are of the whole machine: see "
+                                "savevm, delvm and orrery img snapshot";
 static const char no_figures[] = "no such figures are kept; see info jit";
 
 struct absent {
@@ -52,6 +54,8 @@ static const struct absent commands[] = {
     { "replay_seek", no_replay },
     { "set_link", no_net },
     { "set_vcpu_dirty_limit", no_dirty },
+    { "snapshot_blkdev_internal", no_single },
+    { "snapshot_delete_blkdev_internal", no_single },
     { "stopcapture", no_sound },
     { "sync-profile", no_figures },
     { "watchdog_action", "there is no watchdog device in this version" },

@@ -6,7 +6,6 @@
  */
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/procfs.h>
@@ -15,8 +14,12 @@
 #include "core/cpu/cpu.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
+#include "monitor/output.h"
 
 enum { MAX_PARTS = 256, NOTE_NAME_BYTES = 8 };
+
+/* Places of the flags for formats that are not written. */
+enum { ARG_ZLIB = 7, ARG_WIN = 10 };
 
 struct part {
     uint64_t gpa, bytes;
@@ -196,6 +199,11 @@ int cmd_dump_memory(struct cmd *c, struct err *e)
     int rc = range(c, &begin, &end, e);
 
     if (rc < 0) return rc;
+    for (unsigned i = ARG_ZLIB; i <= ARG_WIN; i++) {
+        if (c->arg[i].is_given)
+            return err_set(e, -ENOTSUP,
+                           "only plain ELF is written (no -z, -l, -s, -w)");
+    }
     if (c->arg[0].is_given)
         return err_set(e, -ENOTSUP,
                        "only guest-physical addresses can be dumped");
@@ -211,10 +219,14 @@ int cmd_dump_memory(struct cmd *c, struct err *e)
         vm_unpark_locked(c->vm);
         return err_set(e, -EINVAL, "no memory there");
     }
-    d.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    rc = d.fd >= 0 ? put_all(c, &d) : -errno;
+    d.fd = output_open(path, 0600, e);
+    if (d.fd < 0) {
+        vm_unpark_locked(c->vm);
+        return d.fd;
+    }
+    rc = put_all(c, &d);
     vm_unpark_locked(c->vm);
-    if (d.fd >= 0 && close(d.fd) < 0 && rc == 0) rc = -errno;
+    if (close(d.fd) < 0 && rc == 0) rc = -errno;
     if (rc < 0) return err_set(e, rc, "%s: %s", path, strerror(-rc));
     vm_set_service(c->vm, "dump-done", c->vm);
     return 0;

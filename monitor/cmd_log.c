@@ -9,6 +9,7 @@
 #include "core/vm/single.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
+#include "monitor/output.h"
 
 static bool is_soft(struct vm *vm)
 {
@@ -44,8 +45,10 @@ int cmd_log(struct cmd *c, struct err *e)
 
 int cmd_logfile(struct cmd *c, struct err *e)
 {
-    int rc = log_open(c->arg[0].text);
+    int rc = output_check(c->arg[0].text, e);
 
+    if (rc < 0) return rc;
+    rc = log_open(c->arg[0].text);
     if (rc < 0)
         err_set(e, rc, "Error opening logfile %s: %s", c->arg[0].text,
                 strerror(-rc));
@@ -66,10 +69,20 @@ static void set_events(uint64_t events, bool on)
     log_set_events(on ? log_events() | events : log_events() & ~events);
 }
 
+/* vCPU numbers narrow what is traced in QEMU for events of CPUs; there are
+ * none of that kind here. */
+static int no_vcpu(const struct cmd_arg *a, struct err *e)
+{
+    if (!a->is_given) return 0;
+    return err_set(e, -ENOTSUP, "events are not told apart by CPU");
+}
+
 int cmd_trace_event(struct cmd *c, struct err *e)
 {
     uint64_t events;
-    int rc = match(c->arg[0].text, &events, e);
+    int rc = no_vcpu(&c->arg[2], e);
+
+    if (rc == 0) rc = match(c->arg[0].text, &events, e);
 
     if (rc == 0) set_events(events, c->arg[1].number);
     return rc;
@@ -78,8 +91,10 @@ int cmd_trace_event(struct cmd *c, struct err *e)
 int info_trace_events(struct cmd *c, struct err *e)
 {
     uint64_t events;
-    int rc = match(c->arg[0].is_given ? c->arg[0].text : "*", &events, e);
+    int rc = no_vcpu(&c->arg[1], e);
 
+    if (rc == 0)
+        rc = match(c->arg[0].is_given ? c->arg[0].text : "*", &events, e);
     for (unsigned i = 0; rc == 0 && i < TRACE_COUNT; i++) {
         if (events >> i & 1)
             fprintf(c->out, "%s : state %d\n", trace_name(i), trace_is_on(i));

@@ -14,10 +14,20 @@
 /* -d uri; JSON adds what QEMU lets programs say and asks nothing of us. */
 int cmd_migrate(struct cmd *c, struct err *e)
 {
+    static const char *const no_way[] = {
+        "disks are not copied along; both sides have to reach them",
+        "disks are not copied along; both sides have to reach them",
+        "there is nothing to resume (no postcopy)",
+    };
     bool is_waiting = c->json == NULL && !c->arg[0].is_given && c->s->wake;
-    int rc = migrate_begin_locked(c->vm, c->arg[1].text,
-                                  is_waiting ? c->s : NULL, e);
+    int rc;
 
+    for (unsigned i = 0; i < 3; i++) {
+        if (c->arg[2 + i].is_given)
+            return err_set(e, -ENOTSUP, "%s", no_way[i]);
+    }
+    rc = migrate_begin_locked(c->vm, c->arg[1].text, is_waiting ? c->s : NULL,
+                              e);
     if (rc < 0) return rc;
     c->s->is_waiting = is_waiting;
     if (c->json == NULL && !c->arg[0].is_given && !is_waiting)

@@ -9,6 +9,7 @@
 #include "core/vm/mem.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
+#include "monitor/output.h"
 
 /* Devices and holes below 4 GiB. */
 static const uint64_t MAX_BEYOND_RAM = UINT64_C(4) << 30;
@@ -19,6 +20,18 @@ static int read_guest(struct vm *vm, struct cpu *cpu, uint64_t at, void *buf,
     if (cpu != NULL) return cpu_read_linear(vm, cpu, at, buf, bytes);
     mem_read_locked(vm, at, buf, bytes);
     return 0;
+}
+
+static FILE *create(const char *path, struct err *e)
+{
+    int fd = output_open(path, 0666, e);
+    FILE *f = fd >= 0 ? fdopen(fd, "wb") : NULL;
+
+    if (f == NULL && fd >= 0) {
+        err_set(e, -errno, "%s: %s", path, strerror(errno));
+        close(fd);
+    }
+    return f;
 }
 
 static int save(struct cmd *c, bool is_linear, struct err *e)
@@ -44,10 +57,8 @@ static int save(struct cmd *c, bool is_linear, struct err *e)
         cpu = monitor_cpu_begin(c->s, (unsigned)index);
         if (cpu == NULL) return err_set(e, -ENODEV, "No CPU");
     }
-    f = fopen(c->arg[2].text, "wb");
-    if (f == NULL)
-        rc = err_set(e, -errno, "Could not open '%s': %s", c->arg[2].text,
-                     strerror(errno));
+    f = create(c->arg[2].text, e);
+    if (f == NULL) rc = -EIO;
     while (rc == 0 && left > 0) {
         size_t n = left < sizeof(buf) ? left : sizeof(buf);
 

@@ -12,6 +12,7 @@
 #include "core/loop/loop.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
+#include "monitor/output.h"
 
 enum { EXPIRY_STEP_S = 86400 };
 #define EXPIRY_MAX_S (UINT64_C(1) << 40)
@@ -147,6 +148,7 @@ int cmd_screendump(struct cmd *c, struct err *e)
     const char *path = c->arg[0].text, *dot = strrchr(path, '.');
     struct display *d = vm_display(c->vm);
     bool is_png = dot != NULL && strcasecmp(dot, ".png") == 0;
+    int rc;
 
     if (c->arg[3].is_given && !c->arg[2].is_given)
         return err_set(e, -EINVAL,
@@ -162,6 +164,8 @@ int cmd_screendump(struct cmd *c, struct err *e)
                            c->arg[1].text);
     }
     if (d == NULL) return err_set(e, -ENODEV, "there is no screen to dump");
+    rc = output_check(path, e);
+    if (rc < 0) return rc;
     display_refresh_locked(d);
     return display_screendump_locked(d, path, is_png, e);
 }

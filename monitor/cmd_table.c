@@ -58,8 +58,9 @@ const struct command command_table[] = {
       cmd_cpu, .has_plain_errors = true, .done = "chosen" },
     { "delvm", "name:str", "delete a snapshot", cmd_delvm, .json = NULL,
       .done = "it is deleted" },
-    { "device_add", "[driver:rest]", "add a device, as -device does",
-      cmd_device_add, .json = "device_add", .takes_any = true },
+    { "device_add", "[driver!:rest] {bus:str} {id:str}",
+      "add a device, as -device does", cmd_device_add, .json = "device_add",
+      .takes_any = true },
     { "device_del", "id:dev", "remove a device", cmd_device_del,
       .json = "device_del" },
     { "drive_add", "[-n] pci_addr:str opts:rest",
@@ -68,7 +69,7 @@ const struct command command_table[] = {
       cmd_drive_add, .json = NULL },
     { "drive_backup",
       "[-n] [-f] [-c=compress] device:blk target:file [format:str] "
-      "{sync:str} {mode:str} {speed:int} {job-id:str} "
+      "{sync!:str} {mode:str} {speed:int} {job-id:str} "
       "{auto-finalize:bool} {auto-dismiss:bool}",
       "copy a drive as it is now (-n: to a file that exists, -f: with what "
       "backing files hold, -c: compressed)",
@@ -76,15 +77,16 @@ const struct command command_table[] = {
     { "drive_del", "id:blk", "close a drive that no device shows",
       cmd_drive_del, .json = NULL, .done = "it is gone" },
     { "drive_mirror",
-      "[-n] [-f] device:blk target:file [format:str] {sync:str} "
+      "[-n] [-f] device:blk target:file [format:str] {sync!:str} "
       "{mode:str} {speed:int} {job-id:str} "
       "{auto-finalize:bool} {auto-dismiss:bool}",
       "copy a drive and go on following it until block_job_complete",
       cmd_drive_mirror, .json = "drive-mirror" },
     { "dump-guest-memory",
-      "[-p=paging] filename=protocol:file [begin:int] [length:int] "
-      "{format:str} {detach:bool}",
-      "write guest-physical memory and registers to an ELF core file",
+      "[-p=paging!] filename=protocol:file [begin:int] [length:int] "
+      "{format:str} {detach:bool} [-d] [-z] [-l] [-s] [-w]",
+      "write guest-physical memory and registers to an ELF core file (-d: "
+      "it is waited for all the same)",
       cmd_dump_memory, .json = "dump-guest-memory",
       .done = "the file is written" },
     { "eject", "[-f=force] device?:blk {id:str}",
@@ -121,7 +123,7 @@ const struct command command_table[] = {
     { "memsave", "addr=val:int size:int file=filename:file {cpu-index:int}",
       "write memory to a file, by the CPU's linear address", cmd_memsave,
       .json = "memsave", .done = "the file is written" },
-    { "migrate", "[-d=detach] uri:str",
+    { "migrate", "[-d=detach] uri:str [-b=blk] [-i=inc] [-r=resume]",
       "move the machine to exec:COMMAND, file:PATH, unix:PATH or tcp:HOST:PORT "
       "(-d: do not wait until it is there)",
       cmd_migrate, .json = "migrate", .takes_any = true },
@@ -173,7 +175,7 @@ const struct command command_table[] = {
       .has_plain_errors = true },
     { "qom-get", "path:str property:str", "show a property of an object",
       cmd_qom_get, .json = "qom-get", .answer = json_qom_get },
-    { "qom-list", "[path:str]", "list an object's properties and children",
+    { "qom-list", "[path!:str]", "list an object's properties and children",
       cmd_qom_list, .json = "qom-list", .answer = json_qom_list },
     { "quit|q", "", "end the machine", cmd_quit, .json = "quit" },
     { "ringbuf_read", "device:chardev size:int",
@@ -233,7 +235,7 @@ const struct command command_table[] = {
       .json = "system_reset", .done = "the machine is reset" },
     { "system_wakeup", "", "wake the guest from sleep", cmd_wakeup,
       .json = "system_wakeup" },
-    { "trace-event", "name:event option:bool",
+    { "trace-event", "name:event option:bool [vcpu:int]",
       "log an event each time it happens (info trace-events; * matches any)",
       cmd_trace_event, .has_plain_errors = true, .done = "set" },
     { "x", "/fmt:fmt addr:int",

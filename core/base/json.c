@@ -183,6 +183,7 @@ static int parse_number(struct parser *x, struct json *j)
     while (p < x->end && n + 1 < sizeof(word) && *p != '\0' &&
            strchr("+-.eE0123456789", *p) != NULL)
         word[n++] = *p++;
+    if (n + 1 == sizeof(word)) return syntax(x, "number is too long");
     word[n] = '\0';
     end = word + (word[0] == '-');
     if (!isdigit((unsigned char)*end) ||
