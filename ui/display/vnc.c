@@ -93,6 +93,7 @@ static void viewer_gone(rfbClientPtr cl)
 
     if (w == NULL) return;
     cl->clientData = NULL;
+    vnc_forget_key_codes(cl);
     vnc_release_keys(w);
     vnc_news_gone(w);
     pthread_detach(pthread_self()); /* nobody joins it */

@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <linux/input-event-codes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/host/input.h"
@@ -100,6 +101,17 @@ void vnc_offer_key_codes(void)
     };
 
     rfbRegisterProtocolExtension(&extension); /* again: stays as it is */
+}
+
+/* The library keeps them (0.9.14, rfbDisableExtension() as well). */
+void vnc_forget_key_codes(rfbClientPtr cl)
+{
+    rfbExtensionData *x;
+
+    while ((x = cl->extensions) != NULL) {
+        cl->extensions = x->next;
+        free(x);
+    }
 }
 
 #endif

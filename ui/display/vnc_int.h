@@ -109,6 +109,8 @@ bool vnc_put_event(struct vnc_display *v, const struct vnc_event *ev);
 
 /* vnc_codes.c: once, and again as often as one likes */
 void vnc_offer_key_codes(void);
+/* The viewer has gone: what belongs to it is freed.  Its thread. */
+void vnc_forget_key_codes(rfbClientPtr cl);
 
 /* vnc_news.c */
 struct json_out;
