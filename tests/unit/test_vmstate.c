@@ -51,7 +51,20 @@ struct rig {
     char path[64];
     struct err e;
     bool has_bios;
+    bool is_locked; /* so that a test that fails can be torn down */
 };
+
+static void lock(struct rig *r)
+{
+    vm_lock(r->vm);
+    r->is_locked = true;
+}
+
+static void unlock(struct rig *r)
+{
+    r->is_locked = false;
+    vm_unlock(r->vm);
+}
 
 static void add_drive(struct rig *r, const char *id, const char *file,
                       bool is_removable, bool is_cdrom)
@@ -136,6 +149,7 @@ static int teardown(void **state)
     struct rig *r = *state;
 
     if (r->vm != NULL) {
+        if (r->is_locked) unlock(r);
         loop_step(r->loop, 0); /* what devices asked for */
         vm_lock(r->vm);
         vm_stop_locked(r->vm, RUN_SHUTDOWN);
@@ -337,9 +351,9 @@ static void a_reset_machine_is_saved_as_it_is(void **state)
     struct rig *r = *state;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     assert_round_trip(r);
-    vm_unlock(r->vm);
+    unlock(r);
 }
 
 static void a_machine_amid_its_firmware_is_saved_as_it_is(void **state)
@@ -347,12 +361,12 @@ static void a_machine_amid_its_firmware_is_saved_as_it_is(void **state)
     struct rig *r = *state;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     for (unsigned i = 1; i <= 8; i++) {
         run_until(r, i * 50000000u);
         assert_round_trip(r);
     }
-    vm_unlock(r->vm);
+    unlock(r);
 }
 
 static void devices_programmed_at_random_are_saved_as_they_are(void **state)
@@ -360,7 +374,7 @@ static void devices_programmed_at_random_are_saved_as_they_are(void **state)
     struct rig *r = *state;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     for (uint32_t seed = 1; seed <= 20; seed++) {
         struct ports p = { .vm = r->vm,
                            .seed = seed * 2654435761u,
@@ -372,14 +386,17 @@ static void devices_programmed_at_random_are_saved_as_they_are(void **state)
         clock_set_ns_locked(r->vm, clock_now_ns(r->vm) + seed * 12345);
         assert_round_trip(r);
     }
-    vm_unlock(r->vm);
+    unlock(r);
 }
 
 /* Classes that keep nothing the guest could see. */
 static bool keeps_nothing(const struct dev_class *c)
 {
-    static const char *const names[] = { "machine", "isa-debugcon",
-                                         "isa-debug-exit" };
+    static const char *const names[] = {
+        "machine",        "isa-debugcon",
+        "isa-debug-exit", "ide-hd", /* with the units of their controllers */
+        "ide-cd",         "floppy",
+    };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(c->name, names[i]) == 0) return true;
@@ -426,11 +443,11 @@ static void every_device_of_the_machine_is_in_its_state(void **state)
     struct state_out out;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     out = save(r);
     c.out = &out;
     dev_for_each(vm_root(r->vm), count_device, &c);
-    vm_unlock(r->vm);
+    unlock(r);
     state_out_free(&out);
     print_message("%s: %u devices, %u fields\n",
                   r->kind->machine != NULL ? r->kind->machine : "default",
@@ -499,7 +516,7 @@ static void hostile_streams_are_refused_or_harmless(void **state)
     unsigned refused = 0, taken = 0;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     run_until(r, 200000000);
     good = save(r);
     for (uint32_t i = 1; i <= MUTATIONS; i++) {
@@ -524,7 +541,7 @@ static void hostile_streams_are_refused_or_harmless(void **state)
         state_out_free(&after);
         state_out_free(&bad);
     }
-    vm_unlock(r->vm);
+    unlock(r);
     state_out_free(&good);
     print_message("%u refused, %u taken\n", refused, taken);
     assert_true(refused > 0 && taken > 0);
@@ -585,7 +602,7 @@ static void counters_go_on_as_fast_as_the_guest_knows_them(void **state)
     uint64_t host_khz, khz, seen, now;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     ops = vm_accel(r->vm, NULL);
     host_khz = ops->tsc_khz(r->vm);
     good = save(r);
@@ -613,7 +630,7 @@ static void counters_go_on_as_fast_as_the_guest_knows_them(void **state)
     assert_int_equal(ops->tsc_khz(r->vm), host_khz);
     assert_in_range(measure_khz(r), host_khz - host_khz / 100,
                     host_khz + host_khz / 100);
-    vm_unlock(r->vm);
+    unlock(r);
     state_out_free(&good);
 }
 
@@ -623,7 +640,7 @@ static void a_stream_cut_anywhere_is_refused(void **state)
     struct state_out good;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     good = save(r);
     for (size_t cut = 0; cut < good.bytes; cut += 1 + cut / 2) {
         struct state_out after;
@@ -633,7 +650,7 @@ static void a_stream_cut_anywhere_is_refused(void **state)
         assert_same(&good, &after);
         state_out_free(&after);
     }
-    vm_unlock(r->vm);
+    unlock(r);
     state_out_free(&good);
 }
 
@@ -679,7 +696,7 @@ static void pieces_come_back_in_any_order(void **state)
     struct source s;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     ram = vm_ram(r->vm);
     whole = fill_memory(r, &copy);
     for (uint64_t i = ram->size / VMSTATE_PIECE_BYTES; i-- > 0;) {
@@ -700,7 +717,7 @@ static void pieces_come_back_in_any_order(void **state)
                      0);
     assert_memory_equal(fresh, copy, ram->size);
     vmstate_drop_ram(ram, fresh);
-    vm_unlock(r->vm);
+    unlock(r);
     vmstate_packer_free(p[0]);
     vmstate_packer_free(p[1]);
     state_out_free(&whole);
@@ -718,7 +735,7 @@ static void memory_comes_back_either_way(void **state)
     uint8_t *copy, *fresh, *host;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     ram = vm_ram(r->vm);
     host = ram->host;
     out = fill_memory(r, &copy);
@@ -738,7 +755,7 @@ static void memory_comes_back_either_way(void **state)
     s.pos = 0;
     assert_int_equal(vmstate_load_ram_locked(r->vm, take, &s, &r->e), 0);
     assert_memory_equal(ram->host, copy, ram->size);
-    vm_unlock(r->vm);
+    unlock(r);
     free(copy);
     state_out_free(&out);
 }
@@ -754,7 +771,7 @@ static void damaged_memory_is_refused_and_changes_nothing(void **state)
     uint32_t seed = 99;
 
     if (!r->has_bios) skip();
-    vm_lock(r->vm);
+    lock(r);
     ram = vm_ram(r->vm);
     out = fill_memory(r, &copy);
     for (unsigned i = 0; i < 60; i++) {
@@ -776,7 +793,7 @@ static void damaged_memory_is_refused_and_changes_nothing(void **state)
         -ECANCELED);
     assert_memory_equal(ram->host, copy, ram->size);
     assert_false(vmstate_has_room(UINT64_MAX / 2));
-    vm_unlock(r->vm);
+    unlock(r);
     free(copy);
     state_out_free(&out);
 }
