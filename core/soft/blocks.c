@@ -103,12 +103,14 @@ static void close_pad(struct code_cache *c, struct block *b)
     __atomic_store_n(at, v, __ATOMIC_RELEASE);
 }
 
+/* Blocks of a page are near each other: they are looked for together. */
 static unsigned hash_slot(const uint8_t *start, uint64_t lin)
 {
-    uint64_t h = (uint64_t)start ^ lin >> 12;
+    const uint64_t odd = 0x9e3779b97f4a7c15ull; /* 2^64 / golden ratio */
+    uint64_t at = (uint64_t)start, h = lin >> PAGE_SHIFT;
 
-    h *= 0x9e3779b97f4a7c15ull;
-    return h >> 40 & (CODE_HASH - 1);
+    h = (h * odd + (at >> PAGE_SHIFT)) * odd;
+    return (h >> 40 << 8 | ((at ^ at >> 8) & 255)) & (CODE_HASH - 1);
 }
 
 static void unhash(struct code_cache *c, struct block *b)

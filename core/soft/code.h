@@ -45,6 +45,8 @@ struct block {
     const uint8_t *start; /* host address of its first byte */
     uint64_t lin;
     struct mode_key mode;
+    uint32_t hash_next;        /* number of the next in its chain + 1; all that
+                                * a search looks at is in one cache line */
     struct code_page *page[2]; /* second: if it goes on in the next page */
     struct block *page_next[2];
     uint64_t lines[2]; /* of each page */
@@ -53,9 +55,8 @@ struct block {
     uint8_t *body;  /* entry of direct jumps */
     uint32_t bytes; /* of the main path, from pad on */
     uint32_t first_map;
-    uint32_t hash_next; /* number of the next in its chain + 1 */
-    int32_t sp_change;  /* by the indirect branch it ends with, if that may */
-                        /* lead to where no code can be */
+    int32_t sp_change; /* by the indirect branch it ends with, if that may */
+                       /* lead to where no code can be */
     uint16_t map_count, insn_count;
     uint16_t polled;    /* entry without the look at engine.attn: */
                         /* so many bytes behind body */
@@ -103,7 +104,7 @@ struct code_split {
 
 enum { SPLITS = 1024, SPLIT_SEEN = 16, SPLIT_CHANGES = 32, SPLIT_DROPS = 8 };
 
-enum { CODE_HASH = 1 << 17, PAGE_HASH = 1 << 13 };
+enum { CODE_HASH = 1 << 19, PAGE_HASH = 1 << 13 };
 
 struct code_cache {
     atomic_flag lock;

@@ -30,7 +30,9 @@ static void *pool(size_t count, size_t bytes)
     void *p = mmap(NULL, count * bytes, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    return p == MAP_FAILED ? NULL : p;
+    if (p == MAP_FAILED) return NULL;
+    (void)madvise(p, count * bytes, MADV_HUGEPAGE); /* looked at all over */
+    return p;
 }
 
 static int map_cache(struct code_cache *c, struct err *e)
