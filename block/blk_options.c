@@ -153,6 +153,18 @@ const char *blk_options_next(const char *at, char *key, size_t key_cap,
     return at;
 }
 
+const char *blk_format_at(unsigned n, bool *is_read_only)
+{
+    for (unsigned i = 0; block_drivers[i] != NULL; i++) {
+        const struct block_driver *d = block_drivers[i];
+
+        if (d->is_protocol || d->is_filter || n-- > 0) continue;
+        *is_read_only = d->writev == NULL;
+        return d->name;
+    }
+    return NULL;
+}
+
 int blk_options_parse(struct blk_options *o, const char *text, struct err *e)
 {
     char key[BLK_EXTRA_KEY], value[BLK_EXTRA_VALUE];

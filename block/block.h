@@ -61,6 +61,8 @@ int blk_option_set(struct blk_options *o, const char *key, const char *value,
  * fit is cut.  Returns what is left of the text. */
 const char *blk_options_next(const char *at, char *key, size_t key_cap,
                              char *value, size_t value_cap);
+/* Image formats, number 0 and on; NULL at the end. */
+const char *blk_format_at(unsigned n, bool *is_read_only);
 /* All of it. */
 int blk_options_parse(struct blk_options *o, const char *text, struct err *e);
 

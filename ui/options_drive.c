@@ -111,6 +111,11 @@ static int drive_iface(struct drive_config *d, const char *v, struct err *e)
             return 0;
         }
     }
+    if (strcmp(v, "pflash") == 0 || strcmp(v, "mtd") == 0)
+        return err_set(e, -ENOTSUP,
+                       "if=%s: this machine has no flash memory; -bios FILE "
+                       "starts firmware that keeps no variables",
+                       v);
     return err_set(e, -EINVAL, "if=%s: ide, floppy, virtio or none", v);
 }
 
@@ -228,6 +233,7 @@ int option_drive(struct options *o, const char *v, struct err *e)
         if (rc < 0) return rc;
     }
     if (rc < 0) return rc;
+    if (o->help != HELP_NONE) return 0;
     if (d->is_cdrom) d->is_readonly = true;
     if (d->iface == DRIVE_FLOPPY && d->is_cdrom)
         return err_set(e, -EINVAL, "media=cdrom cannot be if=floppy");

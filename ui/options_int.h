@@ -45,6 +45,7 @@ int option_device(struct options *o, const char *v, struct err *e);
 int option_vga(struct options *o, const char *v, struct err *e);
 int option_display(struct options *o, const char *v, struct err *e);
 int option_vnc(struct options *o, const char *v, struct err *e);
+int option_keyboard(struct options *o, const char *v, struct err *e);
 int option_log_items(struct options *o, const char *v, struct err *e);
 int option_trace(struct options *o, const char *v, struct err *e);
 int option_gdb_usual(struct options *o, const char *v, struct err *e);

@@ -3,9 +3,11 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/json.h"
 #include "core/base/size.h"
 
 enum { MIB = 1 << 20 };
@@ -270,7 +272,7 @@ bad:
                    "not a UUID; write 01234567-89ab-cdef-0123-456789abcdef");
 }
 
-int option_device(struct options *o, const char *v, struct err *e)
+static int add_device(struct options *o, const char *v, struct err *e)
 {
     struct vm_config *c = &o->cfg;
     size_t n = strcspn(v, ",");
@@ -287,6 +289,68 @@ int option_device(struct options *o, const char *v, struct err *e)
     if (c->device_count == VM_MAX_DEVICES)
         return err_set(e, -E2BIG, "more than %d devices", VM_MAX_DEVICES);
     return value_text(&c->device[c->device_count++], v, e);
+}
+
+/* ",key=value" of one member, as the other form of -device has it. */
+static int device_member(FILE *f, const struct json *j, struct err *e)
+{
+    if (j->name[0] == '\0' || strpbrk(j->name, "=,") != NULL)
+        return err_set(e, -EINVAL, "no parameter '%.60s'", j->name);
+    fprintf(f, ",%s=", j->name);
+    switch (j->type) {
+    case JSON_BOOL: fputs(j->is_true ? "on" : "off", f); return 0;
+    case JSON_INT: fprintf(f, "%lld", (long long)j->i); return 0;
+    case JSON_STRING:
+        for (const char *c = j->text; *c != '\0'; c++) {
+            if (*c == ',') fputc(',', f);
+            fputc(*c, f);
+        }
+        return 0;
+    default:
+        return err_set(e, -EINVAL,
+                       "'%.60s' is of type %s; it takes a string, a whole "
+                       "number, true or false",
+                       j->name, json_type_name(j->type));
+    }
+}
+
+/* {"driver": NAME, ...} becomes NAME,... */
+static int device_from_json(const char *v, char **out, struct err *e)
+{
+    const struct json *driver;
+    struct json *j = NULL;
+    size_t size = 0;
+    FILE *f;
+    int rc = json_parse(v, strlen(v), &j, e);
+
+    if (rc < 0) return rc;
+    driver = json_get(j, "driver");
+    if (driver == NULL || driver->type != JSON_STRING ||
+        driver->text[0] == '\0' || strpbrk(driver->text, ",=") != NULL) {
+        json_free(j);
+        return err_set(e, -EINVAL, "no \"driver\": \"NAME\" in it");
+    }
+    f = open_memstream(out, &size);
+    if (f != NULL) fputs(driver->text, f);
+    for (const struct json *m = j->first; f != NULL && m != NULL && rc == 0;
+         m = m->next) {
+        if (m != driver) rc = device_member(f, m, e);
+    }
+    if (f == NULL || fclose(f) != 0) rc = err_set(e, -ENOMEM, "out of memory");
+    json_free(j);
+    return rc;
+}
+
+int option_device(struct options *o, const char *v, struct err *e)
+{
+    char *text = NULL;
+    int rc;
+
+    if (*v != '{') return add_device(o, v, e);
+    rc = device_from_json(v, &text, e);
+    if (rc == 0) rc = add_device(o, text, e);
+    free(text);
+    return rc;
 }
 
 int option_vga(struct options *o, const char *v, struct err *e)

@@ -68,36 +68,6 @@ int option_rtc(struct options *o, const char *v, struct err *e)
     return rc;
 }
 
-int option_display(struct options *o, const char *v, struct err *e)
-{
-    static const char *const names[] = { "curses", "sdl", "none" };
-    size_t n = strcspn(v, ",");
-    int rc;
-
-    if (value_is_help(v)) {
-        o->help = HELP_DISPLAY;
-        return 0;
-    }
-    if (n == 3 && strncmp(v, "vnc", 3) == 0)
-        return err_set(e, -EINVAL, "write -vnc instead");
-    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strlen(names[i]) != n || strncmp(names[i], v, n) != 0) continue;
-        rc = value_text(&o->display, names[i], e);
-        if (rc < 0) return rc;
-        return value_text(&o->display_opts, v[n] == ',' ? v + n + 1 : NULL, e);
-    }
-    return err_set(e, -EINVAL,
-                   "no display of that name; there are curses, sdl, none");
-}
-
-int option_vnc(struct options *o, const char *v, struct err *e)
-{
-    if (strcmp(v, "none") == 0) return value_text(&o->vnc, NULL, e);
-    if (strchr(v, ':') == NULL)
-        return err_set(e, -EINVAL, "write :1, 127.0.0.1:1, unix:PATH or none");
-    return value_text(&o->vnc, v, e);
-}
-
 int option_log_items(struct options *o, const char *v, struct err *e)
 {
     struct log_choice c;

@@ -50,7 +50,8 @@ const struct option_row option_table[] = {
     CALL("rtc", NULL, "base=utc|localtime|DATE", option_rtc,
          "what the machine's clock shows at the start [utc]"),
     CALL("device", NULL, "NAME[,PROP=VALUE...]", option_device,
-         "add a device (help lists them; NAME,help lists its properties)"),
+         "add a device (help lists them; NAME,help lists its properties); "
+         "also as JSON, {\"driver\": \"NAME\", \"PROP\": VALUE}"),
 
     SECTION("Disks"),
     CALL("fda", NULL, "FILE", option_fda, "floppy image in drive A"),
@@ -87,14 +88,21 @@ const struct option_row option_table[] = {
          "write to temporary files; the images stay as they are"),
 
     SECTION("Display"),
-    CALL("display", NULL, "curses|sdl|none", option_display,
+    CALL("display", NULL,
+         "curses|sdl[,full-screen=on|off][,window-close=on|off]|none|vnc=ADDR",
+         option_display,
          "where the guest's screen is shown (help lists them)"),
     FLAG("nographic", is_nographic,
          "no screen; serial port and monitor share this terminal (Ctrl-A h)"),
     CALL("vga", NULL, "std|none", option_vga, "graphics card [std]"),
-    CALL("vnc", NULL, "[HOST]:N|unix:PATH|none", option_vnc,
+    CALL("vnc", NULL, "[HOST]:N|unix:PATH|none[,password=on|off][,to=N]",
+         option_vnc,
          "serve the screen over VNC, port 5900+N, on 127.0.0.1 unless HOST "
-         "says otherwise"),
+         "says otherwise; to: the next free N up to this; password: nobody "
+         "gets in before the monitor's set_password"),
+    CALL("k", NULL, "en-us", option_keyboard,
+         "keyboard layout of text typed in a terminal or in a simple VNC "
+         "viewer; en-us is the only one"),
 
     SECTION("Consoles"),
     CALL("serial", NULL, "DEV", option_serial,

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "block/block.h"
 #include "config.h"
 #include "core/accel/accel.h"
 #include "core/base/trace.h"
@@ -52,7 +53,7 @@ static const char display_text[] =
 #endif
     "none         nowhere\n"
 #ifdef HAVE_VNC
-    "and, besides any of them, -vnc\n"
+    "vnc=ADDRESS  over VNC alone; -vnc ADDRESS: besides any of the others\n"
 #endif
     ;
 
@@ -75,6 +76,23 @@ static void print_trace_events(void)
         printf("%-24s %s\n", trace_name(i), trace_help(i));
 }
 
+static void print_formats(void)
+{
+    static const char *const heads[] = { "Supported formats:",
+                                         "\nOf these only read:" };
+    const char *name;
+    bool is_read_only;
+
+    for (unsigned pass = 0; pass < 2; pass++) {
+        fputs(heads[pass], stdout);
+        for (unsigned i = 0; (name = blk_format_at(i, &is_read_only)) != NULL;
+             i++) {
+            if (pass == 0 || is_read_only) printf(" %s", name);
+        }
+    }
+    putchar('\n');
+}
+
 int run_print_help(const struct options *o)
 {
     struct err e = ERR_INIT;
@@ -94,7 +112,7 @@ int run_print_help(const struct options *o)
     case HELP_CHARDEV: fputs(chardev_text, stdout); break;
     case HELP_LOG: print_log_items(); break;
     case HELP_TRACE: print_trace_events(); break;
-    case HELP_DRIVE_FORMAT: fputs("Image formats: raw\n", stdout); break;
+    case HELP_DRIVE_FORMAT: print_formats(); break;
     case HELP_DEVICE:
         if (o->help_arg == NULL) {
             device_print_list(stdout);

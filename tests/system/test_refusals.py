@@ -160,6 +160,43 @@ def test_an_unknown_display_is_named():
     refused('nosuch', '-display', 'nosuch')
 
 
+def test_a_display_s_word_that_cannot_be_is_named():
+    refused("'?typo", '-display', 'sdl,typo=on')
+    refused("full-screen", '-display', 'none,full-screen=maybe')
+
+
+def test_an_unknown_keyboard_layout_is_named():
+    refused('xx', '-k', 'xx', '-vnc', 'unix:vnc.sock')
+
+
+def test_a_display_that_is_not_there_gives_one_line():
+    # Not the complaints of libraries below as well.
+    if IS_PEER:
+        raise Skip('a peer may lack this display')
+    names = ('DISPLAY', 'WAYLAND_DISPLAY', 'WAYLAND_SOCKET',
+             'XDG_RUNTIME_DIR', 'SDL_VIDEODRIVER')
+    saved = {n: os.environ.pop(n) for n in names if n in os.environ}
+    try:
+        refused('-display sdl', '-display', 'sdl')
+        os.environ['DISPLAY'] = ':nosuch'
+        refused('-display sdl', '-display', 'sdl')
+    finally:
+        os.environ.pop('DISPLAY', None)
+        os.environ.update(saved)
+
+
+def test_a_device_as_json_that_cannot_be_is_named():
+    refused('nosuch-device', '-device', '{"driver": "nosuch-device"}')
+    refused('driver', '-device', '{"id": "x"}')
+    refused('-device', '-device', '{"driver": "VGA"')
+
+
+def test_flash_memory_is_refused_by_name():
+    if IS_PEER:
+        raise Skip('a peer has flash memory')
+    refused('pflash.*no flash memory', '-drive', 'if=pflash,file=x')
+
+
 def test_a_vnc_port_in_use_is_named():
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -154,6 +154,28 @@ static void bad_lines_name_option_and_value(void **unused)
         { "-hda a b", "b: two drives" },
         { "-fda a -fdb b -drive if=floppy,file=c", "c: all 2 floppy" },
         { "-display gtk", "-display gtk: no display of that name" },
+        { "-display sdl,typo=on", "-display sdl,typo=on: no parameter 'typo'" },
+        { "-display sdl,charset=CP437", "-display sdl,charset=CP437: no par" },
+        { "-display sdl,full-screen=maybe",
+          "-display sdl,full-screen=maybe: full-screen=maybe: on or off" },
+        { "-display sdl,gl=on", "-display sdl,gl=on: gl=on: there is off" },
+        { "-display none,typo", "-display none,typo: no parameter 'typo'" },
+        { "-display none=:1", "-display none=:1: no display of that name" },
+        { "-display vnc", "-display vnc: write :1" },
+        { "-display vnc=1", "-display vnc=1: write :1" },
+        { "-k xx", "-k xx: no such keyboard layout" },
+        { "-k", "-k: needs a value" },
+        { "-drive if=pflash,file=a", "-drive if=pflash,file=a: if=pflash: "
+                                     "this machine has no flash memory" },
+        { "-device {\"driver\":\"VGA\"", "-device {\"driver\":\"VGA\": " },
+        { "-device {\"drive\":\"VGA\"}",
+          "-device {\"drive\":\"VGA\"}: no \"driver\"" },
+        { "-device {\"driver\":\"V,a=b\"}",
+          "-device {\"driver\":\"V,a=b\"}: no \"driver\"" },
+        { "-device {\"driver\":\"V\",\"a\":[1]}",
+          "-device {\"driver\":\"V\",\"a\":[1]}: 'a' is of type" },
+        { "-device {\"driver\":\"V\",\"a=1,b\":2}",
+          "-device {\"driver\":\"V\",\"a=1,b\":2}: no parameter" },
         { "-vga cirrus", "-vga cirrus: no graphics card of that name" },
         { "-vnc 1", "-vnc 1: write :1" },
         { "-serial bogus", "-serial bogus: no such character device" },
@@ -399,6 +421,52 @@ static void the_rest_reaches_the_configuration(void **unused)
     options_free(&o);
 }
 
+static void displays_take_words(void **unused)
+{
+    static const struct {
+        const char *line, *display, *words, *vnc;
+    } rows[] = {
+        { "-display sdl", "sdl", NULL, NULL },
+        { "-display type=sdl,full-screen=yes,window-close=off", "sdl",
+          "full-screen=on,window-close=off", NULL },
+        { "-display sdl,full-screen,gl=off", "sdl", "full-screen=on,gl=off",
+          NULL },
+        { "-display sdl,full-screen=on -display sdl", "sdl", NULL, NULL },
+        { "-display curses,charset=CP437", "curses", "charset=CP437", NULL },
+        { "-display vnc=:1", "none", NULL, ":1" },
+        { "-display vnc=unix:/s,password=on", "none", NULL,
+          "unix:/s,password=on" },
+        { "-display none -vnc :2", "none", NULL, ":2" },
+        { "-display vnc=:1 -display sdl -k en-us", "sdl", NULL, ":1" },
+    };
+    struct options o;
+
+    (void)unused;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        good(&o, rows[i].line);
+        assert_string_equal(o.display, rows[i].display);
+        assert_string_equal(o.display_opts ? o.display_opts : "(none)",
+                            rows[i].words ? rows[i].words : "(none)");
+        assert_string_equal(o.vnc ? o.vnc : "(none)",
+                            rows[i].vnc ? rows[i].vnc : "(none)");
+        options_free(&o);
+    }
+}
+
+static void devices_may_be_json(void **unused)
+{
+    struct options o;
+
+    (void)unused;
+    good(&o, "-device {\"driver\":\"ide-hd\",\"drive\":\"a,b\",\"unit\":1,"
+             "\"share-rw\":true,\"x\":false,\"y\":-2} "
+             "-device {'id':'n','driver':'VGA'}");
+    assert_string_equal(o.cfg.device[0],
+                        "ide-hd,drive=a,,b,unit=1,share-rw=on,x=off,y=-2");
+    assert_string_equal(o.cfg.device[1], "VGA,id=n");
+    options_free(&o);
+}
+
 static void the_clock_starts_at_a_date(void **unused)
 {
     struct options o;
@@ -434,6 +502,7 @@ static void help_stops_the_parser(void **unused)
         { "-d help", HELP_LOG },
         { "-chardev help", HELP_CHARDEV },
         { "-version", HELP_VERSION },
+        { "-drive format=help", HELP_DRIVE_FORMAT },
     };
     struct options o;
 
@@ -533,6 +602,8 @@ int main(void)
         cmocka_unit_test(chardev_and_mon_make_the_same_as_serial_and_monitor),
         cmocka_unit_test(accelerators_are_kept_in_order),
         cmocka_unit_test(the_rest_reaches_the_configuration),
+        cmocka_unit_test(displays_take_words),
+        cmocka_unit_test(devices_may_be_json),
         cmocka_unit_test(the_clock_starts_at_a_date),
         cmocka_unit_test(help_stops_the_parser),
         cmocka_unit_test(help_and_manual_have_every_option),

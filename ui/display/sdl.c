@@ -329,6 +329,26 @@ static bool shows_nothing(void)
            strcmp(driver, "dummy") == 0;
 }
 
+static int no_display(struct err *e)
+{
+    return err_set(e, -ENODEV,
+                   "SDL finds no display: neither DISPLAY nor "
+                   "WAYLAND_DISPLAY leads to one");
+}
+
+/* SDL tries one driver after the other, and libraries below it write to
+ * standard error what they miss: let it try those alone that the environment
+ * names.  False: it names none. */
+static bool choose_driver(struct err *e)
+{
+    if (getenv("SDL_VIDEODRIVER") != NULL) return true;
+    if (getenv("WAYLAND_DISPLAY") != NULL || getenv("WAYLAND_SOCKET") != NULL)
+        return true;
+    if (getenv("DISPLAY") == NULL) return no_display(e), false;
+    SDL_SetHint(SDL_HINT_VIDEODRIVER, "x11");
+    return true;
+}
+
 int sdl_display_open(struct vm *vm, const struct sdl_options *o,
                      struct sdl_display **out, struct err *e)
 {
@@ -341,13 +361,12 @@ int sdl_display_open(struct vm *vm, const struct sdl_options *o,
 
     SDL_SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1"); /* signals are main's */
     SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
+    if (!choose_driver(e)) return e->code;
     if (SDL_InitSubSystem(SDL_INIT_VIDEO) < 0)
         return err_set(e, -ENODEV, "SDL finds no display: %s", SDL_GetError());
     if (shows_nothing()) {
         SDL_QuitSubSystem(SDL_INIT_VIDEO);
-        return err_set(e, -ENODEV,
-                       "SDL finds no display: neither DISPLAY nor "
-                       "WAYLAND_DISPLAY leads to one");
+        return no_display(e);
     }
     s = calloc(1, sizeof(*s));
     if (s == NULL) {
