@@ -24,6 +24,18 @@ const char *blk_cache_text(const struct blk *b)
     return b->is_writethrough ? "writethrough" : "writeback";
 }
 
+bool blk_is_writethrough(const struct blk *b)
+{
+    return b->is_writethrough;
+}
+
+void blk_set_on_error(struct blk *b, enum blk_on_error on_read,
+                      enum blk_on_error on_write)
+{
+    if (on_read != BLK_AS_OPENED) b->on_read_error = on_read;
+    if (on_write != BLK_AS_OPENED) b->on_write_error = on_write;
+}
+
 /* ------------------------------------------------------------- opening */
 
 static const struct cache_mode {

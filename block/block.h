@@ -26,7 +26,13 @@ struct throttle_group;
 /* detect-zeroes= */
 enum blk_detect { BLK_DETECT_OFF, BLK_DETECT_ON, BLK_DETECT_UNMAP };
 /* rerror=, werror=; enospc stops when the host's disk is full, else reports */
-enum blk_on_error { BLK_REPORT, BLK_IGNORE, BLK_STOP, BLK_ENOSPC };
+enum blk_on_error {
+    BLK_REPORT,
+    BLK_IGNORE,
+    BLK_STOP,
+    BLK_ENOSPC,
+    BLK_AS_OPENED, /* for blk_set_on_error */
+};
 
 enum { BLK_MAX_EXTRA = 6, BLK_EXTRA_KEY = 48, BLK_EXTRA_VALUE = 208 };
 
@@ -149,6 +155,12 @@ struct blk_error {
 typedef void (*blk_stop_fn)(void *arg, struct blk *b,
                             const struct blk_error *error);
 void blk_set_stop(struct blk *b, blk_stop_fn stop, void *arg);
+/* Instead of what the image was opened with; BLK_AS_OPENED keeps that.  Before
+ * the first request. */
+void blk_set_on_error(struct blk *b, enum blk_on_error on_read,
+                      enum blk_on_error on_write);
+/* Writes are on the disk when they are done (cache=writethrough). */
+bool blk_is_writethrough(const struct blk *b);
 void blk_retry(struct blk *b);
 unsigned blk_held(struct blk *b);
 /* Since the last retry: "ok", "nospace" or "failed". */
@@ -274,6 +286,10 @@ int drive_set_limits(struct drive *d, const struct throttle_limits *l,
                      const char *group, struct err *e);
 /* What is in force; the group's name, NULL: no limits. */
 const char *drive_limits(const struct drive *d, struct throttle_limits *out);
+/* rerror= or werror= (key) of the device, which goes before the drive's and
+ * stays when the medium is changed; "auto": the drive's.  -EINVAL. */
+int drive_set_on_error(struct drive *d, const char *key, const char *value,
+                       struct err *e);
 /* Name of the device that shows the drive (kept by the caller); NULL: none. */
 void drive_set_device(struct drive *d, const char *device);
 const char *drive_device(const struct drive *d);

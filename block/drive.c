@@ -91,6 +91,7 @@ int drive_add(struct drive_table *t, const char *id, bool is_removable,
     }
     d->is_removable = is_removable;
     d->is_cdrom = is_cdrom;
+    d->on_read_error = d->on_write_error = BLK_AS_OPENED;
     d->table = t;
     d->blk = b;
     if (b != NULL && t->stop != NULL) blk_set_stop(b, t->stop, t->stop_arg);
@@ -111,6 +112,7 @@ int drive_add_node(struct drive_table *t, const char *id, struct blk *b,
         return -ENOMEM;
     }
     d->is_node = true;
+    d->on_read_error = d->on_write_error = BLK_AS_OPENED;
     d->table = t;
     d->blk = b;
     if (t->stop != NULL) blk_set_stop(b, t->stop, t->stop_arg);
@@ -232,6 +234,25 @@ const char *drive_limits(const struct drive *d, struct throttle_limits *out)
     return throttle_group_name(d->group);
 }
 
+int drive_set_on_error(struct drive *d, const char *key, const char *value,
+                       struct err *e)
+{
+    struct blk_options o;
+    int rc;
+
+    if (strcmp(value, "auto") == 0) return 0;
+    blk_options_init(&o);
+    rc = blk_option_set(&o, key, value, e);
+    if (rc < 0) return rc;
+    if (strcmp(key, "rerror") == 0)
+        d->on_read_error = o.on_read_error;
+    else
+        d->on_write_error = o.on_write_error;
+    if (d->blk != NULL)
+        blk_set_on_error(d->blk, d->on_read_error, d->on_write_error);
+    return 0;
+}
+
 int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
                             struct err *e)
 {
@@ -255,7 +276,10 @@ int drive_set_medium_locked(struct drive *d, struct blk *b, bool is_forced,
     d->blk = b;
     if (b != NULL && d->table->stop != NULL)
         blk_set_stop(b, d->table->stop, d->table->stop_arg);
-    if (b != NULL) blk_set_throttle(b, d->group);
+    if (b != NULL) {
+        blk_set_throttle(b, d->group);
+        blk_set_on_error(b, d->on_read_error, d->on_write_error);
+    }
     if (ops->medium_changed != NULL) ops->medium_changed(ops->arg);
     blk_close(old);
     nodes_sweep(d->table);

@@ -16,7 +16,9 @@ struct drive {
     struct drive_ops ops;
     const char *device;
     struct throttle_group *group; /* limits, or NULL */
-    struct job *job;              /* working on it, or NULL */
+    /* What the device said; BLK_AS_OPENED: nothing. */
+    enum blk_on_error on_read_error, on_write_error;
+    struct job *job; /* working on it, or NULL */
     struct drive *next;
 };
 

@@ -47,6 +47,12 @@ static int set_number(struct dev *d, const struct prop *p, const char *value,
     int rc =
         p->type == P_SIZE ? size_parse(value, 1, &v) : uint_parse(value, &v);
 
+    /* -1 is how users of signed properties say "none". */
+    if (rc < 0 && p->type == P_U32 && p->max == UINT32_MAX &&
+        strcmp(value, "-1") == 0) {
+        v = UINT32_MAX;
+        rc = 0;
+    }
     if (rc == -EINVAL) {
         return err_set(e, rc, "property %s=%s is not a number", p->name, value);
     }

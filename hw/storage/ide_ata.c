@@ -41,7 +41,7 @@ void ata_reset(struct ide_unit *u)
     u->sectors = u->geometry.sectors;
     u->multiple = 0;
     u->xfer_mode = 0;
-    u->has_write_cache = true;
+    u->has_write_cache = !u->is_cache_off;
     u->has_smart = true;
     u->is_lba48 = false;
 }

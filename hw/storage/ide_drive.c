@@ -17,6 +17,8 @@
 struct ide_drive {
     struct slot_drive slot; /* first */
     char *serial, *model, *ver;
+    char *rerror, *werror, *write_cache;
+    bool is_shared;
     uint64_t wwn;
     uint32_t rotation_rate;
     uint32_t cyls, heads, secs;
@@ -97,6 +99,29 @@ static void set_geometry(const struct ide_drive *x, struct ide_unit *u)
     g->translation = x->cyls <= 1024 ? IDE_TRANS_NONE : IDE_TRANS_LBA;
 }
 
+static int check_words(const struct ide_drive *x, struct err *e)
+{
+    const char *w = x->write_cache;
+
+    if (strcmp(w, "on") != 0 && strcmp(w, "off") != 0 && strcmp(w, "auto") != 0)
+        return err_set(e, -EINVAL, "write-cache=%s: on, off or auto", w);
+    if (x->is_shared)
+        return err_set(e, -ENOTSUP,
+                       "share-rw=on: an image has one writer, its locks keep "
+                       "others out");
+    return 0;
+}
+
+/* Is the cache off until the guest says otherwise? */
+static bool is_cache_off(const struct ide_drive *x, struct drive *drive)
+{
+    struct blk *b = drive_blk(drive);
+
+    if (strcmp(x->write_cache, "auto") != 0)
+        return strcmp(x->write_cache, "off") == 0;
+    return b != NULL && blk_is_writethrough(b);
+}
+
 static int create(struct dev *d, bool is_cdrom, struct err *e)
 {
     struct ide_drive *x = d->s;
@@ -107,8 +132,11 @@ static int create(struct dev *d, bool is_cdrom, struct err *e)
     int rc = choose_unit(s, &x->slot, &unit, e);
 
     if (rc == 0) rc = check_geometry(x, e);
+    if (rc == 0) rc = check_words(x, e);
     if (rc == 0)
         rc = slot_find_drive(d, &x->slot, is_cdrom, is_cdrom, &drive, e);
+    if (rc == 0) rc = drive_set_on_error(drive, "rerror", x->rerror, e);
+    if (rc == 0) rc = drive_set_on_error(drive, "werror", x->werror, e);
     if (rc == 0) rc = ide_attach(s->d, unit, drive, is_cdrom, e);
     if (rc < 0) return rc;
     u = &s->unit[unit];
@@ -118,6 +146,7 @@ static int create(struct dev *d, bool is_cdrom, struct err *e)
     copy_text(d, u->firmware, sizeof(u->firmware), "ver", x->ver);
     u->wwn = x->wwn;
     u->rotation_rate = x->rotation_rate;
+    u->is_cache_off = is_cache_off(x, drive);
     if (!is_cdrom) set_geometry(x, u);
     ide_unit_reset(u, true);
     snprintf(x->slot.boot_path, sizeof(x->slot.boot_path),
@@ -145,12 +174,20 @@ static int cd_create(struct dev *d, struct err *e)
              "Node name or ID of a block device to use as a backend"),         \
         PROP("model", P_STR, ide_drive, model, 0, 0, NULL, NULL,               \
              "model number, up to 40 characters"),                             \
+        PROP("rerror", P_STR, ide_drive, rerror, 0, 0, "auto", NULL,           \
+             "report, ignore, stop or auto: the drive's"),                     \
         PROP("serial", P_STR, ide_drive, serial, 0, 0, NULL, NULL,             \
              "serial number, up to 20 characters"),                            \
+        PROP("share-rw", P_BOOL, ide_drive, is_shared, 0, 0, "off", NULL,      \
+             "off"),                                                           \
         PROP("unit", P_U32, ide_drive, slot.unit, 0, UINT32_MAX, "0xffffffff", \
              NULL, "0 master, 1 slave; else the first free"),                  \
         PROP("ver", P_STR, ide_drive, ver, 0, 0, NULL, NULL,                   \
              "firmware revision, up to 8 characters"),                         \
+        PROP("werror", P_STR, ide_drive, werror, 0, 0, "auto", NULL,           \
+             "report, ignore, stop, enospc or auto: the drive's"),             \
+        PROP("write-cache", P_STR, ide_drive, write_cache, 0, 0, "auto", NULL, \
+             "on, off or auto: by the drive's cache="),                        \
         PROP("wwn", P_U64, ide_drive, wwn, 0, UINT64_MAX, "0", NULL,           \
              "world wide name")
 

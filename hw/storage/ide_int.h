@@ -106,6 +106,7 @@ struct ide_unit {
     uint32_t multiple;       /* SET MULTIPLE MODE; 0 = off */
     uint8_t xfer_mode;       /* SET FEATURES 03h */
     bool has_write_cache, has_smart;
+    bool is_cache_off;            /* how it is after a reset; not saved */
     struct ide_geometry geometry; /* not saved */
 
     /* What IDENTIFY tells besides; "" and 0: the usual.  Not saved. */

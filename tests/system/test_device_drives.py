@@ -52,8 +52,8 @@ def test_linux_sees_what_the_user_said_of_a_disk():
                 '-blockdev', 'raw,file=f,node-name=n',
                 '-device', 'ide-hd,drive=a,bus=ide.0,unit=1,serial=SER123,'
                 'model=MODEL Y,ver=v9,wwn=0x5000c50012345678,rotation_rate=1',
-                '-device', 'ide-hd,drive=n,bus=ide.0,unit=0,'
-                'rotation_rate=7200',
+                '-device', 'ide-hd,drive=n,bus=ide.0,unit=0,bootindex=-1,'
+                'rotation_rate=7200,write-cache=off,werror=report',
                 '-device', 'ide-cd,drive=c,id=mycd,bus=ide.1,unit=1',
                 serial='socket') as vm:
             vm.wait_prompt('^guest login: ', 180)
@@ -63,6 +63,7 @@ def test_linux_sees_what_the_user_said_of_a_disk():
             vm.serial_write(
                 "for i in a b; do cd /sys/block/sd$i; echo sd$i $(cat size "
                 "queue/rotational device/model device/rev); done; "
+                "grep . /sys/class/scsi_disk/*/cache_type; "
                 "echo $(cat /sys/class/ata_device/dev1.1/id | tr -d '\\n ')=; "
                 "dmesg | grep -E '^.{15}ata[12].*([Ff]ail|error|xception)'; "
                 "cat /sys/block/sr0/size; echo END-OF-$((1+1))\n")
@@ -73,6 +74,9 @@ def test_linux_sees_what_the_user_said_of_a_disk():
                  '2048'):
         if line not in [' '.join(x.split()) for x in said] and not IS_PEER:
             raise Fail(f'no "{line}" in {said}')
+    caches = [x.split(':')[-1] for x in said if 'cache_type:' in x]
+    if caches != ['write through', 'write back']:
+        raise Fail(f'write caches: {caches} in {said}')
     words = next(x for x in said if x.endswith('=') and len(x) == 1025)
     if bytes.fromhex(words[40:80]) != b'SER123'.ljust(20) or \
             words[108 * 4:112 * 4] != '5000c50012345678' or \
@@ -165,6 +169,12 @@ def test_mistakes_are_refused_in_one_line():
             ('bootindex', '-device', 'ide-cd,bootindex=1', '-device',
              'ide-cd,bootindex=1'),
             ('foo', '-device', 'ide-cd,foo=1'),
+            ('write-cache', *raw(a, 'a'), '-device',
+             'ide-hd,drive=a,write-cache=maybe'),
+            ('werror', *raw(a, 'a'), '-device',
+             'ide-hd,drive=a,werror=maybe'),
+            ('rerror', '-device', 'ide-cd,rerror=maybe'),
+            ('bootindex', '-device', 'ide-cd,bootindex=-1.5'),
             ('unit', '-device', 'floppy,unit=7'),
             ('drive-type', '-device', 'floppy,drive-type=99'),
             ('heads', *raw(a, 'a'), '-device', 'ide-hd,drive=a,cyls=1'),

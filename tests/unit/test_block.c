@@ -799,6 +799,77 @@ static void drives_exchange_media(void **state)
     drive_table_destroy(t);
 }
 
+struct stops {
+    unsigned errors, stops;
+};
+
+static void count_stop(void *arg, struct blk *b, const struct blk_error *error)
+{
+    struct stops *s = arg;
+
+    (void)b;
+    s->errors++;
+    s->stops += error->action == BLK_STOP;
+}
+
+/* A read that fails: over (BLK_REPORT), or held until the file is whole. */
+static void read_of_a_shrunk_file(struct env *x, struct drive *d,
+                                  struct stops *s, bool is_held)
+{
+    struct blk *b = drive_blk(d);
+    struct iovec iov = { .iov_len = 512 };
+    uint64_t end = loop_now_ns() + 10000000000u;
+    uint8_t buf[512];
+    int done = x->done;
+
+    iov.iov_base = buf;
+    *s = (struct stops){ 0 };
+    assert_int_equal(truncate(x->image, 1000), 0);
+    assert_true(blk_read(b, 4096, &iov, 1, on_done, x) > 0);
+    while (s->errors == 0) {
+        assert_true(loop_now_ns() < end);
+        loop_step(x->loop, 100);
+    }
+    assert_int_equal(s->stops, is_held ? 1 : 0);
+    if (!is_held) wait_done(x, done + 1);
+    assert_int_equal(blk_held(b), is_held ? 1 : 0);
+    assert_int_equal(truncate(x->image, IMAGE_BYTES), 0);
+    if (is_held) blk_retry(b);
+    wait_done(x, done + 1);
+    assert_int_equal(x->last_rc, is_held ? 0 : -EIO);
+}
+
+static void a_device_s_rerror_goes_before_the_drive_s(void **state)
+{
+    static const struct blk_options stops_opt = { .format = "raw",
+                                                  .is_readonly = true,
+                                                  .on_read_error = BLK_STOP };
+    struct env *x = *state;
+    struct stops s = { 0 };
+    struct drive_table *t;
+    struct err e = ERR_INIT;
+    struct drive *d;
+
+    assert_int_equal(drive_table_create(x->loop, &t), 0);
+    drive_table_set_stop(t, count_stop, &s);
+    assert_int_equal(
+        drive_add(t, "cd0", true, true, open_ok(x, &raw_ro), &d, &e), 0);
+    assert_int_equal(drive_set_on_error(d, "rerror", "enospc", &e), -EINVAL);
+    assert_int_equal(drive_set_on_error(d, "rerror", "auto", &e), 0);
+    read_of_a_shrunk_file(x, d, &s, false);
+    assert_int_equal(drive_set_on_error(d, "rerror", "stop", &e), 0);
+    read_of_a_shrunk_file(x, d, &s, true);
+    /* The next medium as well, whatever it was opened with. */
+    assert_int_equal(drive_set_medium_locked(d, open_ok(x, &raw_ro), true, &e),
+                     0);
+    read_of_a_shrunk_file(x, d, &s, true);
+    assert_int_equal(drive_set_on_error(d, "rerror", "report", &e), 0);
+    assert_int_equal(
+        drive_set_medium_locked(d, open_ok(x, &stops_opt), true, &e), 0);
+    read_of_a_shrunk_file(x, d, &s, false);
+    drive_table_destroy(t);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 
 int main(void)
@@ -829,6 +900,7 @@ int main(void)
         TEST(snapshot_of_a_readonly_file_is_writable),
         TEST(a_missing_temporary_directory_is_named),
         TEST(drives_exchange_media),
+        TEST(a_device_s_rerror_goes_before_the_drive_s),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
