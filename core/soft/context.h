@@ -14,7 +14,7 @@ enum {
     CONTEXTS = 8, /* Linux uses six PCIDs */
     CONTEXT_HALVES = 384,
     CONTEXT_FETCHES = 96,
-    CONTEXT_TARGETS = 512,
+    CONTEXT_TARGETS = 2048,
 };
 
 struct tlb_context {
