@@ -103,24 +103,29 @@ static void close_pad(struct code_cache *c, struct block *b)
     __atomic_store_n(at, v, __ATOMIC_RELEASE);
 }
 
-/* Blocks of a page are near each other: they are looked for together. */
-static unsigned hash_slot(const uint8_t *start, uint64_t lin)
+/* Where a block is found: its set, and what tells it from most others there. */
+static uint32_t *set_of(const struct code_cache *c, const uint8_t *start,
+                        uint64_t lin, uint32_t *tag)
 {
     const uint64_t odd = 0x9e3779b97f4a7c15ull; /* 2^64 / golden ratio */
-    uint64_t at = (uint64_t)start, h = lin >> PAGE_SHIFT;
+    uint64_t h = ((lin >> PAGE_SHIFT) * odd + (uint64_t)start) * odd;
 
-    h = (h * odd + (at >> PAGE_SHIFT)) * odd;
-    return (h >> 40 << 8 | ((at ^ at >> 8) & 255)) & (CODE_HASH - 1);
+    *tag = (uint32_t)(h >> 32) >> NUMBER_BITS << NUMBER_BITS;
+    return c->sets[h >> 28 & (c->set_count - 1)];
+}
+
+static struct block *block_in(const struct code_cache *c, uint32_t way)
+{
+    return &c->blocks[(way & ((1u << NUMBER_BITS) - 1)) - 1];
 }
 
 static void unhash(struct code_cache *c, struct block *b)
 {
-    uint32_t *at = &c->hash[hash_slot(b->start, b->lin)];
-    uint32_t own = (uint32_t)(b - c->blocks) + 1;
+    uint32_t tag, *set = set_of(c, b->start, b->lin, &tag);
 
-    while (*at && *at != own)
-        at = &c->blocks[*at - 1].hash_next;
-    if (*at) *at = b->hash_next;
+    for (unsigned i = 0; i < SET_WAYS; i++) {
+        if (set[i] && block_in(c, set[i]) == b) set[i] = 0;
+    }
 }
 
 static void unlist(struct code_page *p, struct block *b)
@@ -279,6 +284,16 @@ bool code_has_no_site(const struct code_cache *c, uint64_t rip)
     return c->no_site[bit / 64] >> (bit & 63) & 1;
 }
 
+/* Something was learned of its code: it is to be translated again. */
+static void drop_to_learn_locked(struct code_cache *c, unsigned number)
+{
+    struct block *b = &c->blocks[number];
+
+    if (number >= c->block_count || b->is_dead) return;
+    code_drop_newest_locked(c, b->start);
+    drop_locked(c, b);
+}
+
 void code_drop_site(struct soft_vm *s, unsigned block, uint64_t rip)
 {
     struct code_cache *c = s->cache;
@@ -286,9 +301,7 @@ void code_drop_site(struct soft_vm *s, unsigned block, uint64_t rip)
 
     code_lock(c);
     c->no_site[bit / 64] |= 1ull << (bit & 63);
-    if (block < c->block_count && !c->blocks[block].is_dead) {
-        drop_locked(c, &c->blocks[block]);
-    }
+    drop_to_learn_locked(c, block);
     code_unlock(c);
 }
 
@@ -313,9 +326,8 @@ void code_note_split(struct soft_vm *s, unsigned block, uint64_t rip, int at)
     /* A single access may span them: not for ever. */
     if (p->count < SPLIT_SEEN + SPLIT_DROPS) p->count++;
     if (p->count >= SPLIT_SEEN && p->count < SPLIT_SEEN + SPLIT_DROPS &&
-        p->changes < SPLIT_CHANGES && block < c->block_count &&
-        !c->blocks[block].is_dead) {
-        drop_locked(c, &c->blocks[block]);
+        p->changes < SPLIT_CHANGES) {
+        drop_to_learn_locked(c, block);
     }
     code_unlock(c);
 }
@@ -341,16 +353,18 @@ struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
                                uint64_t lin, const struct mode_key *mode,
                                const uint8_t *next)
 {
-    uint32_t n = c->hash[hash_slot(start, lin)];
-    struct block *b;
+    uint32_t tag, *set = set_of(c, start, lin, &tag);
 
-    for (; n; n = b->hash_next) {
-        b = &c->blocks[n - 1];
+    for (unsigned i = 0; i < SET_WAYS; i++) {
+        struct block *b;
+
+        if (!set[i] || (set[i] ^ tag) >> NUMBER_BITS) continue;
+        b = block_in(c, set[i]);
         if (b->start != start || b->lin != lin ||
             !is_same_mode(&b->mode, mode)) {
             continue;
         }
-        if (b->page[1] && b->page[1]->page != next) continue;
+        if (b->is_spanning && b->page[1]->page != next) continue;
         return b;
     }
     return NULL;
@@ -358,10 +372,17 @@ struct block *code_find_locked(struct code_cache *c, const uint8_t *start,
 
 void code_insert_locked(struct code_cache *c, struct block *b)
 {
-    unsigned slot = hash_slot(b->start, b->lin);
+    uint32_t number = (uint32_t)(b - c->blocks) + 1;
+    uint32_t tag, *set = set_of(c, b->start, b->lin, &tag);
+    unsigned way = 0;
 
-    b->hash_next = c->hash[slot];
-    c->hash[slot] = (uint32_t)(b - c->blocks) + 1;
+    while (way < SET_WAYS && set[way])
+        way++;
+    if (way == SET_WAYS) {
+        way = number % SET_WAYS;
+        drop_locked(c, block_in(c, set[way]));
+    }
+    set[way] = tag | number;
     for (int i = 0; i < 2; i++) {
         struct code_page *p = b->page[i];
         if (!p || (i == 1 && p == b->page[0])) continue;
@@ -384,7 +405,9 @@ static uint8_t *entry_for(const struct block *b, const uint8_t *at,
 {
     uint8_t *body = b->body + (flags & LINK_POLLED ? b->polled : 0);
 
-    if (!b->page[1] || (at >= b->pad && at < b->pad + b->bytes)) return body;
+    if (!b->is_spanning || (at >= b->pad && at < b->pad + b->bytes)) {
+        return body;
+    }
     /* The page its end is in may be another one at the next jump.  The table
      * has no blocks without groups. */
     return flags & LINK_UNGROUPED ? NULL : b->pad - b->way_in;
@@ -421,7 +444,9 @@ void code_reset(struct soft_vm *s)
     c->hot = c->hot_start;
     c->cold = c->cold_start;
     c->block_count = c->map_count = c->link_count = c->page_count = 0;
-    cpu_zero(c->hash, sizeof(c->hash));
+    c->move_count = 0;
+    cpu_zero(c->sets, c->set_count * sizeof(*c->sets));
+    cpu_zero(c->newest, sizeof(c->newest));
     for (unsigned i = 0; i < PAGE_HASH; i++) {
         atomic_store(&c->page_hash[i], NULL);
     }

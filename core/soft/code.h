@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "core/soft/engine.h"
+#include "core/soft/move.h"
 
 /*
  * Translated code of a machine: the cache it lies in, its blocks, and which
@@ -15,7 +16,7 @@
  *
  * The cache is one memfd mapped twice: executable, and writable for the
  * translator; the distance is constant.  It fills from the front with main
- * paths and in its upper half with out-of-line code, and is only ever emptied
+ * paths and in its upper part with out-of-line code, and is only ever emptied
  * as a whole, in an exclusive section.
  *
  * cache->lock guards everything except code_page.is_live, which may be read
@@ -42,35 +43,40 @@ struct code_page {
 };
 
 struct block {
+    /* All that a search and what follows it look at, in one cache line */
     const uint8_t *start; /* host address of its first byte */
     uint64_t lin;
     struct mode_key mode;
-    uint32_t hash_next;        /* number of the next in its chain + 1; all that
-                                * a search looks at is in one cache line */
+    uint8_t *pad;    /* entry that compares R13 with rip; executable address */
+    uint8_t *body;   /* entry of direct jumps */
+    uint16_t polled; /* entry without the look at engine.attn: */
+                     /* so many bytes behind body */
+    uint16_t way_in; /* entry through the table: so many bytes */
+                     /* before pad, for links from other blocks */
+    bool is_dead;
+    bool is_spanning; /* it has a second page */
+
     struct code_page *page[2]; /* second: if it goes on in the next page */
     struct block *page_next[2];
     uint64_t lines[2]; /* of each page */
     struct link *links;
-    uint8_t *pad;   /* entry that compares R13 with rip; executable address */
-    uint8_t *body;  /* entry of direct jumps */
+    uint8_t *cold; /* what is out of line; executable address */
+    uint32_t cold_bytes;
     uint32_t bytes; /* of the main path, from pad on */
     uint32_t first_map;
-    int32_t sp_change; /* by the indirect branch it ends with, if that may */
-                       /* lead to where no code can be */
+    uint32_t first_move; /* move.h */
+    uint16_t move_count; /* 0: it cannot be moved */
     uint16_t map_count, insn_count;
-    uint16_t polled;    /* entry without the look at engine.attn: */
-                        /* so many bytes behind body */
     uint16_t loop_from; /* offset of code with swapped registers */
     uint16_t swaps;     /* there */
-    uint16_t way_in;    /* entry through the table: so many bytes */
-                        /* before pad, for links from other blocks */
+    int32_t sp_change;  /* by the indirect branch it ends with, if that may */
+                        /* lead to where no code can be */
     uint8_t flags_in;   /* arithmetic flags live at entry, non-zero if any */
     uint8_t verified;   /* verify=on: times compared, up to VERIFY_TIMES */
-    bool is_dead;
-    bool has_loop;   /* may go round without a link, */
-    bool is_counted; /* a number of times that is known before */
-    bool is_super;   /* goes on behind jumps */
-};
+    bool has_loop;      /* may go round without a link, */
+    bool is_counted;    /* a number of times that is known before */
+    bool is_super;      /* goes on behind jumps */
+} __attribute__((aligned(64)));
 
 /* Host offset of an instruction in its block, guest offset. */
 struct insn_map {
@@ -104,7 +110,10 @@ struct code_split {
 
 enum { SPLITS = 1024, SPLIT_SEEN = 16, SPLIT_CHANGES = 32, SPLIT_DROPS = 8 };
 
-enum { CODE_HASH = 1 << 19, PAGE_HASH = 1 << 13 };
+/* Blocks are found by way of sets of numbers with tags: a cache line each. */
+enum { SET_WAYS = 16, NUMBER_BITS = 22 };
+
+enum { PAGE_HASH = 1 << 13, NEWEST_HASH = 1 << 17 };
 
 struct code_cache {
     atomic_flag lock;
@@ -120,11 +129,16 @@ struct code_cache {
     unsigned block_count, block_max;
     struct insn_map *maps;
     unsigned map_count, map_max;
+    struct code_move *moves;
+    unsigned move_count, move_max;
     struct link *links;
     unsigned link_count, link_max;
     struct code_page *pages;
     unsigned page_count, page_max;
-    uint32_t hash[CODE_HASH]; /* number of the first block + 1 */
+    uint32_t (*sets)[SET_WAYS];   /* number + 1, above it the tag; 0: free */
+    unsigned set_count;           /* a power of two */
+    uint32_t newest[NEWEST_HASH]; /* number + 1 of the block made last of
+                                   * some code, by its host address */
     _Atomic(struct code_page *) page_hash[PAGE_HASH];
 
     struct code_split split[SPLITS];
@@ -133,8 +147,8 @@ struct code_cache {
     struct soft_vm *soft;
     struct translator *translator;
     struct {
-        uint64_t blocks, insns, guest_bytes, host_bytes, cold_bytes, flushes,
-            dropped, links, emulated_ends, ns;
+        uint64_t blocks, moved, insns, guest_bytes, host_bytes, cold_bytes,
+            flushes, dropped, links, emulated_ends, ns;
     } stat;
 };
 
@@ -206,6 +220,21 @@ bool code_may_span(const struct mode_key *mode, uint64_t lin);
 /* Make the jump whose rel32 is at the executable address (a multiple of 4;
  * plus LINK_*) lead to b. */
 void code_link_locked(struct code_cache *c, uint8_t *at, struct block *b);
+/* ---- move.c */
+
+/* Can a block of the mode at the linear address be moved? */
+bool code_may_move(const struct mode_key *mode, uint64_t lin);
+/* Block for start at lin, made of one for another linear address; NULL: there
+ * is none, or no room. */
+struct block *code_move_locked(struct code_cache *c, const uint8_t *start,
+                               uint64_t lin, const struct mode_key *mode);
+/* What is made next of the same code may be made of this one. */
+void code_set_newest_locked(struct code_cache *c, const struct block *b);
+/* The next is to be translated. */
+void code_drop_newest_locked(struct code_cache *c, const uint8_t *start);
+
+/* ---- blocks.c */
+
 /* Drop everything.  Exclusive section. */
 void code_reset(struct soft_vm *s);
 /* The block whose main path holds the executable address. */

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/soft/move.h"
+
 /*
  * Writing x86-64 instructions.  The error is sticky: when there is no room the
  * emitter stops writing and status stays set; look at it once per block.
@@ -14,6 +16,11 @@ struct emitter {
     uint8_t *at, *end; /* writable addresses */
     int64_t exec;      /* executable address = writable address + exec */
     int status;        /* 0 or -ENOSPC */
+    /* Fields that depend on where the code is */
+    uint8_t *start; /* writable address that theirs are counted from */
+    struct code_move *moves;
+    unsigned move_count;
+    bool is_fixed; /* it cannot be moved */
 };
 
 enum host_reg {
@@ -67,6 +74,11 @@ void emit32(struct emitter *e, uint32_t v);
 void emit64(struct emitter *e, uint64_t v);
 uint8_t *emit_pc(const struct emitter *e); /* executable address */
 
+/* The field so many bytes before here is to be changed when the code moves. */
+void emit_note(struct emitter *e, enum move_kind kind, unsigned back);
+/* A guest address of the block. */
+void emit_rip64(struct emitter *e, uint64_t rip);
+
 void emit_rr(struct emitter *e, const struct enc *c, int reg, int rm);
 void emit_rm(struct emitter *e, const struct enc *c, int reg,
              struct mem_form m);
@@ -86,6 +98,7 @@ void emit_load(struct emitter *e, int reg, int32_t gs_offset);
 void emit_store(struct emitter *e, int reg, int32_t gs_offset);
 void emit_move(struct emitter *e, int to, int from);
 void emit_const(struct emitter *e, int reg, uint64_t v);
+void emit_rip_const(struct emitter *e, int reg, uint64_t rip);
 void emit_lea(struct emitter *e, bool w, int reg, struct mem_form m);
 /* op 0 add, 1 or, 4 and, 5 sub, 6 xor, 7 cmp */
 void emit_alu_imm(struct emitter *e, unsigned op, bool w, int reg, int32_t v);

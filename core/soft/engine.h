@@ -138,7 +138,7 @@ struct engine {
     uint64_t saved_flags; /* AX after lahf, seto */
     uint64_t ibt_mask;
     uint64_t arith_mask, bit_mask[3]; /* 15, 31, 63: for pext */
-    uint64_t tsc_offset; /* to the host's, times tsc_ratio */
+    uint64_t tsc_offset;              /* to the host's, times tsc_ratio */
     uint32_t if_flag;     /* EFLAGS.IF while guest code runs: 0 or 0x200 */
     uint32_t is_waiting;  /* an event waits for IF or the like */
     uint64_t other_flags; /* all but arithmetic, IF, RF, VM */

@@ -101,6 +101,7 @@ bool access_of(const struct translator *t, const struct guest_insn *n,
     if (o->mem.base == ZYDIS_REGISTER_RIP ||
         o->mem.base == ZYDIS_REGISTER_EIP) {
         a->disp += (int64_t)n->next;
+        a->is_rip = true;
     }
     return a->bytes >= 1 && a->bytes <= 64;
 }
@@ -165,7 +166,7 @@ void emit_ea(struct translator *t, const struct access *a, int to)
     struct mem_form m = { H_NONE, H_NONE, a->scale, false, (int32_t)a->disp };
 
     if (is_constant(a)) {
-        emit_const(e, to, constant_ea(a));
+        (a->is_rip ? emit_rip_const : emit_const)(e, to, constant_ea(a));
         return;
     }
     if (a->base >= 0) m.base = reg_in(t, a->base, S1);
@@ -362,18 +363,22 @@ static void emit_constant_probe(struct translator *t, const struct access *a,
     if ((int64_t)page == (int32_t)page) {
         emit_op_rm(e, 0x81, true, 7, mem_gs(entry));
         emit32(e, (uint32_t)page);
+        if (a->is_rip) e->is_fixed = true;
     } else {
-        emit_const(e, S1, page);
+        (a->is_rip ? emit_rip_const : emit_const)(e, S1, page);
         emit_op_rm(e, 0x3b, true, S1, mem_gs(entry));
+        if (a->is_rip) emit_note(e, MOVE_TLB, 4);
     }
     emit_jcc(e, 5, emit_pc(e)); /* jne */
     f = add_fixup(t, FIX_SLOW);
     emit_load(e, S1, entry + 16);
+    if (a->is_rip) emit_note(e, MOVE_TLB, 4);
     if (lin & (PAGE_BYTES - 1)) {
         emit_lea(e, true, S1, mem_at(S1, (int32_t)(lin & (PAGE_BYTES - 1))));
     }
     f->back = emit_pc(e);
     f->is_const = true;
+    f->is_rip = a->is_rip;
     f->address = lin;
     f->bytes = (uint16_t)a->bytes;
     f->is_write = a->is_write;

@@ -81,7 +81,7 @@ static void emit_emulate(struct emitter *e, const struct code_cache *c,
                          uint64_t rip)
 {
     emit_call(e, c->entry[CODE_EXIT_EMULATE]);
-    emit64(e, rip);
+    emit_rip64(e, rip);
 }
 
 static void add_map(struct translator *t, struct block *b,
@@ -151,11 +151,12 @@ bool emit_block_insn(struct translator *t, struct block *b,
 {
     struct emitter *e = &t->hot;
     uint8_t *at;
-    unsigned fixes;
+    unsigned fixes, moves;
     int64_t pending;
 
     begin_folding(t, n);
     at = e->at;
+    moves = e->move_count;
     fixes = t->fix_count;
     pending = t->sp_pending;
     add_map(t, b, n);
@@ -170,6 +171,7 @@ bool emit_block_insn(struct translator *t, struct block *b,
         return true;
     }
     if (e->status == 0) e->at = at;
+    e->move_count = moves;
     t->fix_count = fixes;
     t->sp_pending = pending;
     settle_sp(t);
@@ -220,6 +222,18 @@ static uint8_t *cold_crossing(struct emitter *e, unsigned bytes)
     return e->at;
 }
 
+/* Where a patchable jump leads at first: is not linked yet. */
+static void cold_exit(struct translator *t, uint64_t rip, const uint8_t *jump,
+                      unsigned flags)
+{
+    struct emitter *e = &t->cold;
+
+    emit_note(e, MOVE_LINK, 0);
+    emit_call(e, t->cache->entry[CODE_EXIT_LINK]);
+    emit64(e, rip);
+    emit64(e, (uint64_t)jump | flags);
+}
+
 /* A patchable jump to rip; flags: LINK_*. */
 static void cold_link(struct translator *t, uint64_t rip, unsigned flags)
 {
@@ -230,9 +244,7 @@ static void cold_link(struct translator *t, uint64_t rip, unsigned flags)
     emit_jmp(e, emit_pc(e));
     jump = e->at;
     emit_patch(e, jump, emit_pc(e));
-    emit_call(e, t->cache->entry[CODE_EXIT_LINK]);
-    emit64(e, rip);
-    emit64(e, (uint64_t)(jump - 4 + e->exec) | flags);
+    cold_exit(t, rip, jump - 4 + e->exec, flags);
 }
 
 /* The block goes on without groups, a loop in its plain form. */
@@ -267,7 +279,7 @@ static void cold_address(struct translator *t, const struct fixup *f)
     struct emitter *e = &t->cold;
 
     if (f->is_const) {
-        emit_const(e, S1, f->address);
+        (f->is_rip ? emit_rip_const : emit_const)(e, S1, f->address);
     } else if (f->is_stack) {
         emit_op_rm(e, 0x33, true, S1, mem_gs((int32_t)f->tag_at));
     } else if (f->place) {
@@ -294,7 +306,7 @@ static void cold_slow(struct translator *t, const struct fixup *f)
         crossing = cold_crossing(e, f->bytes);
     }
     emit_call(e, t->cache->entry[CODE_SLOW]); /* struct slow_site */
-    emit64(e, f->rip);
+    emit_rip64(e, f->rip);
     emit16(e, f->bytes);
     emit8(e, f->is_write);
     emit8(e, f->has_saved_flags);
@@ -302,6 +314,7 @@ static void cold_slow(struct translator *t, const struct fixup *f)
     emit8(e, f->group_kind);
     emit16(e, swaps);
     emit32(e, t->number);
+    emit_note(e, MOVE_NUMBER, 4);
     emit16(e, f->place);
     emit16(e, (uint16_t)f->first);
     emit16(e, (uint16_t)f->from);
@@ -330,16 +343,14 @@ static void emit_cold(struct translator *t)
         case FIX_SLOW: cold_slow(t, f); break;
         case FIX_EMULATE: cold_emulate(t, f); break;
         case FIX_LINK:
-            emit_call(e, c->entry[CODE_EXIT_LINK]);
-            emit64(e, f->rip);
-            emit64(e, (uint64_t)(f->end - 4 + t->hot.exec) |
-                          skips_poll(t, f->rip));
+            cold_exit(t, f->rip, f->end - 4 + t->hot.exec,
+                      skips_poll(t, f->rip));
             break;
         case FIX_LOOP_EXIT: cold_loop_exit(t, f); break;
         case FIX_TABLE: emit_cold_table_jump(t, f->rip); break;
         case FIX_ATTEND:
             emit_call(e, c->entry[CODE_EXIT_ATTEND]);
-            emit64(e, t->rip);
+            emit_rip64(e, t->rip);
             break;
         }
     }
@@ -389,8 +400,17 @@ static void begin(struct translator *t, struct soft_vm *s,
     t->lin = lin;
     t->rip = lin - eng->mode.cs_base;
     if (!(t->mode.bits & BM_CODE64)) t->rip = (uint32_t)t->rip;
-    t->hot = (struct emitter){ c->hot, c->hot_end, exec, 0 };
-    t->cold = (struct emitter){ c->cold, c->cold_end, exec, 0 };
+    t->hot = (struct emitter){ .at = c->hot,
+                               .end = c->hot_end,
+                               .exec = exec,
+                               .moves = t->moves[0],
+                               .is_fixed = !code_may_move(&t->mode, lin) };
+    t->cold = (struct emitter){ .at = c->cold,
+                                .end = c->cold_end,
+                                .exec = exec,
+                                .start = c->cold,
+                                .moves = t->moves[1],
+                                .is_fixed = t->hot.is_fixed };
     t->fix_count = 0;
     t->sp_pending = 0;
     t->in_s2 = -1;
@@ -420,6 +440,7 @@ static void depend_on_lines(struct translator *t, struct block *b)
 {
     if (b->page[1] == b->page[0]) t->lines[0] |= t->lines[1];
     if (!t->lines[1]) b->page[1] = NULL;
+    b->is_spanning = b->page[1] != NULL;
     for (int i = 0; i < 2; i++) {
         b->lines[i] = t->lines[i];
         if (b->page[i]) atomic_fetch_or(&b->page[i]->lines, b->lines[i]);
@@ -432,10 +453,35 @@ static void emit_way_in(struct translator *t, struct block *b)
 {
     uint8_t *at = emit_pc(&t->hot);
 
-    if (t->lines[1]) emit_goto_space(t, t->space, t->rip);
+    if (t->lines[1]) {
+        t->hot.is_fixed = true;
+        emit_goto_space(t, t->space, t->rip);
+    }
     emit_align(&t->hot, 8, 0);
+    t->hot.start = t->hot.at;
     b->pad = emit_pc(&t->hot);
     b->way_in = (uint16_t)(b->pad - at);
+}
+
+/* What has to change when the block is moved. */
+static void keep_moves(struct translator *t, struct block *b)
+{
+    const struct emitter *of[2] = { &t->hot, &t->cold };
+    struct code_cache *c = t->cache;
+
+    b->first_move = c->move_count;
+    if (t->hot.is_fixed || t->cold.is_fixed ||
+        c->move_max - c->move_count < t->hot.move_count + t->cold.move_count) {
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned k = 0; k < of[i]->move_count; k++) {
+            struct code_move *m = &c->moves[c->move_count++];
+            *m = of[i]->moves[k];
+            m->is_cold = (uint8_t)i;
+        }
+    }
+    b->move_count = (uint16_t)(c->move_count - b->first_move);
 }
 
 struct block *code_translate(struct soft_vm *s, const struct engine *eng,
@@ -491,11 +537,15 @@ struct block *code_translate(struct soft_vm *s, const struct engine *eng,
     c->stat.insns += t->count;
     c->stat.host_bytes += (uint64_t)(t->hot.at - c->hot);
     c->stat.cold_bytes += (uint64_t)(t->cold.at - c->cold);
+    b->cold = c->cold + t->cold.exec;
+    b->cold_bytes = (uint32_t)(t->cold.at - c->cold);
+    keep_moves(t, b);
     c->hot = t->hot.at;
     c->cold = t->cold.at;
     code_tidy(c);
     c->block_count++;
     code_insert_locked(c, b);
+    code_set_newest_locked(c, b);
     c->stat.ns += now_ns() - began;
     return b;
 }

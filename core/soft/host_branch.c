@@ -21,11 +21,13 @@ static void emit_table_jump(const struct translator *t, struct emitter *e,
 
     if (is_no_code(&t->mode, rip)) { /* no branch leads there: it is next */
         emit_call(e, t->cache->entry[CODE_EXIT_EMULATE]);
-        emit64(e, rip);
+        emit_rip64(e, rip);
         return;
     }
-    emit_const(e, S1, rip);
+    if (rip - t->rip + MOVE_REACH > 2 * MOVE_REACH) e->is_fixed = true;
+    emit_rip_const(e, S1, rip);
     emit_op_rm(e, 0xff, false, 4, mem_gs(at + (int32_t)ibt_slot(rip) * 8));
+    emit_note(e, MOVE_TARGET, 4);
 }
 
 void emit_goto_space(struct translator *t, unsigned space, uint64_t rip)
@@ -48,6 +50,7 @@ static void emit_mark(struct translator *t, int sp_change)
     t->cache->blocks[t->number].sp_change = sp_change;
     emit_rm(&t->hot, &mov, 0, mem_at(H_SP, -8));
     emit32(&t->hot, BRANCH_MARK | t->number);
+    emit_note(&t->hot, MOVE_NUMBER, 4);
 }
 
 /* To the guest address in S1; no flag is touched. */
@@ -212,7 +215,7 @@ static bool emit_call_insn(struct translator *t, struct guest_insn *n)
     unsigned bytes = stack_slot_bytes(n);
 
     if (!is_slot_size(bytes)) return false;
-    emit_push_const(t, bytes, n->next, 0);
+    emit_push_const(t, bytes, n->next, true, 0);
     settle_sp(t);
     emit_goto(t, n->target);
     return true;
@@ -272,7 +275,8 @@ static bool emit_call_indirect(struct translator *t, struct guest_insn *n)
 
     if (!is_slot_size(bytes) || !load_target(t, n, S2)) return false;
     emit_store(&t->hot, S2, TEMP1);
-    emit_push_const(t, bytes, n->next, may_be_no_code(t, bytes) ? TEMP2 : 0);
+    emit_push_const(t, bytes, n->next, true,
+                    may_be_no_code(t, bytes) ? TEMP2 : 0);
     emit_load(&t->hot, S1, TEMP1);
     settle_sp(t);
     emit_indirect_jump(t, bytes, -(int)bytes);
@@ -309,11 +313,13 @@ static void emit_difference(struct emitter *e, uint64_t rip)
         emit8(e, 0x8d);
         emit8(e, 0xb5);
         emit32(e, (uint32_t)minus);
+        e->is_fixed = true;
         return;
     }
     emit8(e, 0x49); /* mov S2, imm64 */
     emit8(e, 0xbe);
     emit64(e, minus);
+    emit_note(e, MOVE_SUB, 8);
     emit_lea(e, true, S2, (struct mem_form){ S2, S1, 0, false, 0 });
 }
 

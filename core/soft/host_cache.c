@@ -78,7 +78,7 @@ static void make_entries(struct code_cache *c)
         at += 16;
     }
     c->hot = c->hot_start = c->hot_tidied = at;
-    c->hot_end = c->write + c->bytes * 2 / 5;
+    c->hot_end = c->write + c->bytes / 16 * 9;
     c->cold = c->cold_start = c->hot_end;
     c->cold_end = c->write + c->bytes;
 }
@@ -97,15 +97,25 @@ int code_open(struct soft_vm *s, struct err *e)
     rc = map_cache(c, e);
     if (rc < 0) goto fail;
     c->block_max = (unsigned)(c->bytes / POOL_BLOCK_BYTES);
+    if (c->block_max >= 1u << NUMBER_BITS) {
+        c->block_max = (1u << NUMBER_BITS) - 1;
+    }
+    c->set_count = 1;
+    while (c->set_count * SET_WAYS < c->block_max)
+        c->set_count *= 2;
     c->map_max = c->block_max * 10;
     c->link_max = c->block_max * 2;
+    c->move_max = c->block_max * 20;
     c->page_max = POOL_PAGES;
     c->blocks = pool(c->block_max, sizeof(*c->blocks));
+    c->sets = pool(c->set_count, sizeof(*c->sets));
     c->maps = pool(c->map_max, sizeof(*c->maps));
+    c->moves = pool(c->move_max, sizeof(*c->moves));
     c->links = pool(c->link_max, sizeof(*c->links));
     c->pages = pool(c->page_max, sizeof(*c->pages));
     c->translator = translator_new();
-    if (!c->blocks || !c->maps || !c->links || !c->pages || !c->translator) {
+    if (!c->blocks || !c->sets || !c->maps || !c->moves || !c->links ||
+        !c->pages || !c->translator) {
         rc = err_set(e, -ENOMEM, "no memory for the code cache");
         goto fail;
     }
@@ -140,7 +150,9 @@ void code_close(struct soft_vm *s)
     unmap(c->exec, c->bytes);
     unmap(c->write, c->bytes);
     unmap(c->blocks, c->block_max * sizeof(*c->blocks));
+    unmap(c->sets, c->set_count * sizeof(*c->sets));
     unmap(c->maps, c->map_max * sizeof(*c->maps));
+    unmap(c->moves, c->move_max * sizeof(*c->moves));
     unmap(c->links, c->link_max * sizeof(*c->links));
     unmap(c->pages, c->page_max * sizeof(*c->pages));
     translator_free(c->translator);
@@ -167,7 +179,7 @@ size_t code_print_stats(struct soft_vm *s, char *text, size_t cap)
         text, cap,
         "code cache: %zu KiB of %zu KiB main path, %zu KiB of %zu KiB out of "
         "line\n"
-        "blocks: %llu translated, %u kept, %llu dropped, %llu cache flushes\n"
+        "blocks: %llu translated, %llu moved, %u kept, %llu dropped, %llu cache flushes\n"
         "instructions: %llu translated (%llu ns each), %llu ends of blocks "
         "emulated\n"
         "expansion: %llu.%02llu main path, %llu.%02llu in all; %llu links\n",
@@ -175,8 +187,8 @@ size_t code_print_stats(struct soft_vm *s, char *text, size_t cap)
         (size_t)(c->hot_end - c->hot_start) >> 10,
         (size_t)(c->cold - c->cold_start) >> 10,
         (size_t)(c->cold_end - c->cold_start) >> 10,
-        (unsigned long long)c->stat.blocks, c->block_count,
-        (unsigned long long)c->stat.dropped,
+        (unsigned long long)c->stat.blocks, (unsigned long long)c->stat.moved,
+        c->block_count, (unsigned long long)c->stat.dropped,
         (unsigned long long)c->stat.flushes, (unsigned long long)c->stat.insns,
         (unsigned long long)c->stat.ns / n,
         (unsigned long long)c->stat.emulated_ends,

@@ -44,6 +44,25 @@ uint8_t *emit_pc(const struct emitter *e)
     return e->at + e->exec;
 }
 
+void emit_note(struct emitter *e, enum move_kind kind, unsigned back)
+{
+    int64_t at = e->at - back - e->start;
+
+    if (e->is_fixed || e->status < 0) return;
+    if (e->move_count == MOVES_MAX || at < 0 || at > UINT16_MAX) {
+        e->is_fixed = true;
+        return;
+    }
+    e->moves[e->move_count++] =
+        (struct code_move){ (uint16_t)at, (uint8_t)kind, 0 };
+}
+
+void emit_rip64(struct emitter *e, uint64_t rip)
+{
+    emit64(e, rip);
+    emit_note(e, MOVE_ADD, 8);
+}
+
 /* Prefixes, REX or VEX, opcode; SDM 2A 2.1 to 2.3. */
 static void emit_head(struct emitter *e, const struct enc *c, int reg, int x,
                       int b)
@@ -181,6 +200,15 @@ void emit_const(struct emitter *e, int reg, uint64_t v)
     }
 }
 
+void emit_rip_const(struct emitter *e, int reg, uint64_t rip)
+{
+    uint8_t *at = e->at;
+
+    emit_const(e, reg, rip);
+    if (e->at - at < 10) e->is_fixed = true;
+    emit_note(e, MOVE_ADD, 8);
+}
+
 void emit_lea(struct emitter *e, bool w, int reg, struct mem_form m)
 {
     if (w && m.disp == 0 && m.index < 0 && m.base >= 0) {
@@ -209,6 +237,7 @@ void emit_alu_imm(struct emitter *e, unsigned op, bool w, int reg, int32_t v)
 void emit_rel32(struct emitter *e, const uint8_t *target)
 {
     emit32(e, (uint32_t)(target - (emit_pc(e) + 4)));
+    emit_note(e, MOVE_REL, 4);
 }
 
 void emit_call(struct emitter *e, const uint8_t *target)

@@ -97,7 +97,8 @@ static int find_group(struct plan *p, const struct access *a, int64_t from,
     for (unsigned k = 0; k < t->group_count; k++) {
         const struct group *g = &t->group[k];
         if (!p->is_open[k] || g->a.base != a->base || g->a.index != a->index ||
-            g->a.scale != a->scale || g->is_indexed != is_indexed) {
+            g->a.scale != a->scale || g->a.is_rip != a->is_rip ||
+            g->is_indexed != is_indexed) {
             continue;
         }
         if (fits(g, from, from + a->bytes)) return (int)k;

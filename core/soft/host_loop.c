@@ -469,7 +469,7 @@ void emit_loop_body(struct translator *t, struct block *b)
     struct emitter *e = &t->hot;
     uint8_t *at = e->at;
     unsigned fixes = t->fix_count, maps = t->cache->map_count;
-    unsigned own = b->map_count;
+    unsigned own = b->map_count, moves = e->move_count;
     bool has_form;
 
     if (!t->loop.is_on || !t->loop.jump) return;
@@ -487,6 +487,7 @@ void emit_loop_body(struct translator *t, struct block *b)
     b->is_counted = false;
     b->swaps = NO_SWAPS;
     e->at = at;
+    e->move_count = moves;
     t->fix_count = fixes;
     t->cache->map_count = maps;
     b->map_count = own;

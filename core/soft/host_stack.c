@@ -99,15 +99,16 @@ void emit_load_sized(struct emitter *e, unsigned bytes, int reg,
 }
 
 static void store_const(struct emitter *e, unsigned bytes, int64_t v,
-                        struct mem_form m)
+                        bool is_rip, struct mem_form m)
 {
     struct enc mov = { .op = 0xc7, .w = bytes == 8 };
 
     if (bytes == 8 && v != (int32_t)v) {
-        emit_const(e, S2, (uint64_t)v);
+        (is_rip ? emit_rip_const : emit_const)(e, S2, (uint64_t)v);
         emit_op_rm(e, 0x89, true, S2, m);
         return;
     }
+    if (is_rip) e->is_fixed = true;
     if (bytes == 2) mov.prefix[mov.prefix_count++] = 0x66;
     emit_rm(e, &mov, 0, m);
     if (bytes == 2) {
@@ -118,7 +119,7 @@ static void store_const(struct emitter *e, unsigned bytes, int64_t v,
 }
 
 void emit_push_const(struct translator *t, unsigned bytes, uint64_t v,
-                     int32_t old_at)
+                     bool is_rip, int32_t old_at)
 {
     struct mem_form m = emit_stack_access(t, -(int)bytes, bytes, true);
 
@@ -126,7 +127,7 @@ void emit_push_const(struct translator *t, unsigned bytes, uint64_t v,
         emit_load_sized(&t->hot, bytes, S2, m);
         emit_store(&t->hot, S2, old_at);
     }
-    store_const(&t->hot, bytes, (int64_t)v, m);
+    store_const(&t->hot, bytes, (int64_t)v, is_rip, m);
     emit_stack_adjust(t, -(int)bytes);
 }
 
@@ -161,7 +162,7 @@ bool emit_push(struct translator *t, struct guest_insn *n)
     if (bytes != 2 && bytes != 4 && bytes != 8) return false;
     switch (o->type) {
     case ZYDIS_OPERAND_TYPE_IMMEDIATE:
-        emit_push_const(t, bytes, o->imm.value.u, 0);
+        emit_push_const(t, bytes, o->imm.value.u, false, 0);
         return true;
     case ZYDIS_OPERAND_TYPE_MEMORY: return push_memory(t, n, bytes);
     case ZYDIS_OPERAND_TYPE_REGISTER: break;

@@ -81,7 +81,7 @@ static bool emit_rep(struct translator *t, struct guest_insn *n)
     if (t->are_flags_saved) param |= REP_FLAGS_SAVED;
     if (t->mode.bits & BM_DF) param |= REP_DOWN;
     emit_const(&t->hot, S1, param);
-    emit_const(&t->hot, S2, n->rip);
+    emit_rip_const(&t->hot, S2, n->rip);
     emit_call(&t->hot,
               t->cache->entry[is_stos ? CODE_REP_STOS : CODE_REP_MOVS]);
     restore_flags(t);

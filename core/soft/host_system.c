@@ -264,16 +264,16 @@ static bool emit_ring(struct translator *t, struct guest_insn *n)
 
     switch (n->d.mnemonic) {
     case ZYDIS_MNEMONIC_SYSCALL:
-        emit_const(e, S1, n->next);
+        emit_rip_const(e, S1, n->next);
         emit_jmp(e, t->cache->entry[CODE_SYSCALL]);
         return true;
     case ZYDIS_MNEMONIC_SYSRET:
-        emit_const(e, S1, n->rip);
+        emit_rip_const(e, S1, n->rip);
         emit_jmp(e, t->cache->entry[CODE_SYSRET]);
         return true;
     default:
         emit_call(e, t->cache->entry[CODE_EXIT_IRET]);
-        emit64(e, n->rip);
+        emit_rip64(e, n->rip);
         return true;
     }
 }

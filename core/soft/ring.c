@@ -157,8 +157,7 @@ bool ring_deliver(struct engine *eng, unsigned vector, bool is_fault,
     uint64_t rip, sp, frame[6], *to;
     struct desc d;
 
-    if (!cpu_is_code64(c) || eng->watch_count ||
-        (eng->log & LOG_INT)) {
+    if (!cpu_is_code64(c) || eng->watch_count || (eng->log & LOG_INT)) {
         return false;
     }
     if (!is_inner && cpu_cpl(c) != 0) return false;

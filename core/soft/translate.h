@@ -69,6 +69,7 @@ struct access {
     int seg;       /* enum cpu_seg */
     unsigned bytes;
     bool is_write;
+    bool is_rip; /* off RIP: disp moves with the code */
 };
 
 /* Accesses that share a check: host_group.c. */
@@ -130,7 +131,7 @@ struct fixup {
     uint64_t rip;
     uint32_t tag_at;  /* FIX_SLOW: gs offset off the entry in S2, or 0 */
     uint64_t address; /* FIX_SLOW: constant address, if is_const */
-    bool is_const;
+    bool is_const, is_rip;
     bool has_saved_flags;
     uint16_t bytes;
     bool is_write, is_stack, is_group;
@@ -172,6 +173,7 @@ struct translator {
     struct reg_map regs;
     struct loop loop;
     struct emitter hot, cold;
+    struct code_move moves[2][MOVES_MAX];
     struct fixup fix[BLOCK_FIXUPS];
     unsigned fix_count;
     struct guest_insn *now; /* being emitted */
@@ -301,9 +303,10 @@ struct mem_form emit_stack_access(struct translator *t, int offset,
                                   unsigned bytes, bool is_write);
 void emit_stack_adjust(struct translator *t, int delta);
 unsigned stack_slot_bytes(const struct guest_insn *n);
-/* old_at: gs offset of where the slot's old value goes, or 0. */
+/* Of v, or of the guest address v (is_rip).  old_at: gs offset of where the
+ * slot's old value goes, or 0. */
 void emit_push_const(struct translator *t, unsigned bytes, uint64_t v,
-                     int32_t old_at);
+                     bool is_rip, int32_t old_at);
 void emit_store_sized(struct emitter *e, unsigned bytes, int reg,
                       struct mem_form m);
 void emit_load_sized(struct emitter *e, unsigned bytes, int reg,

@@ -191,6 +191,22 @@ static const uint8_t *next_page(struct engine *eng, uint64_t lin)
     return tlb_fetch(eng, next);
 }
 
+/* Block for the code, if it has one at another linear address. */
+static struct block *move_block(struct engine *eng, const uint8_t *start,
+                                uint64_t lin, uint8_t *link, uint64_t flushes)
+{
+    struct code_cache *c = eng->soft->cache;
+    struct block *b;
+
+    /* Blocks end before breakpoints; new ones are logged. */
+    if (eng->soft->break_count || eng->log & LOG_IN_ASM) return NULL;
+    code_lock(c);
+    b = code_move_locked(c, start, lin, &eng->mode);
+    if (b && link && flushes == c->stat.flushes) code_link_locked(c, link, b);
+    code_unlock(c);
+    return b;
+}
+
 enum { TAIL_BYTES = 15, TRIES = 4 };
 
 /* Block for the code at rip, NULL when it must be emulated. */
@@ -233,6 +249,8 @@ struct block *soft_get_block(struct engine *eng, uint64_t rip, uint8_t *link)
             link = NULL;
             continue;
         }
+        b = move_block(eng, start, lin, link, flushes);
+        if (b) return b;
         soft_vector_save(&eng->cpu);
         code_lock(c);
         b = code_translate(eng->soft, eng, start, lin, next);

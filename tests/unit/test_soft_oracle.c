@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "core/soft/code.h"
 #include "core/soft/engine.h"
 #include "tests/unit/support/insn_forms.h"
 #include "tests/unit/support/soft_gen.h"
@@ -174,8 +175,9 @@ static void map_data(struct soft_rig *r, const struct gen *g)
     *pde = DATA_TABLE | 7;
 }
 
+/* Where 64-bit code is, if not where it is in memory: 0. */
 static void run_guest(struct soft_rig *r, const struct gen *g,
-                      const struct start *s)
+                      const struct start *s, uint64_t lin)
 {
     static const uint8_t stop[] = { 0xe6, 0xf4, 0xeb, 0xfe };
     uint64_t code = g->bits == 16 ? 0x9000 : GEN_CODE;
@@ -183,9 +185,18 @@ static void run_guest(struct soft_rig *r, const struct gen *g,
     uint64_t stub = 0x10000;
 
     rig_mode(r, g->bits, code);
-    if (r->soft->options.is_all_hot) rig_user(r);
-    rig_put(r, code, g->code, g->bytes);
+    if (r->soft->options.is_all_hot || lin) rig_user(r);
+    if (memcmp(r->ram.host + code, g->code, g->bytes) != 0) {
+        rig_put(r, code, g->code, g->bytes);
+    }
     if (g->bits == 64) map_data(r, g);
+    if (lin) {
+        rig_map(r, lin, code, GEN_MAX_BYTES / 4096);
+        for (unsigned i = 0; i < DATA_PAGES; i++) {
+            rig_map(r, lin + GEN_DATA - code + 4096 * i, data_page(g, i), 1);
+        }
+        r->c->rip = lin;
+    }
     for (unsigned i = 0; i < DATA_PAGES; i++) {
         uint64_t to = g->bits == 16 ? data + 4096 * i : data_page(g, i);
         memcpy(r->ram.host + to, s->data + 4096 * i, 4096);
@@ -290,12 +301,62 @@ static void run_streams(unsigned bits, bool has_vector,
         fflush(stdout);
         if (getenv("ORACLE_DUMP")) dump(&g);
         if (bits == 64) run_native(&g, &s);
-        run_guest(r, &g, &s);
+        run_guest(r, &g, &s, 0);
         if (bits == 64) compare_with_native(r, &g);
         n++;
     } while (seconds() < end);
     printf("\n%u streams\n", n);
     rig_free(r);
+}
+
+static void compare_with_other(const struct soft_rig *a,
+                               const struct soft_rig *b)
+{
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(a->c->gpr[i], b->c->gpr[i]);
+    assert_int_equal(a->c->rflags & FLAGS_ARITH, b->c->rflags & FLAGS_ARITH);
+    assert_memory_equal(a->c->xsave + 24, b->c->xsave + 24, 416 - 24);
+    assert_memory_equal(a->ram.host + GEN_DATA, b->ram.host + GEN_DATA,
+                        GEN_DATA_BYTES);
+    assert_memory_equal(a->ram.host + GEN_STACK - 0x1000,
+                        b->ram.host + GEN_STACK - 0x1000, 0x1000);
+}
+
+/* Each stream at several places, where it is not translated again; it may ask
+ * where it is, so the emulator tells what comes out. */
+static void run_moved_streams(const struct soft_options *o, double limit)
+{
+    static const uint64_t places[] = { 0x555555554000, 0x7f12345ff000,
+                                       0x555555557000, 0x400000000000 };
+    struct soft_options slow = { .is_interpreted = true };
+    struct soft_rig *r = rig_new(o), *other = rig_new(&slow);
+    static struct gen g;
+    static struct start s;
+    double end = seconds() + limit;
+    uint64_t seed = first_seed(), moved = 0;
+    unsigned n = 0;
+
+    do {
+        g = (struct gen){ .random = seed + n, .bits = 64, .has_vector = true };
+        for (int i = 0; i < 4; i++)
+            gen_random(&g);
+        gen_stream(&g, 40);
+        make_start(&g, &s);
+        printf("\rmoved, seed 0x%llx ", (unsigned long long)(seed + n));
+        fflush(stdout);
+        if (getenv("ORACLE_DUMP")) dump(&g);
+        for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+            run_guest(r, &g, &s, places[i]);
+            run_guest(other, &g, &s, places[i]);
+            compare_with_other(r, other);
+        }
+        n++;
+    } while (seconds() < end);
+    moved = r->soft->cache->stat.moved;
+    printf("\n%u streams, %llu blocks moved\n", n, (unsigned long long)moved);
+    assert_true(moved >= n);
+    rig_free(r);
+    rig_free(other);
 }
 
 /* ---- every form */
@@ -366,7 +427,7 @@ static void walk_forms(unsigned bits, const struct soft_options *o)
         make_start(&g, &s);
         if (getenv("ORACLE_DUMP")) dump(&g);
         if (bits == 64) run_native(&g, &s);
-        run_guest(r, &g, &s);
+        run_guest(r, &g, &s, 0);
         if (bits == 64) compare_with_native(r, &g);
     }
     rig_free(r);
@@ -403,6 +464,15 @@ static void streams_of_hot_user_code_agree_with_the_host(void **state)
 {
     (void)state;
     run_streams(64, true, &hot, time_share(0.2));
+}
+
+static void streams_that_are_moved_agree_with_the_emulator(void **state)
+{
+    (void)state;
+    run_moved_streams(&(struct soft_options){ .is_all_hot = false },
+                      time_share(0.1));
+    run_moved_streams(&(struct soft_options){ .is_all_hot = true },
+                      time_share(0.1));
 }
 
 static void streams_without_groups_agree_with_the_host(void **state)
@@ -489,6 +559,7 @@ int main(void)
         cmocka_unit_test(integer_streams_agree_with_the_host),
         cmocka_unit_test(vector_streams_agree_with_the_host),
         cmocka_unit_test(streams_of_hot_user_code_agree_with_the_host),
+        cmocka_unit_test(streams_that_are_moved_agree_with_the_emulator),
         cmocka_unit_test(streams_without_groups_agree_with_the_host),
         cmocka_unit_test(translated_64_bit_streams_agree_with_the_emulator),
         cmocka_unit_test(translated_32_bit_streams_agree_with_the_emulator),

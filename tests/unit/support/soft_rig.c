@@ -158,6 +158,32 @@ static void make_tables(struct soft_rig *r)
     }
 }
 
+/* The table that entry i of the table leads to, made if there is none. */
+static uint64_t next_table(struct soft_rig *r, uint64_t table, unsigned i)
+{
+    static const uint8_t none[4096];
+    uint64_t entry;
+
+    memcpy(&entry, r->ram.host + table + 8 * i, 8);
+    if (entry & 1) return entry & ~0xfffull;
+    entry = RIG_MAPS + 0x1000ull * r->map_tables++;
+    rig_put(r, entry, none, sizeof(none));
+    put64(r, table + 8 * i, entry | 7);
+    return entry;
+}
+
+void rig_map(struct soft_rig *r, uint64_t lin, uint64_t gpa, unsigned pages)
+{
+    for (unsigned n = 0; n < pages; n++, lin += 0x1000, gpa += 0x1000) {
+        uint64_t table = RIG_TABLES;
+
+        for (unsigned shift = 39; shift > 12; shift -= 9) {
+            table = next_table(r, table, lin >> shift & 511);
+        }
+        put64(r, table + 8 * (lin >> 12 & 511), gpa | 7);
+    }
+}
+
 static void set_flat(struct cpu *c, unsigned bits)
 {
     /* type, S, DPL 0, P, L, D/B, G */
@@ -195,6 +221,9 @@ void rig_mode(struct soft_rig *r, unsigned bits, uint64_t rip)
         set_flat(c, bits);
     }
     if (bits == 64) {
+        for (unsigned i = 0; i < 512; i++)
+            put64(r, RIG_TABLES + 8 * i, 0);
+        r->map_tables = 0;
         make_tables(r);
         c->cr3 = RIG_TABLES;
         c->cr4 |= CR4_PAE;

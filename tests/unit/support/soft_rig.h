@@ -18,6 +18,7 @@ enum {
     RIG_GDT = 0x7000,
     RIG_IDT = 0x6000,
     RIG_STACK = 0x80000,
+    RIG_MAPS = 0xd00000, /* page tables of rig_map() */
 };
 
 struct loop;
@@ -33,7 +34,7 @@ struct soft_rig {
     struct engine *eng;
     struct cpu *c;
     char text[256];
-    unsigned text_bytes;
+    unsigned text_bytes, map_tables;
     uint32_t mmio_value;
     unsigned exit_value, exits;
 };
@@ -49,6 +50,10 @@ void rig_mode(struct soft_rig *r, unsigned bits, uint64_t rip);
 
 /* In ring 3 from here on, ports allowed.  After rig_mode(64). */
 void rig_user(struct soft_rig *r);
+
+/* Pages at gpa are at lin, too; read, write, execute, any ring.  After
+ * rig_mode(64), which forgets them; nothing is flushed. */
+void rig_map(struct soft_rig *r, uint64_t lin, uint64_t gpa, unsigned pages);
 
 /* Run until port 0xf4 is written or the CPU shuts down. */
 enum soft_exit rig_run(struct soft_rig *r);
