@@ -94,11 +94,63 @@ static int check_downgrade(const struct qcow2 *s, struct err *e)
     if (s->has_subclusters) what = "extended L2 entries";
     if (s->h.compression_type != QCOW2_ZLIB) what = "zstd compression";
     if (s->bitmaps != NULL) what = "bitmaps";
-    if (s->h.snapshot_count > 0) what = "snapshots made in version 3";
     if (s->h.crypt_method == QCOW2_CRYPT_LUKS) what = "LUKS encryption";
     if (what == NULL) return 0;
     return err_set(e, -ENOTSUP, "%s: compat=0.10 cannot have %s", s->n->name,
                    what);
+}
+
+/* 1: an entry of the table at offset is a zero cluster. */
+static int has_zeros(struct qcow2 *s, uint64_t offset, struct err *e)
+{
+    uint64_t *l2 = NULL;
+    uint32_t entries = s->cluster_bytes / 8;
+    int rc = qcow2_check_range(s, offset, s->cluster_bytes, "L2 table", e);
+
+    if (rc == 0) rc = qcow2_table_read(s, offset, entries, &l2);
+    for (uint32_t i = 0; i < entries && rc == 0; i++)
+        rc = (l2[i] & QCOW2_COMPRESSED) == 0 && (l2[i] & QCOW2_ZERO) != 0;
+    free(l2);
+    return rc;
+}
+
+/* What a version 2 entry of the snapshot table, and the tables it leads to,
+ * can hold. */
+static int check_snapshot(struct qcow2 *s, const struct qcow2_snapshot *sn,
+                          struct err *e)
+{
+    uint64_t *l1 = NULL;
+    int rc = 0;
+
+    if (sn->disk_bytes != s->n->size_bytes || sn->vm_state_bytes > UINT32_MAX)
+        return err_set(e, -ENOTSUP,
+                       "%s: compat=0.10 cannot have snapshots of another size "
+                       "than the image or with 4 GiB of state ('%s')",
+                       s->n->name, sn->name);
+    rc = qcow2_snapshot_l1(s, sn, &l1, e);
+    for (uint32_t i = 0; i < sn->l1_entries && rc == 0; i++) {
+        uint64_t l2 = l1[i] & QCOW2_OFFSET_MASK;
+
+        if (l2 != 0) rc = has_zeros(s, l2, e);
+    }
+    free(l1);
+    if (rc <= 0) return rc;
+    return err_set(e, -ENOTSUP,
+                   "%s: compat=0.10 cannot have snapshots with zero clusters "
+                   "('%s')",
+                   s->n->name, sn->name);
+}
+
+static int check_snapshots(struct qcow2 *s, struct err *e)
+{
+    struct qcow2_snapshots all;
+    int rc = qcow2_snapshots_load(s, &all, e);
+
+    if (rc < 0) return rc;
+    for (unsigned i = 0; i < all.count && rc == 0; i++)
+        rc = check_snapshot(s, &all.v[i], e);
+    qcow2_snapshots_free(&all);
+    return rc;
 }
 
 /* Version 2 knows no zero clusters: where nothing is below, nothing will do,
@@ -141,6 +193,11 @@ static int downgrade(struct node *n, const struct image_progress *p,
     struct qcow2_header old;
     int rc = check_downgrade(s, e);
 
+    if (rc == 0 && s->h.snapshot_count > 0) {
+        pthread_mutex_lock(&s->lock);
+        rc = check_snapshots(s, e);
+        pthread_mutex_unlock(&s->lock);
+    }
     if (rc == 0) rc = expand_zeros(n, p);
     if (rc < 0) return rc;
     pthread_mutex_lock(&s->lock);

@@ -238,9 +238,10 @@ static const struct img_command cmd_snapshot = { "snapshot", "filename",
 /* clang-format on */
 
 const struct img_command *const img_commands[] = {
-    &cmd_amend,   &cmd_bench,    &cmd_bitmap, &cmd_check,  &cmd_commit, &cmd_compare,
-    &cmd_convert, &cmd_create,   &cmd_dd,     &cmd_info,   &cmd_map,
-    &cmd_measure, &cmd_nbd, &cmd_snapshot, &cmd_rebase, &cmd_resize, NULL,
+    &cmd_amend,   &cmd_bench,   &cmd_bitmap, &cmd_check,    &cmd_commit,
+    &cmd_compare, &cmd_convert, &cmd_create, &cmd_dd,       &cmd_info,
+    &cmd_map,     &cmd_measure, &cmd_nbd,    &cmd_snapshot, &cmd_rebase,
+    &cmd_resize,  NULL,
 };
 
 /* ------------------------------------------------------------- messages */
@@ -442,12 +443,12 @@ static int take_objects(struct img *m)
 
         if (m->given[i].id != IMG_OBJECT) continue;
         if (strncmp(text, "qom-type=", 9) == 0) text += 9;
-        if (strncmp(text, "secret,", 7) != 0) {
+        if (strcspn(text, ",") != 6 || strncmp(text, "secret", 6) != 0) {
             img_error("invalid object type: %.*s", (int)strcspn(text, ","),
                       text);
             return -1;
         }
-        text += 7;
+        text += text[6] == ',' ? 7 : 6;
         if (secret_parse(m->secrets, text, &e) < 0) {
             img_error("%s", e.text);
             return -1;

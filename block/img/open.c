@@ -291,6 +291,10 @@ static int describe(const char *file, const char *format, unsigned flags,
     struct err e = ERR_INIT;
     struct json *j = NULL;
 
+    if ((flags & IMG_DESCRIBED) && format != NULL) {
+        img_error("--image-opts and --format are mutually exclusive");
+        return -1;
+    }
     if (flags & IMG_DESCRIBED) {
         if (img_pairs_parse(&d->pairs, file) < 0) return -1;
         return description_read(d, o);

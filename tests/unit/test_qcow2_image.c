@@ -717,6 +717,43 @@ static void options_are_amended(void **state)
     amend(r, "refcount_bits", "3", -EINVAL);
 }
 
+static void snapshots_go_along_to_version_2(void **state)
+{
+    const struct q2_rig *r = *state;
+    struct node *n;
+
+    q2_need_qemu();
+    ir_make(r, "", 20 * MiB);
+    n = q2_open(r->image, NULL);
+    ir_write(n, MiB / 2, MiB, 1);
+    node_unref(n);
+    ir_line(r, "qemu-img snapshot -c s image");
+    n = q2_open(r->image, NULL);
+    assert_int_equal(node_zero(n, 3 * MiB, MiB, 0), 0);
+    node_unref(n);
+    amend(r, "compat", "0.10", 0);
+    ir_both_check(r);
+    assert_string_equal(
+        ir_line(r, "qemu-img info --output json image | grep -o '0.10'"),
+        "0.10");
+    /* A snapshot that has zero clusters itself stays as it is. */
+    amend(r, "compat", "1.1", 0);
+    ir_line(r, "qemu-io -c 'write -z 3M 1M' image >&2 && "
+               "qemu-img snapshot -c t image");
+    amend(r, "compat", "0.10", -ENOTSUP);
+    ir_both_check(r);
+    ir_line(r, "qemu-img snapshot -d t image");
+    amend(r, "compat", "0.10", 0);
+    /* One of another size: version 2 could not say so. */
+    amend(r, "compat", "1.1", 0);
+    amend(r, "size", "30M", 0);
+    amend(r, "compat", "0.10", -ENOTSUP);
+    ir_both_check(r);
+    ir_line(r, "qemu-img snapshot -a s image");
+    amend(r, "compat", "0.10", 0);
+    ir_both_check(r);
+}
+
 static void the_backing_file_is_changed(void **state)
 {
     const struct q2_rig *r = *state;
@@ -882,6 +919,7 @@ int main(void)
         T(shrinking_gives_room_back),
         T(a_larger_disk_does_not_show_the_backing_file),
         T(options_are_amended),
+        T(snapshots_go_along_to_version_2),
         T(the_backing_file_is_changed),
         T(info_is_the_same_as_qemus),
 #undef T
