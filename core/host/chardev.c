@@ -250,6 +250,20 @@ void chardev_deliver(struct chardev *c, const uint8_t *buf, size_t bytes)
     watch_input(c);
 }
 
+/* To fronts that took all input, or will never take any. */
+static void tell_end(struct chardev *c)
+{
+    for (unsigned i = 0; i < CHARDEV_FRONTS; i++) {
+        struct chardev_front f = c->front[i];
+
+        if (c->is_end_told[i] || f.opened == NULL) continue;
+        if (f.receive != NULL && c->in[i].len > 0) continue;
+        if (f.can_receive != NULL && f.can_receive(f.arg) == 0) continue;
+        c->is_end_told[i] = true;
+        f.opened(f.arg, false);
+    }
+}
+
 static void hang_up(struct chardev *c)
 {
     struct chardev_front f[CHARDEV_FRONTS];
@@ -259,6 +273,10 @@ static void hang_up(struct chardev *c)
         c->kind->hangup(c);
     } else {
         chardev_detach(c);
+    }
+    if (c->is_in_over) {
+        tell_end(c);
+        return;
     }
     for (unsigned i = 0; i < CHARDEV_FRONTS; i++) {
         if (f[i].opened != NULL) f[i].opened(f[i].arg, false);
@@ -320,6 +338,7 @@ static void pump(void *arg)
 
     for (unsigned i = 0; i < CHARDEV_FRONTS; i++)
         hand_over(c, i);
+    if (c->is_in_over) tell_end(c);
     watch_input(c);
     if (c->is_in_plain && c->in_fd >= 0) { /* a file is always readable */
         int rc = read_some(c);

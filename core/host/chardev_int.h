@@ -58,6 +58,9 @@ struct chardev {
     pthread_mutex_t lock; /* guards out_fd and everything below */
     int in_fd, out_fd;
     bool is_in_watched, is_in_reading, is_out_watched, is_in_plain;
+    /* Nothing more comes in; a front hears of it once it took what there was.
+     */
+    bool is_in_over, is_end_told[CHARDEV_FRONTS];
     bool is_out_plain; /* regular file: written at once */
     bool is_out_socket;
     bool is_deferred; /* file: to be made yet */

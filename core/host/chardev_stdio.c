@@ -81,6 +81,7 @@ static void stdio_hangup(struct chardev *c)
     if (!c->is_in_plain) loop_del_fd(c->loop, c->in_fd);
     close(c->in_fd);
     c->in_fd = -1;
+    c->is_in_over = true;
     pthread_mutex_unlock(&c->lock);
 }
 

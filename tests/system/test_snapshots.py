@@ -21,7 +21,7 @@ import time
 
 import common                                           # noqa: F401
 from tap import Skip, each, main
-from vmlab import VM, Fail, guest, ORRERY
+from vmlab import SLOW, VM, Fail, accel_args, guest, ORRERY
 
 COUNT = 20 if os.environ.get('LONG') else 5
 MEMORY = '128'
@@ -346,6 +346,62 @@ def bare(*args, memory='32'):
 
 NO_DISK = ('Error: No block device can accept snapshots; give the machine a '
            'disk in qcow2 format')
+
+
+def test_commands_from_a_pipe_wait_for_the_one_before():
+    # The second savevm waits until the first is written; by then the pipe's
+    # end was read long ago.
+    with tempfile.TemporaryDirectory() as d:
+        disk = f'{d}/a.qcow2'
+        need('qemu-img')
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', disk, '16M')
+        for stdin in ('pipe', 'file'):
+            lines = f'savevm {stdin}1\nsavevm {stdin}2\ninfo status\nquit\n'
+            with open(f'{d}/lines', 'w+', encoding='ascii') as f:
+                f.write(lines)
+                f.seek(0)
+                source = {'stdin': f} if stdin == 'file' else {'input': lines}
+                p = subprocess.run(
+                    [ORRERY, *accel_args('soft'), '-m', '16', '-display',
+                     'none', '-S', '-monitor', 'stdio', '-hda', disk],
+                    capture_output=True, text=True, check=False,
+                    timeout=60 * SLOW, **source)
+            if p.returncode != 0 or 'VM status: paused' not in p.stdout:
+                raise Fail(f'{stdin}: status {p.returncode}, {p.stdout}')
+        names = re.findall(r'^\d+ +(\w+)',
+                           run('qemu-img', 'snapshot', '-l', disk), re.M)
+        if names != ['pipe1', 'pipe2', 'file1', 'file2']:
+            raise Fail(f'snapshots: {names}')
+        run('qemu-img', 'check', disk)
+
+
+def test_bitmaps_stay_beside_snapshots():
+    # As the peer: a snapshot is not loaded over bitmaps, which would no
+    # longer tell what has changed; taken and deleted it is.
+    with tempfile.TemporaryDirectory() as d:
+        disk = f'{d}/a.qcow2'
+        need('qemu-img', 'qemu-io')
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', disk, '16M')
+        run('qemu-img', 'bitmap', '--add', disk, 'bits')
+        run('qemu-io', '-c', 'write 1M 128k', disk)
+        with VM('-S', '-m', '16', '-hda', disk) as vm:
+            for name in ('one', 'two'):
+                vm.hmp(f'savevm {name}')
+            said = vm.hmp('loadvm one')
+            if 'active dirty bitmaps' not in said:
+                raise Fail(f'loadvm: {said!r}')
+            vm.hmp('delvm one')
+        text = run('qemu-img', 'info', disk)
+        if 'two' not in text or 'one' in text or 'name: bits' not in text or \
+                'in-use' in text:
+            raise Fail(text)
+        run('qemu-img', 'check', disk)
+        run('qemu-img', 'bitmap', '--remove', disk, 'bits')
+        with VM('-S', '-m', '16', '-hda', disk) as vm:
+            said = vm.hmp('loadvm two')
+            if 'Error' in said:
+                raise Fail(said)
+        run('qemu-img', 'check', disk)
 
 
 def test_without_a_disk_that_can_nothing_is_done():
