@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -231,6 +232,26 @@ static int open_monitors(struct run *r, struct err *e)
     return rc;
 }
 
+/* A console of the display that shows no monitor says whose it is. */
+static int title_consoles(struct run *r, struct err *e)
+{
+    const struct options *o = r->o;
+
+    (void)e;
+    for (unsigned i = 0; i < o->chardev_count; i++) {
+        const char *name = o->chardev[i].name;
+        bool is_monitor = false;
+        char text[80];
+        int n = snprintf(text, sizeof(text), "%.60s console\r\n", name);
+
+        for (unsigned k = 0; k < o->monitor_count; k++)
+            is_monitor |= strcmp(o->monitor[k], name) == 0;
+        if (!is_monitor && chardev_is_vc(r->chardev[i]))
+            chardev_write(r->chardev[i], (uint8_t *)text, (size_t)n);
+    }
+    return 0;
+}
+
 static int open_gdb(struct run *r, struct err *e)
 {
     if (r->o->gdb == NULL || gdb_server_start(r->vm, r->o->gdb, e) == 0) {
@@ -359,10 +380,10 @@ static int write_pidfile(struct run *r, struct err *e)
 static int set_up(struct run *r, struct err *e)
 {
     static int (*const steps[])(struct run * r, struct err * e) = {
-        catch_signals,  open_accel,    open_drives, open_chardevs,
-        open_consoles,  make_machine,  set_single,  open_views,
-        start_chardevs, open_monitors, open_gdb,    open_incoming,
-        open_snapshot,  write_pidfile,
+        catch_signals,  open_accel,    open_drives,    open_chardevs,
+        open_consoles,  make_machine,  set_single,     open_views,
+        start_chardevs, open_monitors, title_consoles, open_gdb,
+        open_incoming,  open_snapshot, write_pidfile,
     };
     int rc = loop_create(&r->loop, e);
 

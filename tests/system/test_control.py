@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What is exercised: the control socket between a machine and the manager
 # - it speaks QMP, and after x-orrery-view the manager's own messages
+# - Ctrl-Alt-2 and so on show the consoles, which say whose they are
 # - it is private (mode 0600) and goes away with the machine
 # - the text screen arrives; a command is answered; keys reach the guest
 # - rubbish, cut messages and clients that never read disturb nobody
@@ -23,6 +24,7 @@ from vmlab import IS_PEER, ORRERY, SLOW, VM, Fail, guest
 
 WATCH, ACK, KEYS, RUN, STATUS = 1, 2, 3, 5, 6           # ui/control/control.h
 STATE, TEXT, FRAME, REPLY = 64, 67, 68, 69
+KEY_LEFTCTRL, KEY_LEFTALT, KEY_2 = 29, 56, 3
 KEY_C = 46                                  # linux/input-event-codes.h
 
 
@@ -109,6 +111,20 @@ def test_screen_keys_and_commands_pass_through():
             c.send(STATUS)
             if struct.unpack_from('<II', c.until(STATE)) != (1, 1):
                 raise Fail('not running on one CPU')
+
+
+def test_consoles_say_whose_they_are():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, 'c')
+        # vmlab takes the monitor elsewhere: the first console is the serial
+        # port's.
+        with machine(path, '-S', '-serial', 'vc', '-parallel', 'vc'):
+            c = Client(path)
+            c.send(WATCH, struct.pack('<I', 1))
+            for digit, title in ((KEY_2, 'serial0'), (KEY_2 + 1, 'parallel0')):
+                c.send(KEYS, struct.pack('<5I', 3, KEY_LEFTCTRL, KEY_LEFTALT,
+                                         digit, 0))
+                c.wait_text(f'{title} console')
 
 
 def test_any_program_may_speak_qmp_there():
