@@ -226,13 +226,17 @@ static void a_backup_is_the_disk_of_its_start(void **state)
 static void a_mirror_follows_the_guest_and_takes_over(void **state)
 {
     struct env *x = *state;
-    const struct job_args a = { .target = path(x, "copy"), .format = "raw" };
+    /* So slow that it is not ready before we ask. */
+    const struct job_args a = { .target = path(x, "copy"),
+                                .format = "raw",
+                                .speed = 1 << 20 };
     struct err e = ERR_INIT;
 
     make_raw(x, "disk");
     open_drive(x, "disk", "raw", false);
     start_job(x, JOB_MIRROR, &a);
     assert_int_equal(job_complete(x->drives, "disk0", &e), -EBUSY);
+    assert_int_equal(job_set_speed(x->drives, "disk0", 0, &e), 0);
     until(x, JOB_READY, true);
     guest_writes(x, 300);
     assert_int_equal(job_complete(x->drives, "disk0", &e), 0);
