@@ -182,6 +182,7 @@ static void restore_data(struct engine *eng, const struct tlb_context *x)
             t->rpage = x->half[i].page;
         }
         eng->local[space][is_write][slot / 64] |= 1ull << (slot & 63);
+        eng->filled[space][slot / 64] |= 1ull << (slot & 63);
     }
 }
 

@@ -37,13 +37,13 @@
 enum {
     PAGE_SHIFT = 12,
     PAGE_BYTES = 4096,
-    TLB_ENTRIES = 1024,
-    TLB_SPAN = 0x8000, /* bytes of one table */
+    TLB_ENTRIES = 8192,
+    TLB_SPAN = 0x40000, /* bytes of one table */
     IBT_ENTRIES = 1 << 16,
-    IBT_AT = 0x18000,
+    IBT_AT = 0xc0000,
     IBT_SPAN = 0x80000,
     IBT_USED_MAX = 4096,
-    FIELDS_AT = 0x198000,
+    FIELDS_AT = 0x240000,
     FETCH_ENTRIES = 256,
     LOCAL_WORDS = TLB_ENTRIES / 64,
     PHYS_ENTRIES = 64,
@@ -178,6 +178,8 @@ struct engine {
     uint64_t ibt_miss; /* what an empty ibt slot holds */
     /* Slots of tlb that hold a page that is not global: for loads, stores */
     uint64_t local[SPACE_COUNT][2][LOCAL_WORDS];
+    /* Slots that may hold anything */
+    uint64_t filled[SPACE_COUNT][LOCAL_WORDS];
     struct tlb_context context[CONTEXTS];
     uint64_t context_stamp;
     struct {

@@ -154,9 +154,9 @@ soft_slow:
     jb 3f
     mov %r13d, %ecx
     shr $7, %ecx
-    and $0x7fe0, %ecx
+    and $TLB_ENTRY_MASK, %ecx
     mov %eax, %edx
-    shl $15, %edx
+    shl $TLB_SPAN_SHIFT, %edx
     add %edx, %ecx
     mov %gs:8(%rcx), %rdx       /* wtag */
     mov %r13, %r14
@@ -337,7 +337,7 @@ ring_emulate:
     mov \reg, %r14
     and $~15, %r13d
     shr $7, %r14
-    and $0x7fe0, %r14d
+    and $TLB_ENTRY_MASK, %r14d
     add %r13d, %r14d
 .endm
 

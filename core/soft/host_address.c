@@ -9,7 +9,7 @@
  * The probe (S1 = linear address; GS base = TLB of space 0):
  *     mov  S2d, S1d
  *     shr  S2d, 7
- *     and  S2d, 0x7fe0          entry
+ *     and  S2d, 0x3ffe0         entry
  *     xor  S1, gs:tag(S2)       offset in the page, or far more
  *     cmp  S1, 4096 - bytes
  *     ja   out of line

@@ -10,6 +10,9 @@
 
 _Static_assert(sizeof(struct tlb_entry) == 32, "probe shifts by 7");
 _Static_assert(sizeof(struct tlb_entry) * TLB_ENTRIES == TLB_SPAN, "TLB");
+_Static_assert(TLB_SPAN == 1 << TLB_SPAN_SHIFT, "TLB");
+_Static_assert(TLB_ENTRY_MASK == (TLB_ENTRIES - 1) * 32, "TLB");
+_Static_assert(FIELDS_AT == GS_FIELDS, "fields");
 AT(IBT_AT, ibt);
 AT(FIELDS_AT, attn);
 AT(GS_ATTN, attn);

@@ -5,31 +5,34 @@
 /*
  * Offsets in struct engine for entry.S; layout.c asserts that they are true.
  */
-#define GS_IBT         0x18000
-#define GS_ATTN        0x198000
-#define GS_CAUSE       0x198004
-#define GS_HOST_RSP    0x198008
-#define GS_HOST_FLAGS  0x198010
-#define GS_LINK        0x198018
-#define GS_TEMP        0x198020
-#define GS_SAVED_AX    0x198040
-#define GS_IBT_MASK    0x198048
-#define GS_IF_FLAG     0x198078
-#define GS_IS_WAITING  0x19807c
-#define GS_OTHER_FLAGS 0x198080
-#define GS_STACK       0x198088
-#define GS_CAN_CALL    0x198160
-#define GS_CAN_RETURN  0x198161
-#define GS_RING_CLEAR  0x198168
-#define GS_RING_TARGET 0x198170
-#define GS_RING_SLOT   0x198178
-#define GS_RING_KERNEL 0x198180
-#define GS_RING_USER   0x1981a0
-#define GS_STALE       0x1981c0
-#define GS_GPR         0x198200
-#define GS_RIP         0x198280
-#define GS_RFLAGS      0x198288
-#define GS_SEG_CS      0x1982a0
+#define TLB_SPAN_SHIFT 18
+#define TLB_ENTRY_MASK 0x3ffe0 /* of lin >> 7: offset of an entry */
+#define GS_IBT         0xc0000
+#define GS_FIELDS      0x240000
+#define GS_ATTN        (GS_FIELDS + 0x0)
+#define GS_CAUSE       (GS_FIELDS + 0x4)
+#define GS_HOST_RSP    (GS_FIELDS + 0x8)
+#define GS_HOST_FLAGS  (GS_FIELDS + 0x10)
+#define GS_LINK        (GS_FIELDS + 0x18)
+#define GS_TEMP        (GS_FIELDS + 0x20)
+#define GS_SAVED_AX    (GS_FIELDS + 0x40)
+#define GS_IBT_MASK    (GS_FIELDS + 0x48)
+#define GS_IF_FLAG     (GS_FIELDS + 0x78)
+#define GS_IS_WAITING  (GS_FIELDS + 0x7c)
+#define GS_OTHER_FLAGS (GS_FIELDS + 0x80)
+#define GS_STACK       (GS_FIELDS + 0x88)
+#define GS_CAN_CALL    (GS_FIELDS + 0x160)
+#define GS_CAN_RETURN  (GS_FIELDS + 0x161)
+#define GS_RING_CLEAR  (GS_FIELDS + 0x168)
+#define GS_RING_TARGET (GS_FIELDS + 0x170)
+#define GS_RING_SLOT   (GS_FIELDS + 0x178)
+#define GS_RING_KERNEL (GS_FIELDS + 0x180)
+#define GS_RING_USER   (GS_FIELDS + 0x1a0)
+#define GS_STALE       (GS_FIELDS + 0x1c0)
+#define GS_GPR         (GS_FIELDS + 0x200)
+#define GS_RIP         (GS_FIELDS + 0x280)
+#define GS_RFLAGS      (GS_FIELDS + 0x288)
+#define GS_SEG_CS      (GS_FIELDS + 0x2a0)
 
 /* struct slow_site */
 #define SITE_BYTES 8

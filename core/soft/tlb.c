@@ -14,7 +14,8 @@
  * for ever and is seen here each time.
  *
  * A flush without global pages has to find the others: a bit for each half of
- * a slot says that it holds one.  What is kept of other PCIDs: context.c.
+ * a slot says that it holds one.  Another for the slot says that it may hold
+ * anything: most are free.  What is kept of other PCIDs: context.c.
  */
 
 static bool is_canonical(uint64_t lin)
@@ -47,10 +48,29 @@ static void clear_slot(struct engine *eng, unsigned space, unsigned slot)
     eng->local[space][1][slot / 64] &= ~(1ull << (slot & 63));
 }
 
+/* The next slot from *slot on that may hold something; false: none. */
+static bool next_filled(const struct engine *eng, unsigned space,
+                        unsigned *slot)
+{
+    const uint64_t *filled = eng->filled[space];
+    unsigned w = *slot / 64;
+    uint64_t left;
+
+    if (w == LOCAL_WORDS) return false;
+    left = filled[w] & (~0ull << (*slot & 63));
+    while (!left && ++w < LOCAL_WORDS)
+        left = filled[w];
+    if (!left) return false;
+    *slot = w * 64 + (unsigned)__builtin_ctzll(left);
+    return true;
+}
+
 static void clear_data(struct engine *eng, unsigned space)
 {
-    for (unsigned i = 0; i < TLB_ENTRIES; i++)
+    for (unsigned i = 0; next_filled(eng, space, &i); i++)
         clear_slot(eng, space, i);
+    for (unsigned w = 0; w < LOCAL_WORDS; w++)
+        eng->filled[space][w] = 0;
 }
 
 void ibt_clear(struct engine *eng, unsigned space)
@@ -270,6 +290,8 @@ void tlb_init(struct engine *eng)
 {
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         eng->ibt_used_count[s] = IBT_USED_MAX + 1;
+        for (unsigned w = 0; w < LOCAL_WORDS; w++)
+            eng->filled[s][w] = ~0ull;
     }
     tlb_view_changed(eng);
     site_init(eng);
@@ -281,9 +303,8 @@ void tlb_drop_writes(struct engine *eng)
     context_protect(eng, NULL);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
-        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        for (unsigned i = 0; next_filled(eng, s, &i); i++)
             eng->tlb[s][i].wtag = no_tag(i);
-        }
         for (unsigned w = 0; w < LOCAL_WORDS; w++)
             eng->local[s][1][w] = 0;
     }
@@ -295,7 +316,7 @@ void tlb_protect(struct engine *eng, const uint8_t *page)
     context_protect(eng, page);
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
         clear_stack(eng, s);
-        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        for (unsigned i = 0; next_filled(eng, s, &i); i++) {
             struct tlb_entry *t = &eng->tlb[s][i];
             if (t->wpage == (uint64_t)page) t->wtag = no_tag(i);
         }
@@ -331,7 +352,7 @@ uint64_t tlb_find_host(const struct engine *eng, uint64_t host)
     uint64_t page = host & ~(uint64_t)(PAGE_BYTES - 1);
 
     for (unsigned s = 0; s < SPACE_COUNT; s++) {
-        for (unsigned i = 0; i < TLB_ENTRIES; i++) {
+        for (unsigned i = 0; next_filled(eng, s, &i); i++) {
             const struct tlb_entry *t = &eng->tlb[s][i];
             bool is_read = t->rpage == page && slot_of(t->rtag) == i;
 
@@ -380,6 +401,7 @@ static void enter(struct engine *eng, unsigned space, uint64_t lin,
     uint64_t tag = lin & ~(uint64_t)(PAGE_BYTES - 1), none = no_tag(slot);
 
     if (watched) can_write = false;
+    eng->filled[space][slot / 64] |= 1ull << (slot & 63);
     if (watched & ACC_READ) {
         if (t->rtag == tag) t->rtag = none;
     } else if (!(access & ACC_WRITE) || t->rtag == none) {
