@@ -14,6 +14,12 @@
 #include <png.h>
 #endif
 
+/* Why a write went wrong, errno having been 0 before. */
+static int why(void)
+{
+    return errno != 0 ? -errno : -EIO;
+}
+
 static void row_to_rgb(const struct surface *s, int y, uint8_t *rgb)
 {
     const uint32_t *px = s->px + (size_t)y * (size_t)s->stride_px;
@@ -31,7 +37,7 @@ static int write_ppm(FILE *f, const struct surface *s, uint8_t *row)
     for (int y = 0; y < s->height_px; y++) {
         row_to_rgb(s, y, row);
         if (fwrite(row, 3, (size_t)s->width_px, f) != (size_t)s->width_px)
-            return -EIO;
+            return why();
     }
     return 0;
 }
@@ -45,8 +51,10 @@ static int write_png(FILE *f, const struct surface *s, uint8_t *row)
     volatile int rc = -ENOMEM;
 
     if (info == NULL) goto out;
-    rc = -EIO;
-    if (setjmp(png_jmpbuf(png)) != 0) goto out; /* libpng's error return */
+    if (setjmp(png_jmpbuf(png)) != 0) { /* libpng's error return */
+        rc = why();
+        goto out;
+    }
     png_init_io(png, f);
     png_set_IHDR(png, info, (png_uint_32)s->width_px, (png_uint_32)s->height_px,
                  8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
@@ -88,6 +96,7 @@ int display_screendump_locked(struct display *d, const char *path, bool is_png,
         rc = err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
         goto free_row;
     }
+    errno = 0;
     rc = is_png ? write_png(f, s, row) : write_ppm(f, s, row);
     if (fclose(f) != 0 && rc == 0) rc = -errno;
     if (rc == -ENOTSUP)
