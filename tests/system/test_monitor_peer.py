@@ -301,8 +301,8 @@ def crowd(vm, path):
     deaf, slow = [], []
     for n in range(100):
         s = socket.socket(socket.AF_UNIX)
+        s.connect(path)                 # waits while the queue is full
         s.settimeout(20 * SLOW)
-        s.connect(path)
         (deaf if n % 2 else slow).append(s)
     for s in deaf:
         fill(s)
