@@ -128,13 +128,24 @@ static void unhash(struct code_cache *c, struct block *b)
     }
 }
 
-static void unlist(struct code_page *p, struct block *b)
+/* Lists are long where code is used at many linear addresses. */
+static void enlist(struct block *b, int i)
 {
-    struct block **at = &p->blocks;
+    struct code_page *p = b->page[i];
+    struct block *next = p->blocks;
 
-    while (*at && *at != b)
-        at = &(*at)->page_next[(*at)->page[0] != p];
-    if (*at) *at = b->page_next[b->page[0] != p];
+    b->page_next[i] = next;
+    b->page_at[i] = &p->blocks;
+    if (next) next->page_at[next->page[0] != p] = &b->page_next[i];
+    p->blocks = b;
+}
+
+static void unlist(struct block *b, int i)
+{
+    struct block *next = b->page_next[i];
+
+    *b->page_at[i] = next;
+    if (next) next->page_at[next->page[0] != b->page[i]] = b->page_at[i];
 }
 
 static void drop_locked(struct code_cache *c, struct block *b)
@@ -154,7 +165,7 @@ static void drop_locked(struct code_cache *c, struct block *b)
     for (int i = 0; i < 2; i++) {
         struct code_page *p = b->page[i];
         if (!p || (i == 1 && p == b->page[0])) continue;
-        unlist(p, b);
+        unlist(b, i);
         if (!p->blocks) {
             atomic_store(&p->lines, 0);
             atomic_store(&p->is_live, false);
@@ -386,8 +397,7 @@ void code_insert_locked(struct code_cache *c, struct block *b)
     for (int i = 0; i < 2; i++) {
         struct code_page *p = b->page[i];
         if (!p || (i == 1 && p == b->page[0])) continue;
-        b->page_next[i] = p->blocks;
-        p->blocks = b;
+        enlist(b, i);
     }
 }
 

@@ -58,7 +58,8 @@ struct block {
 
     struct code_page *page[2]; /* second: if it goes on in the next page */
     struct block *page_next[2];
-    uint64_t lines[2]; /* of each page */
+    struct block **page_at[2]; /* what leads to it in the pages' lists */
+    uint64_t lines[2];         /* of each page */
     struct link *links;
     uint8_t *cold; /* what is out of line; executable address */
     uint32_t cold_bytes;

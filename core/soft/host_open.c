@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include <x86intrin.h>
 
 #include "core/cpu/emulate.h"
@@ -21,18 +20,7 @@
 
 /* Making and unmaking of the engine; nothing here runs with guest state. */
 
-enum { CACHE_MIN = 4 << 20, CACHE_MAX = 1 << 30 };
-
-/* As much as a desktop system fills while it starts, if this machine has that
- * to spare: it is taken as it fills. */
-static unsigned default_cache_bytes(void)
-{
-    enum { LEAST = 32 << 20, MOST = 256 << 20, SHARE = 16 };
-    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * PAGE_BYTES / SHARE;
-
-    if (bytes < LEAST) return LEAST;
-    return bytes > MOST ? MOST : (unsigned)bytes & ~(CACHE_MIN - 1u);
-}
+enum { CACHE_DEFAULT = 128 << 20, CACHE_MIN = 4 << 20, CACHE_MAX = 1 << 30 };
 
 static int parse_switch(const char *name, const char *value, bool *out,
                         struct err *e)
@@ -88,7 +76,7 @@ int soft_options_parse(struct soft_options *o, const char *text, struct err *e)
     char *copy, *at, *word;
     int rc = 0;
 
-    *o = (struct soft_options){ .cache_bytes = default_cache_bytes() };
+    *o = (struct soft_options){ .cache_bytes = CACHE_DEFAULT };
     if (!text) return 0;
     copy = at = strdup(text);
     if (!copy) return err_set(e, -ENOMEM, "out of memory");
@@ -133,9 +121,7 @@ int soft_vm_open(struct vm *vm, const struct soft_options *o,
     if (!s) return err_set(e, -ENOMEM, "out of memory");
     s->vm = vm;
     s->options = *o;
-    if (!s->options.cache_bytes) {
-        s->options.cache_bytes = default_cache_bytes();
-    }
+    if (!s->options.cache_bytes) s->options.cache_bytes = CACHE_DEFAULT;
     rc = code_open(s, e);
     if (rc < 0) goto free_vm;
     if (o->is_verified && s->cache) {
