@@ -25,12 +25,14 @@ struct blk_req {
     enum blk_op op;
     uint64_t offset, bytes;
     bool is_fua, may_unmap;
+    bool is_cancelled; /* nobody waits for it: an error stops no machine */
     int rc;
     uint64_t start_ns;
     blk_done done;
     void *arg;
     struct node_run run; /* while it is in the ring */
     struct blk_req *next;
+    struct blk_req *live_next, **live_at;
     int iovcnt;
     struct iovec iov[];
 };
@@ -79,6 +81,7 @@ struct blk {
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t work;
     struct blk_queue todo, done, held;
+    struct blk_req *live; /* all whose callback was not yet called */
     unsigned in_flight; /* submitted, callback not yet called; not the held */
     unsigned held_count;
     int held_rc;       /* why the first of them failed */

@@ -51,6 +51,20 @@ bool blk_queue_remove(struct blk_queue *q, int64_t id, struct blk_req **out)
     return false;
 }
 
+static void live_add_locked(struct blk *b, struct blk_req *r)
+{
+    r->live_at = &b->live;
+    r->live_next = b->live;
+    if (b->live != NULL) b->live->live_at = &r->live_next;
+    b->live = r;
+}
+
+static void live_remove_locked(struct blk_req *r)
+{
+    *r->live_at = r->live_next;
+    if (r->live_next != NULL) r->live_next->live_at = r->live_at;
+}
+
 /* ------------------------------------------------------------ fast path */
 
 static bool is_aligned(const struct blk_req *r)
@@ -142,7 +156,7 @@ static enum blk_on_error policy(const struct blk *b, const struct blk_req *r,
     enum blk_on_error on =
         r->op == BLK_READ ? b->on_read_error : b->on_write_error;
 
-    if (rc == -ECANCELED) return BLK_REPORT;
+    if (r->is_cancelled) return BLK_REPORT;
     if (on == BLK_ENOSPC)
         return rc == -ENOSPC || rc == -EDQUOT || rc == -EFBIG ? BLK_STOP
                                                               : BLK_REPORT;
@@ -269,7 +283,7 @@ void blk_finish_locked(struct blk *b, struct blk_req *r, int rc)
 
         warn_locked(b, r, rc);
         if (on == BLK_STOP && !b->is_closing && hold_locked(b, r, rc)) return;
-        if (rc != -ECANCELED)
+        if (!r->is_cancelled)
             tell_locked(b, r, rc, on == BLK_IGNORE ? on : BLK_REPORT);
         if (on == BLK_IGNORE) rc = 0;
     }
@@ -287,6 +301,7 @@ static void complete_locked(struct blk *b)
     reap_locked(b);
     while ((r = blk_queue_get(&b->done)) != NULL) {
         b->in_flight--;
+        live_remove_locked(r);
         pthread_mutex_unlock(&b->lock);
         r->done(r->arg, r->rc);
         free(r);
@@ -423,6 +438,7 @@ static int64_t start(struct blk *b, const struct blk_req *what,
     detect_zeros(b, r);
     pthread_mutex_lock(&b->lock);
     id = r->id = ++b->next_id;
+    live_add_locked(b, r);
     b->in_flight++;
     if (!blk_throttle_locked(b, r)) blk_dispatch_locked(b, r);
     pthread_mutex_unlock(&b->lock);
@@ -525,6 +541,9 @@ void blk_cancel(struct blk *b, int64_t id)
     struct blk_req *r;
 
     pthread_mutex_lock(&b->lock);
+    for (r = b->live; r != NULL && r->id != id;)
+        r = r->live_next;
+    if (r != NULL) r->is_cancelled = true;
     if (blk_queue_remove(&b->todo, id, &r)) {
         blk_finish_locked(b, r, -ECANCELED);
     } else if (blk_unthrottle_locked(b, id, &r)) {

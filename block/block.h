@@ -128,8 +128,8 @@ int64_t blk_flush(struct blk *b, blk_done done, void *arg);
 int64_t blk_discard(struct blk *b, uint64_t offset, uint64_t bytes,
                     blk_done done, void *arg);
 /* A request that nothing has begun, or that is held after an error, completes
- * with -ECANCELED; one that is being served completes as it does.  An unknown
- * id is ignored. */
+ * with -ECANCELED; one that is being served completes as it does, and if it
+ * fails that is not told but to done.  An unknown id is ignored. */
 void blk_cancel(struct blk *b, int64_t id);
 /* Wait until no request is in flight (held ones are not).  Loop thread;
  * callbacks of completed requests run inside.  VM lock not held, or all callbacks cope with that

@@ -105,6 +105,8 @@ static void on_disk_error(void *arg, struct blk *b,
     const char *what = error->is_read ? "read" : "write";
     char node[64] = "";
 
+    /* Cancelled since, by a reset: the machine has nothing to wait for. */
+    if (error->action == BLK_STOP && blk_held(b) == 0) return;
     vm_lock(r->vm);
     if (d != NULL)
         vm_report_io_error_locked(r->vm, drive_is_node(d) ? "" : drive_id(d),

@@ -284,8 +284,7 @@ static void handle_requests(void *arg)
             r |= VM_REQ_SHUTDOWN;
         } else {
             vm_reset_locked(vm);
-            if (vm->state == RUN_SHUTDOWN || vm->state == RUN_INTERNAL_ERROR ||
-                vm->state == RUN_PAUSED)
+            if (vm->state != RUN_RUNNING && !vm_is_elsewhere(vm))
                 vm->state = RUN_PRELAUNCH; /* as one that never ran */
         }
     }

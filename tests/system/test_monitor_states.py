@@ -79,7 +79,9 @@ def shut(vm):
 
 def fail(vm):
     if '(io-error)' not in vm.status():
+        vm.hmp('stop')
         vm.hmp('system_reset')
+        vm.until('a reset', lambda: '(prelaunch)' in vm.status(), 20)
         vm.hmp('cont')
         vm.until('io-error', lambda: '(io-error)' in vm.status(), 20)
 
@@ -95,10 +97,9 @@ def migrate(vm):
     def is_active():
         if 'status: active' in vm.hmp('info migrate'):
             return True
-        vm.hmp('migrate -d "exec:cat >/dev/null"')
+        vm.hmp('migrate -d "exec:exec sleep 600"')  # which reads nothing
         return False
     vm.hmp('cont')
-    vm.hmp('migrate_set_parameter max-bandwidth 1')
     vm.until('a migration', is_active, 20, 0.01)
 
 
@@ -114,15 +115,18 @@ FAULTY = ('driver=raw,rerror=stop,file.driver=faulty,file.faults='
 # for good.
 STATES = {
     'prelaunch': (['-S'], stay, '(prelaunch)',
-                  {'cont', 'stop', 'step', 'loadvm a', 'loadvm b'}),
+                  {'cont', 'stop', 'step', 'loadvm a', 'loadvm b',
+                   'migrate -d file:@/m'}),
     'running': ([], go, 'running', ()),
     'paused': ([], pause, 'paused', ()),
     'shutdown': (['-no-reboot', '-no-shutdown'], shut, '(shutdown)', ()),
-    'io-error': (['-boot', 'c'], fail, '(io-error)', ()),
+    'io-error': (['-boot', 'c'], fail, '(io-error)',
+                 {'block_job_complete hd'}),  # and the disk is a sound one
     'incoming': (['-incoming', 'defer'], stay, '(inmigrate)',
                  {'migrate_incoming file:@/none'}),
     'saving': ([], save, 'running', ()),
-    'migrating': ([], migrate, 'running', ()),
+    # More pages, of zeros even, than fit into a pipe.
+    'migrating': (['-m', '512'], migrate, 'running', ()),
 }
 
 
@@ -148,16 +152,25 @@ def test_every_command_answers_in_every_state(name):
         raise Skip('our commands')
     args, enter, word, leaving = STATES[name]
     more = {'disk': FAULTY} if name == 'io-error' else {}
-    refused = 0
+    refused, previous = 0, None
     with Machine(*args, **more) as vm:
         for line in every_line(vm):
             if line in leaving:
                 continue
-            enter(vm)
+            try:
+                if line == 'migrate_cancel' and name != 'migrating':
+                    vm.until('the end of the migration', lambda: not re.search(
+                        'status: (setup|active)', vm.hmp('info migrate')), 20)
+                enter(vm)
+            except Fail as reason:
+                raise Fail(f'{reason}, before {line}, after {previous}')
+            previous = line
             before = vm.status()
             if word not in before:
                 raise Fail(f'before {line}: {before}')
             answer = vm.hmp(line.replace('@', vm.files)).strip()
+            if line == 'system_reset' and name in ('paused', 'io-error'):
+                vm.until('a reset', lambda: '(prelaunch)' in vm.status(), 20)
             if not is_refusal(line, answer):
                 continue
             refused += 1

@@ -870,6 +870,34 @@ static void a_device_s_rerror_goes_before_the_drive_s(void **state)
     drive_table_destroy(t);
 }
 
+/* Whether it waits, is served or is held already when it is cancelled. */
+static void a_cancelled_request_is_not_held(void **state)
+{
+    static const struct blk_options stops_opt = { .format = "raw",
+                                                  .is_readonly = true,
+                                                  .on_read_error = BLK_STOP };
+    struct env *x = *state;
+    struct blk *b = open_ok(x, &stops_opt);
+    struct stops s = { 0 };
+    uint8_t buf[512];
+    struct iovec iov = { buf, sizeof(buf) };
+
+    blk_set_stop(b, count_stop, &s);
+    assert_int_equal(truncate(x->image, 1000), 0);
+    for (int i = 1; i <= 500; i++) {
+        int64_t id = blk_read(b, 4096, &iov, 1, on_done, x);
+
+        assert_true(id > 0);
+        for (volatile int wait = 0; wait < i * 100; wait++) {}
+        blk_cancel(b, id);
+        blk_drain(b);
+        assert_int_equal(blk_held(b), 0);
+        assert_int_equal(x->done, i);
+        assert_true(x->last_rc < 0);
+    }
+    blk_close(b);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, drop)
 
 int main(void)
@@ -901,6 +929,7 @@ int main(void)
         TEST(a_missing_temporary_directory_is_named),
         TEST(drives_exchange_media),
         TEST(a_device_s_rerror_goes_before_the_drive_s),
+        TEST(a_cancelled_request_is_not_held),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
