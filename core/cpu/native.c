@@ -18,6 +18,8 @@
 enum {
     SLOT_BYTES = 16,
     SLOTS = 2048,
+    WAYS = 4, /* slots that an instruction may be in */
+    SETS = SLOTS / WAYS,
     CODE_BYTES = SLOT_BYTES * SLOTS,
 };
 
@@ -29,6 +31,7 @@ struct cpu_native {
     uint64_t x87_ip, x87_dp;
     uint16_t x87_op;
     uint8_t is_defined[SLOTS]; /* native_check() has found so */
+    uint8_t next_way[SETS];    /* to be replaced */
 };
 
 /* int native_enter(struct native_regs *, void *mem, const void *stub):
@@ -157,22 +160,28 @@ static void serialize(void)
     __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(x), "=d"(d)::"memory");
 }
 
+/* Two instructions of a loop must not take turns in one slot: to write it costs
+ * a thousand times what the instruction does. */
 static const uint8_t *stub_of(struct cpu_native *n, struct native_code *k,
                               uint8_t **is_defined)
 {
     k->bytes[k->count] = 0xc3;
     uint64_t lo = cpu_get(k->bytes, 8), hi = cpu_get(k->bytes + 8, 8);
     uint64_t hash = (lo ^ hi * 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd;
-    unsigned at = (unsigned)(hash >> 48) % SLOTS * SLOT_BYTES;
-    uint8_t *slot = n->writing + at;
-    *is_defined = &n->is_defined[at / SLOT_BYTES];
-    if (cpu_get(slot, 8) != lo || cpu_get(slot + 8, 8) != hi) {
+    unsigned first = (unsigned)(hash >> 48) % SETS * WAYS, at = first;
+    uint8_t *slot = n->writing + first * SLOT_BYTES;
+    while (cpu_get(slot, 8) != lo || cpu_get(slot + 8, 8) != hi) {
+        slot += SLOT_BYTES;
+        if (++at < first + WAYS) continue;
+        at = first + n->next_way[first / WAYS]++ % WAYS;
+        slot = n->writing + at * SLOT_BYTES;
         cpu_put(slot, 8, lo);
         cpu_put(slot + 8, 8, hi);
-        **is_defined = 0;
+        n->is_defined[at] = 0;
         serialize();
     }
-    return n->code + at;
+    *is_defined = &n->is_defined[at];
+    return n->code + at * SLOT_BYTES;
 }
 
 static _Noreturn void throw_fault(struct cpu *c, int signo)
