@@ -338,13 +338,16 @@ static bool group7_register(struct cpu *c, struct insn *i)
     switch (i->modrm) {
     case 0xca: /* CLAC, STAC */
     case 0xcb:
-        if (c->model && !c->model->has_smap) return false;
+        if (i->pp || (c->model && !c->model->has_smap)) return false;
         if (cpu_cpl(c) || (c->rflags & FLAG_VM)) throw_ud(c);
         flags_set(c, FLAG_AC, i->modrm == 0xcb ? FLAG_AC : 0);
         mode_changed(c);
         return true;
-    case 0xd0: op_xgetbv(c); return true;
-    case 0xd1: op_xsetbv(c); return true;
+    case 0xd0: /* XGETBV, XSETBV: NP in the manual, no 66, F2 or F3 */
+    case 0xd1:
+        if (i->pp) return false;
+        i->modrm == 0xd0 ? op_xgetbv(c) : op_xsetbv(c);
+        return true;
     case 0xf8:
         if (i->mode != 8) return false;
         require_cpl0(c);

@@ -160,8 +160,8 @@ static void op_cmpxchg8b(struct cpu *c, const struct insn *i)
 static void op_cmpxchg16b(struct cpu *c, const struct insn *i)
 {
     uint64_t ea = insn_ea(c, i);
+    if ((ea + c->seg[i->seg].base) & 15) throw_gp(c, 0); /* before #SS */
     uint64_t lin = seg_linear(c, i->seg, ea, 16, ACC_READ | ACC_WRITE);
-    if (lin & 15) throw_gp(c, 0);
     uint64_t lo = c->gpr[GPR_AX], hi = c->gpr[GPR_DX];
     uint8_t is_equal;
     uint64_t *p = c->ops->lin_ptr(c, lin, ACC_READ | ACC_WRITE);

@@ -306,6 +306,11 @@ static void units_that_are_switched_off_fault(void **unused)
         { "\xc5\xf4\x58\xc1", 4, 0, CR4_OSXSAVE, EXC_UD }, /* vaddps */
         { "\x9b", 1, CR0_TS | CR0_MP, 0, EXC_NM },         /* fwait */
         { "\x62\xf1\x7c\x48\x58\xc1", 6, 0, 0, EXC_UD },   /* EVEX */
+        /* NP in the manual: no prefix 66, F2 or F3 */
+        { "\x66\x0f\x01\xd0", 4, 0, 0, EXC_UD }, /* xgetbv */
+        { "\xf3\x0f\x01\xd1", 4, 0, 0, EXC_UD }, /* xsetbv */
+        { "\xf2\x0f\x01\xca", 4, 0, 0, EXC_UD }, /* clac */
+        { "\x66\x0f\x01\xcb", 4, 0, 0, EXC_UD }, /* stac */
     };
     (void)unused;
     for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
