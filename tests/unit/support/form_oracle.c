@@ -617,7 +617,8 @@ static bool may_store_nothing(const struct form_oracle *o)
         break;
     default: return false;
     }
-    for (unsigned n = 0; n < bytes; n++) mask |= o->image[0][at + n];
+    for (unsigned n = 0; n < bytes; n++)
+        mask |= o->image[0][at + n];
     return (mask & 0x80) == 0;
 }
 
