@@ -84,7 +84,9 @@ static bool fits(const struct group *g, int64_t from, int64_t end)
 
     if (is_constant(g)) return (lo ^ (hi - 1)) >> PAGE_SHIFT == 0;
     if (g->has_split && hi > g->split && lo < g->split) return false;
-    if (g->is_indexed) return hi - lo <= g->end - g->from + SAME_TABLE;
+    if (g->is_indexed) {
+        return hi - lo <= g->end - g->from + SAME_TABLE && hi - lo < PAGE_BYTES;
+    }
     return hi - lo <= GROUP_SPAN;
 }
 
@@ -178,7 +180,7 @@ static void add_accesses(struct plan *p, struct guest_insn *n)
         access_of(p->t, n, &n->o[n->mem], &a) && a.asize == 8 &&
         a.seg != SEG_FS && a.seg != SEG_GS) {
         if (p->t->is_hot && !code_has_no_site(p->t->cache, n->rip) &&
-            index_reach(p->t, n, &a) && a.base >= 0) {
+            index_reach(p->t, n, &a)) {
             add_member(p, n, &a, false, true);
         } else if (a.base >= 0 || a.index < 0) {
             add_member(p, n, &a, false, false);

@@ -38,7 +38,7 @@ bool index_reach(const struct translator *t, const struct guest_insn *n,
 {
     int64_t reach = -1;
 
-    if (a->index < 0 || a->index == a->base) return false;
+    if (a->base < 0 || a->index < 0 || a->index == a->base) return false;
     for (const struct guest_insn *p = n; p > t->insn && n - p < LOOK_BACK;) {
         p--;
         if (!(p->writes >> a->index & 1)) continue;

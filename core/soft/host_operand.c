@@ -286,6 +286,7 @@ static void emit_high_with_memory(struct rewrite *r)
     r->c.w = 0;
     emit_op_rr(e, 0x87, true, H_SI, S1);
     m.base = H_SI;
+    if (m.index == H_SI) m.index = S1; /* they have changed places */
     if (m.index != H_NONE) emit_lea(e, true, H_SI, m);
     if (m.index != H_NONE) m = mem_at(H_SI, 0);
     r->t->in_s1 = -1;

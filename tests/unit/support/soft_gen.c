@@ -581,6 +581,76 @@ static void add_run(struct gen *g)
     if (base == SP) put_mov(g, SP, GEN_STACK - 64);
 }
 
+/* ---- tables */
+
+/* An index of 0 to 255 into x: a byte, or something cut to a few bits. */
+static void put_index(struct gen *g, unsigned x)
+{
+    unsigned from = pick(g, 16);
+
+    if (pick(g, 4)) { /* movzx x, byte of from */
+        put(g,
+            (uint8_t[]){ (uint8_t)(0x40 | (x >> 3) << 2 | from >> 3), 0x0f,
+                         0xb6, (uint8_t)(0xc0 | (x & 7) << 3 | (from & 7)) },
+            4);
+        return;
+    }
+    put_mov(g, x, gen_random(g));
+    if (pick(g, 2)) { /* and x, imm8 */
+        put(g,
+            (uint8_t[]){ (uint8_t)(0x40 | pick(g, 2) << 3 | x >> 3), 0x83,
+                         (uint8_t)(0xe0 | (x & 7)), (uint8_t)pick(g, 128) },
+            4);
+    } else { /* shr x, 56.. */
+        put(g,
+            (uint8_t[]){ (uint8_t)(0x48 | x >> 3), 0xc1,
+                         (uint8_t)(0xe8 | (x & 7)),
+                         (uint8_t)(56 + pick(g, 8)) },
+            4);
+    }
+    put(g, (uint8_t[]){ 0x3c, (uint8_t)gen_random(g) }, 2); /* AF, OF */
+}
+
+/* op [base + x * 2^scale + disp], reg; base 16: none */
+static void put_lookup(struct gen *g, unsigned base, unsigned x)
+{
+    static const uint8_t ops[] = { 0x89, 0x8b, 0x01, 0x13, 0x1b, 0x33,
+                                   0x3b, 0x88, 0x8a, 0x00, 0x12, 0x8b };
+    unsigned reg = pick(g, 16), scale = pick(g, 4), n = 0;
+    uint32_t disp = pick(g, 0x800) + (base == 16 ? GEN_DATA : 0);
+    uint8_t op = ops[pick(g, sizeof(ops))], b[12];
+
+    if (reg == SP || reg == base) reg = base == 0 ? 3 : 0;
+    if (pick(g, 3) || reg > 7 || x > 7 || (base & 15) > 7) {
+        b[n++] = (uint8_t)(0x40 | pick(g, 2) << 3 | (reg >> 3) << 2 |
+                           (x >> 3) << 1 | (base >> 3 & 1));
+    } else if (!(op & 1) && reg > 3 && (reg & 3) == base) {
+        reg ^= 1; /* AH..BH would be the base */
+    }
+    b[n++] = op;
+    b[n++] = (uint8_t)((base == 16 ? 0x04 : 0x84) | (reg & 7) << 3);
+    b[n++] = (uint8_t)(scale << 6 | (x & 7) << 3 | (base == 16 ? 5 : base & 7));
+    memcpy(b + n, &disp, 4);
+    put(g, b, n + 4);
+}
+
+/* Look-ups in tables at constant addresses and off a register. */
+static void add_lookups(struct gen *g)
+{
+    unsigned base = pick(g, 2) ? 16 : pick(g, 16), x;
+
+    if (base == SP) base = 16;
+    if (base < 16) put_mov(g, base, GEN_DATA + pick(g, GEN_DATA_BYTES / 2));
+    for (unsigned i = 0; i < 10; i++) {
+        do {
+            x = pick(g, 16);
+        } while (x == SP || x == base);
+        put_index(g, x);
+        if (pick(g, 2)) put(g, (uint8_t[]){ 0x38, 0xc8 }, 2); /* cmp al, cl */
+        put_lookup(g, base, x);
+    }
+}
+
 /* ---- loops */
 
 struct gen_loop {
@@ -711,6 +781,7 @@ void gen_stream(struct gen *g, unsigned count)
         if (g->walks && g->next_form >= forms_count(g->bits / 8)) break;
         if (!g->walks && g->bits == 64 && pick(g, 200) == 0) add_run(g);
         if (!g->walks && g->bits == 64 && pick(g, 100) == 0) add_loop(g);
+        if (!g->walks && g->bits == 64 && pick(g, 100) == 0) add_lookups(g);
         if (add_one(g)) count--;
     }
     switch (g->bits) {
