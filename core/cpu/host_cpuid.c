@@ -457,24 +457,22 @@ static unsigned tsc_mhz(void)
  * Compilers' run-time libraries choose code by family and model alone, without
  * a look at the features (target_clones("arch=rocketlake")), so "max" may not
  * show a model that has more than is offered: of the host's AVX-512 and the
- * like nothing is.  Haswell, Zen 3 and Nehalem have what they imply.
+ * like nothing is.  Haswell, Zen 3, Nehalem and K8 have what they imply.
  */
 static const struct base_model *identity(const struct cpu_model *m,
                                          const struct base_model *b,
                                          const uint32_t w[WORDS])
 {
-    static const struct base_model haswell = { .family = 6,
-                                               .model = 60,
-                                               .stepping = 3 },
-                                   nehalem = { .family = 6,
-                                               .model = 26,
-                                               .stepping = 3 },
-                                   zen3 = { .family = 25, .model = 33 };
+    static const struct base_model
+        haswell = { .family = 6, .model = 60, .stepping = 3 },
+        nehalem = { .family = 6, .model = 26, .stepping = 3 },
+        zen3 = { .family = 25, .model = 33 },
+        k8 = { .family = 15, .model = 107, .stepping = 1 };
     bool has_avx2 = w[W7B] & 1u << 5;
 
     if (b->family) return b;
     if (!m->is_amd) return has_avx2 ? &haswell : &nehalem;
-    return has_avx2 ? &zen3 : b;
+    return has_avx2 ? &zen3 : &k8;
 }
 
 static uint32_t signature(const struct base_model *b)
@@ -557,7 +555,8 @@ static void extended_leaves(struct cpu_model *m, const struct base_model *b,
     }
     add_leaf(m, 0x80000000, 0, m->is_amd ? 0x80000021 : 0x80000008, vendor[1],
              vendor[2], vendor[3]);
-    add_leaf(m, 0x80000001, 0, m->is_amd ? signature(b) : 0, 0, w[W8C], d);
+    add_leaf(m, 0x80000001, 0, m->is_amd ? signature(identity(m, b, w)) : 0, 0,
+             w[W8C], d);
     if (b->brand) {
         strncpy((char *)v, b->brand, sizeof(v) - 1);
     } else {

@@ -498,7 +498,9 @@ static void privileged_instructions_fault_in_ring_3(void **unused)
     (void)unused;
     for (unsigned n = 0; n < sizeof(t) / sizeof(t[0]); n++) {
         struct cpu_rig *r = open_protected(3);
-        assert_int_equal(run(r, t[n].bytes, t[n].count), STEP_FAULT);
+        r->c.gpr[GPR_DX] = 0x60; /* the host's model after a reset */
+        if (run(r, t[n].bytes, t[n].count) != STEP_FAULT)
+            fail_msg("case %u: no fault", n);
         if (entered(r) != 13) fail_msg("case %u: vector %d", n, entered(r));
         assert_int_equal(stacked(r, 0), 0);
         rig_close(r);
