@@ -125,6 +125,17 @@ enum { FEATURES = sizeof(features) / sizeof(features[0]) };
      0x1ull << 6 | 0x1ull << 8 | 0x7ull << 13 | 0x1ull << 20 | 0x1ull << 24 | \
      0x3ull << 26 | 0x1ull << 62)
 
+/* The same where AMD says it (APM volume 3, appendix E): leaf 80000008 EBX,
+ * 80000021 EAX and ECX. */
+enum {
+    AMD_RESTORES_ERROR_POINTERS = 1 << 2,
+    AMD_SSB_NO = 1 << 26,
+    AMD_BTC_NO = 1 << 29,
+    AMD_NULL_CLEARS = 1 << 6, /* base and limit of a null segment */
+    AMD_SRSO_NO = 1 << 29,
+    AMD_TSA_NO = 3 << 1,
+};
+
 /* Implemented without help of the host CPU's bit. */
 #define SOFT_1D 0x1fcbfbffu & ~(1u << 25 | 1u << 26 | 1u << 23 | 1u << 24)
 
@@ -546,6 +557,7 @@ static void extended_leaves(struct cpu_model *m, const struct base_model *b,
                             const uint32_t w[WORDS], unsigned cpus)
 {
     bool is_old = b->family && b->family <= 6 && !m->has_long && b->model < 14;
+    bool is_safe = w[W7D] & 1u << 29;
     uint32_t v[12] = { 0 };
     if (is_old) return;
     uint32_t d = w[W8D], vendor[4] = { 0 };
@@ -571,8 +583,14 @@ static void extended_leaves(struct cpu_model *m, const struct base_model *b,
     if (m->is_amd) add_leaf(m, 0x80000005, 0, 0, 0, 0x20080140, 0x20080140);
     add_leaf(m, 0x80000006, 0, 0, 0, 0x08007040, 0);
     add_leaf(m, 0x80000007, 0, 0, 0, 0, w[W87D]);
-    add_leaf(m, 0x80000008, 0, (m->has_long ? 48u : 32u) << 8 | m->phys_bits, 0,
-             m->is_amd ? cpus - 1 : 0, 0);
+    host_leaf(0x80000008, 0, v);
+    uint32_t more = m->is_amd ? v[1] & AMD_RESTORES_ERROR_POINTERS : 0;
+    if (m->is_amd && is_safe) more |= AMD_SSB_NO | AMD_BTC_NO;
+    add_leaf(m, 0x80000008, 0, (m->has_long ? 48u : 32u) << 8 | m->phys_bits,
+             more, m->is_amd ? cpus - 1 : 0, 0);
+    if (!m->is_amd) return;
+    add_leaf(m, 0x80000021, 0, AMD_NULL_CLEARS | (is_safe ? AMD_SRSO_NO : 0), 0,
+             is_safe ? AMD_TSA_NO : 0, 0);
 }
 
 static void hypervisor_leaves(struct cpu_model *m, const uint32_t w[WORDS])

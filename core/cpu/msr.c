@@ -47,7 +47,9 @@ enum {
 #define MSR_AMD_SYSCFG 0xc0010010u
 #define MSR_AMD_HWCR   0xc0010015u
 #define MSR_AMD_NB_CFG 0xc001001fu
-#define MSR_AMD_DE_CFG 0xc0011029u
+/* Bit 24, TscFreqSel: the TSC counts at one frequency. */
+#define AMD_HWCR_TSC_FREQ (1u << 24)
+#define MSR_AMD_DE_CFG    0xc0011029u
 
 #define APIC_BASE_BSP    (1u << 8)
 #define APIC_BASE_X2APIC (1u << 10)
@@ -180,13 +182,13 @@ static int msr_read(struct cpu *c, uint32_t msr, uint64_t *v)
         *v = c->ops->tsc_deadline(c, false, 0);
         return 0;
     case MSR_EFER: *v = c->efer; return 0;
+    case MSR_AMD_HWCR: *v = AMD_HWCR_TSC_FREQ; return 0;
     case MSR_PLATFORM_ID:
     case MSR_PLATFORM_INFO:
     case MSR_MISC_FEATURES:
     case MSR_MCG_CAP:
     case MSR_DEBUGCTL:
     case MSR_AMD_SYSCFG:
-    case MSR_AMD_HWCR:
     case MSR_AMD_NB_CFG:
     case MSR_AMD_DE_CFG: return 0;
     default: return -1;

@@ -72,9 +72,11 @@ void op_sysret(struct cpu *c, struct insn *i)
     mode_changed(c);
 }
 
+/* AMD has SYSENTER and SYSEXIT in legacy mode alone: APM volume 3. */
 void op_sysenter(struct cpu *c, struct insn *i)
 {
     unsigned sel = (unsigned)c->sysenter_cs & 0xfffc;
+    if (is_amd(c) && cpu_is_long(c)) throw_ud(c);
     if (!is_protected(c) || !sel) throw_gp(c, 0);
     c->rflags &= ~(uint64_t)(FLAG_VM | FLAG_IF | FLAG_RF);
     set_flat(c, SEG_CS, sel, cpu_is_long(c) ? ATTR_CODE64 : ATTR_CODE32, 0);
@@ -88,6 +90,7 @@ void op_sysenter(struct cpu *c, struct insn *i)
 void op_sysexit(struct cpu *c, struct insn *i)
 {
     unsigned sel = (unsigned)c->sysenter_cs & 0xfffc;
+    if (is_amd(c) && cpu_is_long(c)) throw_ud(c);
     if (!is_protected(c) || !sel) throw_gp(c, 0);
     require_cpl0(c);
     uint64_t rip = c->gpr[GPR_DX], sp = c->gpr[GPR_CX];

@@ -122,15 +122,23 @@ static uint32_t live_at_end(struct translator *t)
     }
 }
 
+/*
+ * Flags an instruction leaves undefined may keep the value they had (on AMD,
+ * those of IMUL), which where they are dead before it is anything.  PUSHF stores
+ * it: under verify=on they are live if the block reads them, so that it is what
+ * the emulator has.
+ */
 void find_live_flags(struct translator *t)
 {
-    uint32_t live = live_at_end(t);
+    uint32_t live = live_at_end(t), read = 0;
 
     t->live_out = live;
 
     for (unsigned i = t->count; i-- > 0;) {
         struct guest_insn *n = &t->insn[i];
         if (n->kind == INSN_JCC && i + 1 < t->count) live |= peek(t, n->target);
+        if (t->is_verified) n->kill &= ~(n->undefined & read);
+        read = (read & ~n->kill) | n->use;
         live = (live & ~n->kill) | n->use;
         n->in = live;
     }

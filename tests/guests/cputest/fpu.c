@@ -52,8 +52,14 @@ static void x87(void)
           (uint32_t)(uint64_t)&zero_f);
     check("the same FOP", *(uint16_t *)(area + 18), fop(at_divm));
     TRY(asm volatile("fninit; at_ld1: fld1; fnstenv %0" : "=m"(area)));
-    check("FIP without an exception", *(uint32_t *)(area + 12),
-          (uint32_t)(uint64_t)at_ld1);
+    /* XSAVE of AMD's stores it for a pending exception alone (APM 5), so who
+     * was interrupted in between has lost it. */
+    if (has.is_intel) {
+        check("FIP without an exception", *(uint32_t *)(area + 12),
+              (uint32_t)(uint64_t)at_ld1);
+    } else {
+        skip("FIP without an exception", "AMD keeps none");
+    }
     TRY(asm volatile("fnclex; fwait; fninit"));
     check_trap("FNCLEX takes it away", NO_TRAP, 0);
     static double two = 2;
