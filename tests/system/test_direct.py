@@ -50,10 +50,13 @@ KNOWN_WARNINGS = [
 ]
 # What a busy host causes on every machine: it gave the virtual CPU no time
 # between two ticks of the guest's 64 Hz RTC.
-KNOWN_WARNINGS.append(r'hpet: Lost \d+ RTC interrupts')
+KNOWN_WARNINGS += [r'hpet: Lost \d+ RTC interrupts',
+                   r'hrtimer: interrupt took \d+ ns',
+                   r'Reading current time from RTC took around \d+ ms']
 # The same on AMD, where Linux measures the TSC: a read of port 61 took ten times
 # as long as another; it measures again by the HPET.
-KNOWN_WARNINGS.append(r'tsc: Unable to calibrate against PIT')
+KNOWN_WARNINGS += [r'tsc: Unable to calibrate against PIT',
+                   r'tsc: PIT calibration deviates from HPET']
 # What only QEMU's pc says, with two vCPUs; this program has no such excuse.
 PEER_WARNINGS = [r'mtrr: your CPUs had inconsistent', r'Unstable clock detected',
                  r'If you want to keep using the local clock', r' *"trace_clock',
