@@ -76,7 +76,10 @@ static int find_grain(struct vmdk *v, const struct vmdk_extent *x,
     out->kind = MAP_PACKED;
     out->file_offset = at * 512 + VMDK_MARKER_BYTES;
     out->packed_bytes = get_le32(raw + 8);
+    /* The last grain may be packed as far as the disk goes. */
     out->cluster_bytes = x->grain_bytes;
+    if (out->cluster_bytes > x->bytes - (offset - skip))
+        out->cluster_bytes = (uint32_t)(x->bytes - (offset - skip));
     out->skip_bytes = skip;
     return out->packed_bytes > 2ull * x->grain_bytes + 4096 ? -EIO : 0;
 }
