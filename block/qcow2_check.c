@@ -242,6 +242,7 @@ static int count_l1(struct qcow2_count *k, uint64_t l1_offset,
 static bool is_l1_sound(struct qcow2_count *k, const struct qcow2_snapshot *sn,
                         unsigned index)
 {
+    if (sn->l1_entries == 0) return true; /* of a disk without octets */
     if (!is_misaligned(k, sn->l1_offset) && sn->l1_offset != 0 &&
         sn->l1_entries <= QCOW2_MAX_L1_BYTES / 8)
         return true;
