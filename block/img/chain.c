@@ -278,7 +278,9 @@ static int commit_range(struct commit *c, uint64_t at, uint64_t *bytes)
         size_t here;
         int rc;
 
-        if (at >= n->size_bytes) continue;
+        /* Shorter than what stands on it: what lies below is not seen. */
+        if (at >= n->size_bytes)
+            return node_zero(base, at, *bytes, NODE_REQ_UNMAP);
         rc = node_status(n, at, *bytes, &x);
         if (rc < 0) return rc;
         if (x.bytes < *bytes) *bytes = x.bytes;

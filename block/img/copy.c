@@ -121,8 +121,7 @@ static enum piece_kind kind_locked(const struct copier *k)
 {
     const struct img_copy *c = k->c;
 
-    if (c->has_backing && !(k->extent.e.flags & EXTENT_ALLOCATED) &&
-        !(k->extent.e.flags & EXTENT_DATA))
+    if (c->has_backing && k->extent.e.flags == 0)
         return k->at >= c->backing_bytes ? PIECE_ZERO : PIECE_BACKING;
     if (!(k->extent.e.flags & EXTENT_ZERO)) return PIECE_DATA;
     return c->sparse_bytes == 0 ? PIECE_DATA : PIECE_ZERO;

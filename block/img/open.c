@@ -436,7 +436,7 @@ int img_status(struct node *n, const struct node *base, uint64_t offset,
         bytes = e.bytes;
         out->e = e;
         out->is_present = e.flags & EXTENT_ALLOCATED;
-        if (out->is_present) return 0;
+        if (e.flags & (EXTENT_ALLOCATED | EXTENT_ZERO)) return 0;
     }
     out->e.flags = base != NULL ? 0 : EXTENT_ZERO;
     out->e.bytes = bytes;
