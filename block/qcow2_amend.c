@@ -414,7 +414,8 @@ static int set_size(struct node *n, const struct image_create *c, struct err *e)
     uint64_t size = image_opt_u64(c, "size", n->size_bytes);
 
     if (c->has_size) size = c->size_bytes;
-    return size == n->size_bytes ? 0 : node_truncate(n, size, "off", false, e);
+    if (size == 0) return 0; /* as if it were not given */
+    return size == n->size_bytes ? 0 : node_truncate(n, size, "off", true, e);
 }
 
 /* encrypt.state and what belongs to it. */

@@ -294,18 +294,16 @@ static void put_refcounts(struct stream *s, const struct qcow2_plan *p)
     }
 }
 
-static void put_l2(struct stream *s, const struct qcow2_plan *p, uint64_t first,
-                   bool has_backing)
+static void put_l2(struct stream *s, const struct qcow2_plan *p, uint64_t first)
 {
     for (uint64_t i = 0; i < p->data; i++) {
         stream_put64(s, (first + i) << p->h.cluster_bits | QCOW2_COPIED);
-        /* With a backing file the place is kept, and its data are shown. */
-        if (p->is_extended) stream_put64(s, has_backing ? 0 : UINT32_MAX);
+        /* The place is kept; what a backing file has there is shown. */
+        if (p->is_extended) stream_put64(s, 0);
     }
 }
 
-static int write_tables(struct node *file, const struct qcow2_plan *p,
-                        bool has_backing)
+static int write_tables(struct node *file, const struct qcow2_plan *p)
 {
     unsigned bits = p->h.cluster_bits;
     uint64_t l2_first = 1 + p->reftable + p->refblocks + p->l1 + p->crypto;
@@ -325,7 +323,7 @@ static int write_tables(struct node *file, const struct qcow2_plan *p,
     stream_flush(&s);
     if (p->l2 != 0) {
         s.offset = l2_first << bits;
-        put_l2(&s, p, l2_first + p->l2, has_backing);
+        put_l2(&s, p, l2_first + p->l2);
         stream_align(&s, bits);
         stream_flush(&s);
     }
@@ -382,7 +380,6 @@ static int write_header(struct node *file, const struct image_create *c,
 static int write_image(struct node *file, const struct image_create *c,
                        struct qcow2_plan *p, struct err *e)
 {
-    bool has_backing = image_opt_text(c, "backing_file") != NULL;
     const char *how = p->prealloc == QCOW2_PREALLOC_FALLOC ? "falloc"
                       : p->prealloc == QCOW2_PREALLOC_FULL ? "full"
                                                            : "off";
@@ -391,7 +388,7 @@ static int write_image(struct node *file, const struct image_create *c,
 
     if (rc < 0) return rc;
     rc = image_progress(c->progress, 0, 1);
-    if (rc == 0) rc = write_tables(file, p, has_backing);
+    if (rc == 0) rc = write_tables(file, p);
     if (rc == 0 && p->is_encrypted) rc = write_crypto(file, c, p, crypto, e);
     if (rc == 0) rc = write_header(file, c, p, crypto, e);
     if (rc == 0) rc = node_flush(file);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "block/image.h"
 #include "block/qcow2_io.h"
 
 enum {
@@ -153,9 +154,28 @@ static void describe(const struct qcow2 *s, uint64_t offset,
         out->flags = EXTENT_DATA | EXTENT_ALLOCATED | EXTENT_COMPRESSED;
         break;
     }
-    if (x->kind == QCOW2_KIND_DATA && s->crypt == NULL)
+    if ((x->kind == QCOW2_KIND_DATA && s->crypt == NULL) ||
+        x->kind == QCOW2_KIND_NONE_ALLOC)
         out->flags |= EXTENT_OFFSET;
     if (out->flags & EXTENT_OFFSET) out->file_offset = x->host;
+}
+
+/* Preallocated data that were never written are holes of the file: looked for
+ * where it takes a tenth less than its size, two clusters at least. */
+static void look_for_holes(const struct qcow2 *s, struct node_extent *out)
+{
+    struct node *file = s->file;
+    uint64_t bytes = image_allocated_bytes(file);
+    struct node_extent below;
+
+    if (bytes == 0 || bytes / 9 * 10 >= file->size_bytes ||
+        bytes + 2 * (uint64_t)s->cluster_bytes >= file->size_bytes)
+        return;
+    if (out->file_offset >= file->size_bytes) out->flags |= EXTENT_ZERO;
+    if (node_status(file, out->file_offset, out->bytes, &below) < 0) return;
+    if (below.bytes == 0 || below.bytes > out->bytes) return;
+    out->bytes = below.bytes;
+    out->flags |= below.flags & EXTENT_ZERO;
 }
 
 int qcow2_status(struct node *n, uint64_t offset, uint64_t bytes,
@@ -184,6 +204,9 @@ int qcow2_status(struct node *n, uint64_t offset, uint64_t bytes,
     pthread_mutex_unlock(&s->lock);
     if (done == 0) return rc;
     out->bytes = done;
+    if ((out->flags & EXTENT_DATA) && (out->flags & EXTENT_OFFSET) &&
+        !s->has_data_file)
+        look_for_holes(s, out);
     return 0;
 }
 

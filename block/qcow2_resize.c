@@ -278,7 +278,6 @@ static int fill_l2(struct qcow2_shadow *sh, uint64_t *l1_entry, uint64_t first,
 
         if (qcow2_be64(at) != 0) continue;
         qcow2_put64(at, *next << s->cluster_bits | QCOW2_COPIED);
-        if (s->has_subclusters) qcow2_put64(at + 8, UINT32_MAX);
         (*next)++;
     }
     if (rc == 0) rc = qcow2_shadow_alloc(sh, s->cluster_bytes, &offset);
@@ -376,11 +375,6 @@ static int check_resize(const struct qcow2 *s, uint64_t size, const char *how,
                        "preallocation=%s: must be off, metadata, "
                        "falloc or full",
                        how);
-    if (s->n->backing_file != NULL)
-        return err_set(e, -ENOTSUP,
-                       "%s: has a backing file, so what is gained "
-                       "cannot be preallocated",
-                       name);
     return 0;
 }
 

@@ -411,13 +411,12 @@ static void dd_range(const struct dd *d, struct convert *v)
         !__builtin_mul_overflow(d->count, d->block_bytes, &limit) &&
         limit < end)
         end = limit;
-    if (__builtin_mul_overflow(d->skip, d->block_bytes, &skip) ||
-        skip > v->sources[0]->size_bytes) {
+    if (__builtin_mul_overflow(d->skip, d->block_bytes, &skip) || skip > end) {
         img_error("%s: cannot skip to specified offset", d->in);
-        skip = v->sources[0]->size_bytes;
+        skip = end;
     }
     v->copy.skip_bytes = skip;
-    v->copy.bytes = skip < end ? end - skip : 0;
+    v->copy.bytes = end - skip;
 }
 
 int img_dd(struct img *m)

@@ -121,8 +121,10 @@ int img_map(struct img *m)
     if (start < end && length < end - start) end = start + length;
     if (!p.is_json)
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
+    p.held.start = start;
+    if (p.is_json && start >= end) print_json(&p, &p.held);
     rc = walk(n, &p, start, end);
-    if (p.is_json && rc == 0) puts(p.is_first ? "[]" : "]");
+    if (p.is_json && rc == 0) puts("]");
     node_unref(n);
     return rc < 0 ? 1 : 0;
 }

@@ -67,6 +67,17 @@ def make_base(d):
          'bad.q', '4M')
     peer(d, 'create', '-q', '-f', 'qcow2', '-o', 'compression_type=zstd,'
          'lazy_refcounts=on,refcount_bits=8', 'z.q', '4M')
+    # A disk on a shorter one on a longer one; places without data; no disk.
+    peer(d, 'create', '-q', '-f', 'qcow2', '-b', 'r', '-F', 'raw', 'm.q', '1M')
+    peer(d, 'create', '-q', '-f', 'qcow2', '-b', 'm.q', '-F', 'qcow2', 'h.q',
+         '3M')
+    peer(d, 'create', '-q', '-f', 'qcow2', '-o', 'preallocation=metadata',
+         'p.q', '4M')
+    peer_io(d, 'p.q', 'write -P 5 1M 100k')
+    peer(d, 'create', '-q', '-f', 'qcow2', '-o', 'preallocation=metadata,'
+         'extended_l2=on', 'px.q', '4M')
+    peer(d, 'create', '-q', '-f', 'qcow2', '0.q', '0')
+    peer(d, 'snapshot', '-c', 's', '0.q')
     # The peer times itself for the number of rounds; a busy host confuses it.
     for rest in range(10, -1, -1):
         p = run(['qemu-img'],
@@ -148,7 +159,7 @@ def compare_lines(lines, after=lambda bench, line: None):
 
 
 FILES = ['r', 'e.q', 'a.q', 'c.q', 'o.q', 't.q', 's.q', 'x.q', 'v2.q', 'z.q',
-         'l.q']
+         'm.q', 'h.q', 'p.q', 'px.q', '0.q', 'l.q']
 
 
 def test_what_describes_images_prints_the_same():
@@ -285,7 +296,15 @@ def test_what_changes_files_leaves_the_same_behind():
         'rebase -u -b foo -F raw o.q', 'rebase -u o.q',
         'rebase -f qcow2 -b  t.q', 'rebase -b a.q -F qcow2 t.q',
         'commit o.q', 'commit -q o.q', 'commit -d o.q', 'commit -b a.q t.q',
-        'commit t.q', 'amend -o lazy_refcounts=on a.q',
+        'commit t.q', 'commit -b r h.q', 'commit h.q', 'commit -d m.q',
+        'snapshot -c x 0.q', 'snapshot -a s 0.q', 'amend -o size=1M a.q',
+        'amend -o size=0 a.q', 'amend -o size=4M o.q',
+        'resize --preallocation=metadata m.q +1M',
+        'resize --preallocation=full x.q +1M', 'rebase -b r -F raw h.q',
+        'create -f qcow2 -o extended_l2=on,preallocation=metadata n 5M',
+        'create -f qcow2 -o extended_l2=on,preallocation=full -b r -F raw n 5M',
+        'dd if=r of=n bs=1 count=27 skip=93', 'dd if=r of=n bs=1M skip=3',
+        'amend -o lazy_refcounts=on a.q',
         'amend -o compat=0.10 a.q', 'amend -o compat=1.1 v2.q',
         'convert r n', 'convert -O qcow2 r n',
         'convert -O qcow2 -o cluster_size=4k a.q n', 'convert -c -O qcow2 r n',
@@ -334,11 +353,11 @@ def test_a_foreign_image_is_read_as_the_peer_reads_it(kind):
     with Bench() as b:
         d = b.base
         with open(os.path.join(d, 'big'), 'wb') as f:
-            f.truncate(40 * MIB)
+            f.truncate(40 * MIB + 512)
             for at in range(0, 40 * MIB, 3 * MIB + 4096 * 3):
                 f.seek(at)
                 f.write(b'%08d' % at * 9000)
-            f.seek(40 * MIB - 512)
+            f.seek(40 * MIB)
             f.write(b'x' * 512)
         peer(d, 'convert', '-f', 'raw', '-O', fmt, *options, 'big', 'image')
         peer(d, 'convert', '-f', fmt, '-O', 'raw', 'image', 'reference')
@@ -356,6 +375,16 @@ def test_a_foreign_image_is_read_as_the_peer_reads_it(kind):
         q = run(['qemu-img'], ['check', '-f', fmt, 'image'], d)
         if (p.returncode, p.stdout) != (q.returncode, q.stdout):
             raise Fail(f'check: {p.stdout}{p.stderr}')
+
+
+def test_a_base_is_not_seen_through_a_shorter_file():
+    """The peer, given -B, copies nothing where it would have to."""
+    with Bench() as b:
+        p = run(IMG, ['convert', '-O', 'qcow2', '-B', 'r', '-F', 'raw', 'h.q',
+                      'n'], b.base)
+        q = run(['qemu-img'], ['compare', 'h.q', 'n'], b.base)
+        if p.returncode != 0 or q.returncode != 0:
+            raise Fail(p.stderr + q.stdout + q.stderr)
 
 
 def start_slow_convert(d, *options):
