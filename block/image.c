@@ -216,7 +216,7 @@ uint64_t image_allocated_bytes(const struct node *n)
 {
     struct stat st;
 
-    if (stat(n->name, &st) < 0) return 0;
+    if (stat(n->name, &st) < 0) return UINT64_MAX;
     return (uint64_t)st.st_blocks * 512;
 }
 

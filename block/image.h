@@ -84,7 +84,8 @@ struct image_info {
     bool is_dirty, is_compressed;
     bool has_specific;
 };
-uint64_t image_allocated_bytes(const struct node *n); /* on the host's disk */
+/* On the host's disk; UINT64_MAX: not known. */
+uint64_t image_allocated_bytes(const struct node *n);
 
 /* ------------------------------------------------------------- checking */
 

@@ -79,13 +79,15 @@ static void put_export(struct nbd_client *c, struct nbd_export *x)
     pthread_mutex_unlock(&c->server->lock);
 }
 
-/* Several connections see one another's writes: all go to the same node. */
+/* Several connections see one another's writes: all go to the same node.
+ * Offered where one alone is let in, a client would wait for the others. */
 static unsigned export_flags(const struct nbd_client *c,
                              const struct nbd_export *x)
 {
-    unsigned flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
-                     NBD_FLAG_SEND_FUA | NBD_FLAG_CAN_MULTI_CONN;
+    unsigned flags =
+        NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA;
 
+    if (c->server->o.max_clients != 1) flags |= NBD_FLAG_CAN_MULTI_CONN;
     if (c->is_structured) flags |= NBD_FLAG_SEND_DF;
     if (x->is_readonly) return flags | NBD_FLAG_READ_ONLY;
     return flags | NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES;

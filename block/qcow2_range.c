@@ -165,12 +165,11 @@ static void describe(const struct qcow2 *s, uint64_t offset,
 static void look_for_holes(const struct qcow2 *s, struct node_extent *out)
 {
     struct node *file = s->file;
-    uint64_t bytes = image_allocated_bytes(file);
+    uint64_t clusters = qcow2_clusters(s, file->size_bytes);
+    uint64_t taken = image_allocated_bytes(file) >> s->cluster_bits;
     struct node_extent below;
 
-    if (bytes == 0 || bytes / 9 * 10 >= file->size_bytes ||
-        bytes + 2 * (uint64_t)s->cluster_bytes >= file->size_bytes)
-        return;
+    if (clusters < taken + 2 || clusters < taken * 10 / 9) return;
     if (out->file_offset >= file->size_bytes) out->flags |= EXTENT_ZERO;
     if (node_status(file, out->file_offset, out->bytes, &below) < 0) return;
     if (below.bytes == 0 || below.bytes > out->bytes) return;

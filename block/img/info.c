@@ -166,7 +166,8 @@ struct facts {
     struct image_info i;
     struct image_snapshot *snapshots;
     unsigned snapshot_count;
-    char *backing_path; /* NULL: no backing file */
+    char *backing_path;       /* NULL: no backing file */
+    uint64_t allocated_bytes; /* UINT64_MAX: not known */
 };
 
 static int facts_get(struct node *n, struct facts *f)
@@ -174,7 +175,7 @@ static int facts_get(struct node *n, struct facts *f)
     struct err e = ERR_INIT;
     int rc = 0;
 
-    *f = (struct facts){ .snapshots = NULL };
+    *f = (struct facts){ .allocated_bytes = image_allocated_bytes(n) };
     if (n->drv->info != NULL) rc = n->drv->info(n, &f->i);
     if (rc == 0 && n->drv->snapshot_list != NULL)
         rc = n->drv->snapshot_list(n, &f->snapshots, &f->snapshot_count, &e);
@@ -195,11 +196,12 @@ static void facts_free(struct facts *f)
 
 static void print_text(struct node *n, const struct facts *f)
 {
-    char size[32], disk[32];
+    char size[32], disk[32] = "unavailable";
     uint64_t bytes = n->size_bytes;
 
     img_size_text(bytes, size, sizeof(size));
-    img_size_text(image_allocated_bytes(n), disk, sizeof(disk));
+    if (f->allocated_bytes != UINT64_MAX)
+        img_size_text(f->allocated_bytes, disk, sizeof(disk));
     printf("image: %s\nfile format: %s\nvirtual size: %s (%llu bytes)\n"
            "disk size: %s\n",
            n->name, n->drv->name, size, (unsigned long long)bytes, disk);
@@ -242,7 +244,8 @@ static void print_json(struct node *n, const struct facts *f,
     if (f->i.cluster_bytes != 0)
         json_uint(o, "cluster-size", f->i.cluster_bytes);
     json_str(o, "format", n->drv->name);
-    json_uint(o, "actual-size", image_allocated_bytes(n));
+    if (f->allocated_bytes != UINT64_MAX)
+        json_uint(o, "actual-size", f->allocated_bytes);
     if (f->i.has_specific && n->drv->info_specific != NULL) {
         struct json_sink s = { .o = o };
         struct info_sink sink = { sink_begin,  sink_end,   sink_text,
@@ -260,7 +263,8 @@ static void print_json(struct node *n, const struct facts *f,
         json_str(o, "backing-filename", n->backing_file);
     }
     if (n->is_encrypted) json_bool(o, "encrypted", true);
-    json_bool(o, "dirty-flag", f->i.is_dirty);
+    if (f->allocated_bytes != UINT64_MAX || f->i.cluster_bytes != 0)
+        json_bool(o, "dirty-flag", f->i.is_dirty);
     json_close(o, '}');
 }
 

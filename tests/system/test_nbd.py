@@ -138,7 +138,8 @@ def test_client_uses_tcp_and_sees_the_format_inside():
                 f'nbd://localhost:{port}':
             run(*IMG, 'compare', n, d['r'])
             text = run(*IMG, 'info', n)
-            if 'file format: qcow2' not in text:
+            if 'file format: qcow2' not in text or \
+                    'disk size: unavailable' not in text:
                 raise Fail(text)
 
 
@@ -149,7 +150,8 @@ def test_peer_reads_and_writes_what_we_export():
         p = d.serve(*IMG, 'nbd', '-t', '-e', '8', '-k', s, '-x', 'disk',
                     '-f', 'qcow2', d['q'])
         text = run('qemu-nbd', '-L', '-k', s)
-        if "'disk'" not in text or 'base:allocation' not in text:
+        if "'disk'" not in text or 'base:allocation' not in text or \
+                'multi' not in text:
             raise Fail(text)
         if os.stat(s).st_mode & 0o777 != 0o600:
             raise Fail(f'mode of the socket: {os.stat(s).st_mode:o}')
@@ -197,6 +199,9 @@ def test_server_keeps_to_its_options():
         if p.wait(LIMIT) != 0:
             raise Fail('the server did not end well')
         p = d.serve(*IMG, 'nbd', '-t', '-k', s, '-f', 'raw', d['r'])
+        # A client alone must not think that it may connect again.
+        if 'multi' in run('qemu-nbd', '-L', '-k', s):
+            raise Fail('several connections are offered, one is let in')
         run('qemu-img', 'info', uri)
         run('qemu-img', 'info', uri)
         text = run(*IMG, 'nbd', '-t', '-k', s, '-f', 'raw', d['q'], good=(1,))
