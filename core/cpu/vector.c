@@ -358,11 +358,20 @@ void vector_encode(const struct insn *i, char kind, struct native_code *k)
     }
 }
 
+/* SHA1RNDS4 and the rest of SHA. */
+static bool is_sha(const struct insn *i)
+{
+    return (i->map == MAP_0F38 && i->op >= 0xc8 && i->op <= 0xcd) ||
+           (i->map == MAP_0F3A && i->op == 0xcc);
+}
+
 static void check_alignment(struct cpu *c, const struct insn *i, char kind,
                             unsigned bytes, uint64_t lin)
 {
     bool is_aligned =
         i->has_vex ? is_one_of(kind, "aA") : is_one_of(kind, "xXaA");
+    /* AMD's takes these from anywhere, as translated code does there. */
+    if (c->model && c->model->is_amd && is_sha(i)) return;
     if (is_aligned && (lin & (bytes - 1))) throw_gp(c, 0);
 }
 

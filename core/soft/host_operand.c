@@ -27,10 +27,13 @@ struct rewrite {
 
 /* ---- taking the encoding apart */
 
-/* Conversions from and moves of an integer in a register or memory. */
+/* Conversions from and moves of an integer in a register or memory, string
+ * instructions with lengths in EAX and EDX. */
 static bool has_integer_operand(const struct enc *c)
 {
-    if (c->map == 3) return c->op == 0x16 || c->op == 0x22;
+    if (c->map == 3) {
+        return c->op == 0x16 || c->op == 0x22 || c->op == 0x60 || c->op == 0x61;
+    }
     if (c->map != 1) return false;
     return c->op == 0x2a || c->op == 0x2c || c->op == 0x2d || c->op == 0x6e ||
            c->op == 0x7e;

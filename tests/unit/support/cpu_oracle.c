@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/support/amd.h"
 #include "tests/unit/support/cpu_rig.h"
 
 struct oracle {
@@ -112,6 +113,8 @@ static bool is_excluded_mnemonic(const ZydisDecodedInstruction *z)
     case ZYDIS_MNEMONIC_SEAMCALL:
     case ZYDIS_MNEMONIC_MOVDIRI: /* not offered to guests */
     case ZYDIS_MNEMONIC_MOVDIR64B:
+    case ZYDIS_MNEMONIC_MONITORX:
+    case ZYDIS_MNEMONIC_MWAITX:
     case ZYDIS_MNEMONIC_XTEST:
     case ZYDIS_MNEMONIC_ENTER: /* deep levels read far below the stack */
     case ZYDIS_MNEMONIC_PTWRITE: return true;
@@ -166,6 +169,7 @@ static bool names_segment(const struct oracle *o)
 static bool is_wanted(struct oracle *o)
 {
     const ZydisDecodedInstruction *z = &o->zi;
+    if (amd_differs(o->bytes, z, o->class == ORACLE_32 ? 4 : 8)) return false;
     if (is_excluded_category(z) || is_excluded_mnemonic(z) ||
         is_excluded_set(z) || is_mask_instruction(o) || names_segment(o)) {
         return false;

@@ -37,6 +37,7 @@ enum form_result {
     FORM_COMPARED,
     FORM_FAULTED,   /* both raised the same exception, or an interrupt came */
     FORM_UNDEFINED, /* #UD */
+    FORM_OTHER,     /* this host does otherwise: amd.h */
     FORM_DIFFERS,
 };
 enum form_result form_oracle_run(struct form_oracle *o);

@@ -4,6 +4,7 @@
 #include <Zydis/Zydis.h>
 #include <string.h>
 
+#include "tests/unit/support/amd.h"
 #include "tests/unit/support/insn_forms.h"
 
 enum { SP = 4, TRIES = 40 };
@@ -454,6 +455,7 @@ static bool add_one(struct gen *g)
     }
     mend_base(&d, o);
     if (!can_use(g, &d, o)) return give_up(g, &d, b);
+    if (amd_differs(b, &d, g->bits / 8)) return give_up(g, NULL, b);
     if (!prepare(g, &d, o)) {
         g->bytes = start;
         return give_up(g, &d, b);
