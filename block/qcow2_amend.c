@@ -78,10 +78,6 @@ static int upgrade_locked(struct qcow2 *s)
         if (rc < 0) return rc;
     }
     rc = write_header_locked(s);
-    if (rc == -ENOSPC) { /* the names are a help, no more */
-        qcow2_ext_set(s, QCOW2_EXT_FEATURES, NULL, 0);
-        rc = write_header_locked(s);
-    }
     if (rc < 0) s->h = old;
     return rc;
 }

@@ -289,12 +289,6 @@ int qcow2_header_write(struct node *file, struct qcow2_header *h,
     return w.rc;
 }
 
-int qcow2_header_update_locked(struct qcow2 *s)
-{
-    return qcow2_header_write(s->file, &s->h, s->ext, s->ext_count,
-                              s->n->backing_file, s->n->backing_format);
-}
-
 /* ---------------------------------------------------------- extensions */
 
 const struct qcow2_ext *qcow2_ext_find(const struct qcow2 *s, uint32_t type)
@@ -345,6 +339,23 @@ int qcow2_ext_set(struct qcow2 *s, uint32_t type, const void *data,
     s->ext = all;
     s->ext[s->ext_count++] = (struct qcow2_ext){ type, bytes, copy };
     return 0;
+}
+
+static int write_header_of(struct qcow2 *s)
+{
+    return qcow2_header_write(s->file, &s->h, s->ext, s->ext_count,
+                              s->n->backing_file, s->n->backing_format);
+}
+
+int qcow2_header_update_locked(struct qcow2 *s)
+{
+    int rc = write_header_of(s);
+
+    /* The names of features are a help to others, no more. */
+    if (rc != -ENOSPC || qcow2_ext_find(s, QCOW2_EXT_FEATURES) == NULL)
+        return rc;
+    remove_ext(s, QCOW2_EXT_FEATURES);
+    return write_header_of(s);
 }
 
 /* "Feature name table": type (0 incompatible, 1 compatible, 2 autoclear), bit,

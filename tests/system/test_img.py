@@ -77,6 +77,9 @@ def make_base(d):
     peer(d, 'create', '-q', '-f', 'qcow2', '-o', 'preallocation=metadata,'
          'extended_l2=on', 'px.q', '4M')
     peer(d, 'create', '-q', '-f', 'qcow2', '0.q', '0')
+    # A header that its cluster has no room for more in.
+    peer(d, 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=512', '5.q',
+         '64k')
     peer(d, 'snapshot', '-c', 's', '0.q')
     # The peer times itself for the number of rounds; a busy host confuses it.
     for rest in range(10, -1, -1):
@@ -301,6 +304,8 @@ def test_what_changes_files_leaves_the_same_behind():
         'amend -o size=0 a.q', 'amend -o size=4M o.q',
         'resize --preallocation=metadata m.q +1M',
         'resize --preallocation=full x.q +1M', 'rebase -b r -F raw h.q',
+        'rebase -b r -F raw 5.q', 'rebase -u -b 0.q -F qcow2 5.q',
+        'bitmap --add 5.q b',
         'create -f qcow2 -o extended_l2=on,preallocation=metadata n 5M',
         'create -f qcow2 -o extended_l2=on,preallocation=full -b r -F raw n 5M',
         'dd if=r of=n bs=1 count=27 skip=93', 'dd if=r of=n bs=1M skip=3',
