@@ -89,13 +89,6 @@ void job_ungate(struct job *j, struct node *root)
     node_unref(j->gate);
 }
 
-void job_add_total(struct job *j, uint64_t bytes)
-{
-    pthread_mutex_lock(&j->lock);
-    j->total += bytes;
-    pthread_mutex_unlock(&j->lock);
-}
-
 static void wait_locked(struct job *j, uint64_t ns)
 {
     struct timespec t;

@@ -78,20 +78,12 @@ void job_bits_set(struct job *j, uint64_t offset, uint64_t bytes)
 
     if (bytes == 0) return;
     pthread_mutex_lock(&j->lock);
-    for (uint64_t i = offset / j->chunk_bytes; i <= last && i < j->chunks; i++)
+    for (uint64_t i = offset / j->chunk_bytes; i <= last && i < j->chunks;
+         i++) {
+        if (!get_locked(j, i)) j->total += j->chunk_bytes;
         change_locked(j, i, true);
+    }
     pthread_mutex_unlock(&j->lock);
-}
-
-uint64_t job_bits_count(struct job *j)
-{
-    uint64_t count = 0;
-
-    pthread_mutex_lock(&j->lock);
-    for (uint64_t i = 0; i < j->chunks / 8 + 1; i++)
-        count += (uint64_t)__builtin_popcount(j->bits[i]);
-    pthread_mutex_unlock(&j->lock);
-    return count;
 }
 
 int job_fill_bits(struct job *j, enum job_sync sync)
@@ -110,7 +102,6 @@ int job_fill_bits(struct job *j, enum job_sync sync)
             job_bits_set(j, at, run);
         at += run;
     }
-    j->total = job_bits_count(j) * j->chunk_bytes;
     return 0;
 }
 

@@ -38,6 +38,14 @@ static int copy_chunk(struct job *j, uint64_t chunk, uint8_t *buf)
     return rc;
 }
 
+/* A chunk that nobody waited for. */
+static void count_chunk(struct job *j)
+{
+    pthread_mutex_lock(&j->lock);
+    j->done += j->chunk_bytes;
+    pthread_mutex_unlock(&j->lock);
+}
+
 /* A chunk that cannot be saved fails the job, never the guest's write. */
 static int backup_before(void *arg, uint64_t offset, uint64_t bytes)
 {
@@ -52,6 +60,7 @@ static int backup_before(void *arg, uint64_t offset, uint64_t bytes)
         if (!job_bit_test_and_clear(j, i)) continue;
         if (buf == NULL) buf = aligned_alloc(4096, j->chunk_bytes);
         rc = buf == NULL ? -ENOMEM : copy_chunk(j, i, buf);
+        if (rc == 0) count_chunk(j);
     }
     free(buf);
     pthread_mutex_unlock(&j->copy_lock);
@@ -141,7 +150,10 @@ static int mirror_pass(struct job *j, bool may_stop)
         rc = chain_copy(j->source, j->target, at, chunk_length(j, chunk),
                         j->buf);
         if (rc < 0) job_bits_set(j, at, 1);
-        if (rc == 0 && may_stop) rc = job_breathe(j, j->chunk_bytes);
+        if (rc == 0 && may_stop)
+            rc = job_breathe(j, j->chunk_bytes);
+        else if (rc == 0)
+            count_chunk(j);
     }
     return rc;
 }
@@ -211,7 +223,6 @@ int job_active_commit_start(struct job *j, struct err *e)
         if (kind != CHAIN_BELOW) job_bits_set(j, at, run);
         at += run;
     }
-    j->total = job_bits_count(j) * j->chunk_bytes;
     return job_gate(j, &hooks, e);
 }
 

@@ -69,7 +69,6 @@ void job_ungate(struct job *j, struct node *root);
 /* Job thread, between two pieces of work: waits while paused or over speed.
  * -ECANCELED when the job shall end. */
 int job_breathe(struct job *j, uint64_t bytes_done);
-void job_add_total(struct job *j, uint64_t bytes);
 /* The job follows the guest: tells once that it is ready. */
 void job_is_ready(struct job *j);
 bool job_is_completing(struct job *j);
@@ -79,8 +78,8 @@ void job_nap(struct job *j);
 int job_make_bits(struct job *j, uint64_t disk_bytes, struct err *e);
 bool job_bit_take(struct job *j, uint64_t *chunk); /* next set one, cleared */
 bool job_bit_test_and_clear(struct job *j, uint64_t chunk);
+/* There is more to do by the chunks that were not set. */
 void job_bits_set(struct job *j, uint64_t offset, uint64_t bytes);
-uint64_t job_bits_count(struct job *j);
 /* Create (unless existing) and open the target. */
 int job_open_target(struct job *j, const struct job_args *a, struct err *e);
 /* Set the bits of what sync= asks for. */

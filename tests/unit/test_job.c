@@ -63,6 +63,8 @@ static void on_job(void *arg, enum job_event ev, const struct job_info *i)
 
     x->events[ev]++;
     x->last_rc = i->rc;
+    assert_true(i->done <= i->total);
+    if (ev == JOB_COMPLETED) assert_int_equal(i->done, i->total);
     snprintf(x->last_error, sizeof(x->last_error), "%s", i->error);
 }
 
