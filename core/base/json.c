@@ -196,6 +196,9 @@ static int parse_number(struct parser *x, struct json *j)
         size_t last = strlen(word) - 1;
 
         j->type = JSON_FLOAT;
+        errno = 0;
+        j->u = word[0] != '-' ? strtoull(word, &end, 10) : 0;
+        if (*end != '\0' || errno == ERANGE) j->u = 0;
         j->f = strtod(word, &end);
         if (!isdigit((unsigned char)word[last])) end = word;
     }

@@ -36,6 +36,7 @@ struct json {
     bool is_true;
     int64_t i;
     double f;
+    uint64_t u; /* FLOAT: the whole number past INT64_MAX, if it fits */
     char *text; /* STRING; "\u0000" in it is refused */
     char *name; /* of a member of an object, else NULL */
     struct json *first, *next;

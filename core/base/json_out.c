@@ -160,6 +160,10 @@ void json_copy(struct json_out *o, const char *key, const struct json *j)
     case JSON_INT: json_int(o, key, j->i); return;
     case JSON_STRING: json_str(o, key, j->text); return;
     case JSON_FLOAT:
+        if (j->u != 0) {
+            json_uint(o, key, j->u);
+            return;
+        }
         begin(o, key);
         fprintf(o->f, "%.17g", j->f == 0 ? 0.0 : j->f); /* -0 reads as 0 */
         return;
