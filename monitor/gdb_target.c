@@ -37,17 +37,18 @@
         SEG("gs", GS), ST(0), ST(1), ST(2), ST(3), ST(4), ST(5), ST(6), ST(7), \
         FPU("fctrl", 0), FPU("fstat", 1), FPU("ftag", 2), FPU("fiseg", 3),     \
         FPU("fioff", 4), FPU("foseg", 5), FPU("fooff", 6), FPU("fop", 7)
-#define SYSTEM                                                     \
-    { "cr0", "int64", 64, 0, GDB_CONTROL, "org.orrery.i386.sys" }, \
-        { "cr2", "int64", 64, 2, GDB_CONTROL, NULL },              \
-        { "cr3", "int64", 64, 3, GDB_CONTROL, NULL },              \
-        { "cr4", "int64", 64, 4, GDB_CONTROL, NULL },              \
-    {                                                              \
-        "efer", "int64", 64, GDB_EFER, GDB_CONTROL, NULL           \
+#define SYSTEM                                               \
+    { "cr0", "i386_cr0", 64, 0, GDB_CONTROL, sys },          \
+        { "cr2", "int64", 64, 2, GDB_CONTROL, NULL },        \
+        { "cr3", "int64", 64, 3, GDB_CONTROL, NULL },        \
+        { "cr4", "i386_cr4", 64, 4, GDB_CONTROL, NULL },     \
+    {                                                        \
+        "efer", "i386_efer", 64, GDB_EFER, GDB_CONTROL, NULL \
     }
 
 static const char core[] = "org.gnu.gdb.i386.core";
 static const char sse[] = "org.gnu.gdb.i386.sse";
+static const char sys[] = "org.orrery.i386.sys";
 
 static const struct gdb_register registers64[] = {
     { "rax", "int64", 64, GPR_AX, GDB_GPR, core },
@@ -85,7 +86,7 @@ static const struct gdb_register registers64[] = {
     XMM(13),
     XMM(14),
     XMM(15),
-    { "mxcsr", "int32", 32, 0, GDB_MXCSR, NULL },
+    { "mxcsr", "i386_mxcsr", 32, 0, GDB_MXCSR, NULL },
     { "fs_base", "int64", 64, SEG_FS, GDB_SEGMENT_BASE,
       "org.gnu.gdb.i386.segments" },
     { "gs_base", "int64", 64, SEG_GS, GDB_SEGMENT_BASE, NULL },
@@ -129,7 +130,7 @@ static const struct gdb_register registers32[] = {
     XMM(5),
     XMM(6),
     XMM(7),
-    { "mxcsr", "int32", 32, 0, GDB_MXCSR, NULL },
+    { "mxcsr", "i386_mxcsr", 32, 0, GDB_MXCSR, NULL },
     SYSTEM,
 };
 #undef GPR
@@ -151,26 +152,59 @@ const struct gdb_register *gdb_register_at(enum gdb_arch arch, unsigned n)
     return is_64 ? &registers64[n] : &registers32[n];
 }
 
-/* EFLAGS, SDM volume 1, 3.4.3: name and bit; IOPL is two. */
-static const struct {
-    const char *name;
+struct flag {
+    const char *name; /* NULL ends */
     unsigned first, last;
-} flags[] = {
+};
+
+/* SDM volume 1, 3.4.3 */
+static const struct flag eflags[] = {
     { "CF", 0, 0 },    { "", 1, 1 },     { "PF", 2, 2 },     { "AF", 4, 4 },
     { "ZF", 6, 6 },    { "SF", 7, 7 },   { "TF", 8, 8 },     { "IF", 9, 9 },
     { "DF", 10, 10 },  { "OF", 11, 11 }, { "IOPL", 12, 13 }, { "NT", 14, 14 },
     { "RF", 16, 16 },  { "VM", 17, 17 }, { "AC", 18, 18 },   { "VIF", 19, 19 },
-    { "VIP", 20, 20 }, { "ID", 21, 21 },
+    { "VIP", 20, 20 }, { "ID", 21, 21 }, { NULL, 0, 0 },
+};
+
+/* SDM volume 1, 10.2.3 */
+static const struct flag mxcsr[] = {
+    { "IE", 0, 0 },   { "DE", 1, 1 },   { "ZE", 2, 2 },   { "OE", 3, 3 },
+    { "UE", 4, 4 },   { "PE", 5, 5 },   { "DAZ", 6, 6 },  { "IM", 7, 7 },
+    { "DM", 8, 8 },   { "ZM", 9, 9 },   { "OM", 10, 10 }, { "UM", 11, 11 },
+    { "PM", 12, 12 }, { "RC", 13, 14 }, { "FZ", 15, 15 }, { NULL, 0, 0 },
+};
+
+/* SDM volume 3, 2.5 */
+static const struct flag cr0[] = {
+    { "PE", 0, 0 },   { "MP", 1, 1 },   { "EM", 2, 2 },   { "TS", 3, 3 },
+    { "ET", 4, 4 },   { "NE", 5, 5 },   { "WP", 16, 16 }, { "AM", 18, 18 },
+    { "NW", 29, 29 }, { "CD", 30, 30 }, { "PG", 31, 31 }, { NULL, 0, 0 },
+};
+static const struct flag cr4[] = {
+    { "VME", 0, 0 },        { "PVI", 1, 1 },          { "TSD", 2, 2 },
+    { "DE", 3, 3 },         { "PSE", 4, 4 },          { "PAE", 5, 5 },
+    { "MCE", 6, 6 },        { "PGE", 7, 7 },          { "PCE", 8, 8 },
+    { "OSFXSR", 9, 9 },     { "OSXMMEXCPT", 10, 10 }, { "UMIP", 11, 11 },
+    { "LA57", 12, 12 },     { "VMXE", 13, 13 },       { "SMXE", 14, 14 },
+    { "FSGSBASE", 16, 16 }, { "PCIDE", 17, 17 },      { "OSXSAVE", 18, 18 },
+    { "SMEP", 20, 20 },     { "SMAP", 21, 21 },       { "PKE", 22, 22 },
+    { NULL, 0, 0 },
+};
+
+/* SDM volume 3, 2.2.1 */
+static const struct flag efer[] = {
+    { "SCE", 0, 0 },   { "LME", 8, 8 }, { "LMA", 10, 10 },
+    { "NXE", 11, 11 }, { NULL, 0, 0 },
 };
 
 /* The types a feature's registers use have to be declared in it. */
-static void print_core_types(FILE *out)
+static void print_flags(FILE *out, const char *type, unsigned bytes,
+                        const struct flag *f)
 {
-    fputs("<flags id=\"i386_eflags\" size=\"4\">\n", out);
-    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
-        fprintf(out, "<field name=\"%s\" start=\"%u\" end=\"%u\"/>\n",
-                flags[i].name, flags[i].first, flags[i].last);
-    }
+    fprintf(out, "<flags id=\"%s\" size=\"%u\">\n", type, bytes);
+    for (; f->name != NULL; f++)
+        fprintf(out, "<field name=\"%s\" start=\"%u\" end=\"%u\"/>\n", f->name,
+                f->first, f->last);
     fputs("</flags>\n", out);
 }
 
@@ -199,6 +233,7 @@ static void print_sse_types(FILE *out)
                 vector[i].id);
     }
     fputs("<field name=\"uint128\" type=\"uint128\"/>\n</union>\n", out);
+    print_flags(out, "i386_mxcsr", 4, mxcsr);
 }
 
 void gdb_print_target(enum gdb_arch arch, FILE *out)
@@ -221,8 +256,13 @@ void gdb_print_target(enum gdb_arch arch, FILE *out)
         if (r->feature != NULL) {
             if (n > 0) fputs("</feature>\n", out);
             fprintf(out, "<feature name=\"%s\">\n", r->feature);
-            if (r->feature == core) print_core_types(out);
+            if (r->feature == core) print_flags(out, "i386_eflags", 4, eflags);
             if (r->feature == sse) print_sse_types(out);
+            if (r->feature == sys) {
+                print_flags(out, "i386_cr0", 8, cr0);
+                print_flags(out, "i386_cr4", 8, cr4);
+                print_flags(out, "i386_efer", 8, efer);
+            }
         }
         fprintf(out, "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\"%s/>\n",
                 r->name, r->bits, r->type,

@@ -221,6 +221,8 @@ def test_a_bare_guest_is_debugged_from_its_first_instruction(accel):
             gdb('monitor nonsense', 'unknown command')
             gdb('info registers eip cs cr0', 'eip +0x10')
             gdb('p $eflags', r'\[')
+            gdb('p $cr0', r'\[ PE ')
+            gdb('p $mxcsr', r'\[.* IM .*\]')
             gdb('p/x $eax = 0x12345678', '0x12345678')
             gdb('p/x $eax', '0x12345678')
             gdb('x/4xb 0x100000', '0x02\\s+0xb0\\s+0xad\\s+0x1b')
