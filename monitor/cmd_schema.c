@@ -41,6 +41,7 @@ static const char *type_of(const struct param *p)
     switch (p->type) {
     case PARAM_FLAG:
     case PARAM_BOOL: return "bool";
+    case PARAM_SIZE:
     case PARAM_INT: return "int";
     case PARAM_ANY:
     case PARAM_KEYS: return "any";

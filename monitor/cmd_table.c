@@ -13,9 +13,11 @@ const struct command command_table[] = {
       .json = "block-job-pause", .done = "it is paused" },
     { "block_job_resume", "device:blk", "go on with it", cmd_job_resume,
       .json = "block-job-resume", .done = "it goes on" },
-    { "block_job_set_speed", "device:blk speed:int",
-      "octets a second it may move (0: no limit)", cmd_job_speed,
-      .json = "block-job-set-speed", .done = "the limit is set" },
+    { "block_job_set_speed", "device:blk speed:size",
+      "how much it may move in a second (MiB, or with suffix k M G; 0: no "
+      "limit)",
+      cmd_job_speed, .json = "block-job-set-speed",
+      .done = "the limit is set" },
     { "block_resize", "device:blk size:str",
       "make a drive's image larger or smaller (MiB, or with suffix k M G T)",
       cmd_block_resize, .json = NULL },
@@ -25,10 +27,11 @@ const struct command command_table[] = {
       "limit octets and operations a second of a drive (0: no limit)",
       cmd_set_throttle, .json = NULL },
     { "block_stream",
-      "device:blk [speed:int] [base:str] {job-id:str} {backing-file:str} "
+      "device:blk [speed:size] [base:str] {job-id:str} {backing-file:str} "
       "{auto-finalize:bool} {auto-dismiss:bool}",
-      "copy what a drive's backing files hold into its image", cmd_block_stream,
-      .json = "block-stream" },
+      "copy what a drive's backing files hold into its image (speed: MiB a "
+      "second, or with suffix k M G)",
+      cmd_block_stream, .json = "block-stream" },
     { "boot_set", "bootdevice:str",
       "boot from these devices, in order, from the next reset on", cmd_boot_set,
       .has_plain_errors = true },

@@ -41,6 +41,7 @@ enum param_type {
     PARAM_CMD,
     PARAM_INFO,
     PARAM_INT,
+    PARAM_SIZE, /* a line: MiB, or with a suffix; JSON: octets */
     PARAM_BOOL,
     PARAM_REST,
     PARAM_FMT,

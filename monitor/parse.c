@@ -25,7 +25,7 @@ static enum param_type type_of(const char *t, size_t n)
         { "fmt", PARAM_FMT },         { "dev", PARAM_DEV },
         { "bool", PARAM_BOOL },       { "any", PARAM_ANY },
         { "chardev", PARAM_CHARDEV }, { "log", PARAM_LOG },
-        { "event", PARAM_EVENT },
+        { "event", PARAM_EVENT },     { "size", PARAM_SIZE },
     };
 
     for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -230,12 +230,23 @@ static int parse_int(struct cmd *c, const char **at, bool is_last, int64_t *out,
     return 0;
 }
 
+static int parse_size(const char *word, int64_t *out, struct err *e)
+{
+    uint64_t bytes = 0;
+
+    if (size_parse(word, 1 << 20, &bytes) < 0 || bytes > INT64_MAX)
+        return err_set(e, -EINVAL, "invalid size '%s'", word);
+    *out = (int64_t)bytes;
+    return 0;
+}
+
 static const char *type_word(enum param_type t)
 {
     switch (t) {
     case PARAM_FILE: return "filename";
     case PARAM_BLK: return "block device name";
     case PARAM_INT: return "integer";
+    case PARAM_SIZE: return "size";
     default: return "string";
     }
 }
@@ -265,6 +276,7 @@ static int parse_value(struct cmd *c, const struct param *p, bool is_last,
         if (a->text == NULL) return err_set(e, -ENOMEM, "out of memory");
         a->is_given = true;
         a->number = strcmp(word, "on") == 0;
+        if (p->type == PARAM_SIZE) return parse_size(word, &a->number, e);
         if (p->type == PARAM_BOOL && !a->number && strcmp(word, "off") != 0)
             return err_set(e, -EINVAL, "%s: %s is on or off, not '%s'",
                            c->c->name, p->name, word);

@@ -65,6 +65,7 @@ static int take(const struct param *p, const struct json *j, struct cmd_arg *a,
         /* A flag that is false is one that was not written. */
         if (p->type == PARAM_FLAG) a->is_given = j->is_true;
         return 0;
+    case PARAM_SIZE:
     case PARAM_INT:
         if (j->type != JSON_INT) return wrong_type(p, "integer", e);
         a->number = j->i;

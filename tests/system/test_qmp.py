@@ -387,6 +387,9 @@ def test_a_drive_is_copied_while_the_machine_runs():
                  ('ide0-hd0', 'backup', len(content), 1 << 20))
             if 'Type backup, device ide0-hd0' not in vm.hmp('info block-jobs'):
                 raise Fail(vm.hmp('info block-jobs'))
+            for line, speed in (('2', 2 << 20), ('64k', 64 << 10)):
+                vm.hmp('block_job_set_speed ide0-hd0 ' + line)
+                same(q('query-block-jobs')[0]['speed'], speed)
             q('block-job-set-speed', {'device': 'ide0-hd0', 'speed': 0})
             e = q.wait_event('BLOCK_JOB_COMPLETED')['data']
             same((e['device'], e['len'], e['offset'], 'error' in e),

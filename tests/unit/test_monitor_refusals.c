@@ -101,6 +101,7 @@ static void refused(struct monitor_rig *r, const char *line)
 static const char *good(const struct param *p)
 {
     switch (p->type) {
+    case PARAM_SIZE:
     case PARAM_INT: return "0";
     case PARAM_BOOL: return "on";
     case PARAM_KEYS: return "a";
@@ -117,11 +118,14 @@ static const char *bad(const struct param *p, unsigned i)
     };
     static const char *const texts[] = { "\"open", "\"\\q\"", NULL };
     static const char *const bools[] = { "maybe", "\"open", NULL };
+    static const char *const sizes[] = { "x",  "-1",     "1Q",     "16777216T",
+                                         "''", "\"open", "8192P1", NULL };
     static const char *const keys[] = { "nosuch", "ctrl-nosuch", "0x1ff",
                                         "-",      "\"open",      NULL };
 
     switch (p->type) {
     case PARAM_INT: return numbers[i];
+    case PARAM_SIZE: return sizes[i];
     case PARAM_BOOL: return bools[i];
     case PARAM_KEYS: return keys[i];
     case PARAM_REST: return NULL;
@@ -385,7 +389,7 @@ static void request_of(const struct command *c, const struct param *p,
     json_open(&o, "arguments", '{');
     for (; p->type != PARAM_END; p++) {
         if (p->json[0] == '\0' || p->is_json_optional || p == without) continue;
-        if (p->type == PARAM_INT) {
+        if (p->type == PARAM_INT || p->type == PARAM_SIZE) {
             json_int(&o, p->json, 0);
         } else if (p->type == PARAM_BOOL || p->type == PARAM_FLAG) {
             json_bool(&o, p->json, false);
