@@ -73,26 +73,36 @@ static int key_of_json(const struct json *j, unsigned *code, struct err *e)
 {
     const struct json *type = json_get(j, "type"), *data = json_get(j, "data");
     char word[32];
+    bool is_number;
 
     if (type == NULL || type->type != JSON_STRING)
         return err_set(e, -EINVAL, "Parameter 'type' is missing");
     if (data == NULL) return err_set(e, -EINVAL, "Parameter 'data' is missing");
-    if (strcmp(type->text, "qcode") == 0 && data->type == JSON_STRING) {
+    for (const struct json *m = j->first; m != NULL; m = m->next) {
+        if (m != type && m != data)
+            return err_set(e, -EINVAL, "Parameter '%s' is unexpected", m->name);
+    }
+    is_number = strcmp(type->text, "number") == 0;
+    if (!is_number && strcmp(type->text, "qcode") != 0)
+        return err_set(e, -EINVAL,
+                       "Parameter 'type' does not accept value '%s'",
+                       type->text);
+    if (data->type != (is_number ? JSON_INT : JSON_STRING))
+        return err_set(e, -EINVAL,
+                       "Invalid parameter type for 'data', expected: %s",
+                       is_number ? "integer" : "string");
+    if (!is_number) {
         *code = input_key_by_name(data->text);
         if (*code != 0) return 0;
         return err_set(e, -EINVAL,
                        "Parameter 'data' does not accept value '%s'",
                        data->text);
     }
-    if (strcmp(type->text, "number") == 0 && data->type == JSON_INT) {
-        snprintf(word, sizeof(word), "0x%llx", (unsigned long long)data->i);
-        *code = key_by_word(word);
-        if (*code != 0) return 0;
-        return err_set(e, -EINVAL, "no key has the scan code %lld",
-                       (long long)data->i);
-    }
-    return err_set(e, -EINVAL, "Parameter 'type' does not accept value '%s'",
-                   type->text);
+    snprintf(word, sizeof(word), "0x%llx", (unsigned long long)data->i);
+    *code = key_by_word(word);
+    if (*code != 0) return 0;
+    return err_set(e, -EINVAL, "no key has the scan code %lld",
+                   (long long)data->i);
 }
 
 static int keys_of_json(struct key_list *k, const struct json *j, struct err *e)
@@ -302,6 +312,7 @@ int json_send_events(struct cmd *c, struct err *e)
     if (list->type != JSON_ARRAY)
         return err_set(e, -EINVAL,
                        "Invalid parameter type for 'events', expected: array");
+    if (c->arg[0].is_given) return cmd_no_device(c, c->arg[0].text, e);
     for (unsigned pass = 0; pass < 2; pass++) {
         unsigned held = *buttons;
 
@@ -311,6 +322,8 @@ int json_send_events(struct cmd *c, struct err *e)
 
             if (rc < 0) return rc;
         }
+        if (pass == 0 && vm_run_state(c->vm) != RUN_RUNNING)
+            return err_set(e, -EBUSY, "VM not running");
         if (pass == 1) *buttons = held;
     }
     c->s->tablet_x = m.x;

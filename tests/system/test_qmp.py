@@ -457,6 +457,13 @@ def test_keys_reach_the_guest_and_the_screen_is_dumped():
         with open(path, 'rb') as f:
             same(f.read(8), b'\x89PNG\r\n\x1a\n')
         same(vm.hmp('info status'), 'VM status: running')
+        press = [{'type': 'btn', 'data': {'down': True, 'button': 'left'}}]
+        fails(q, 'DeviceNotFound', 'nosuch', 'input-send-event',
+              {'device': 'nosuch', 'events': press})
+        q('stop')
+        fails(q, 'GenericError', 'VM not running', 'input-send-event',
+              {'events': press})
+        q('cont')
         vm.wait_text('grub> ab *$', 5)      # x of the refused list is not there
 
 
