@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/cpu/cpu.h"
+#include "core/vm/report.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
 #include "monitor/output.h"
@@ -191,6 +192,19 @@ static int range(struct cmd *c, uint64_t *begin, uint64_t *end, struct err *e)
     return 0;
 }
 
+/* As query-dump says it. */
+static void report_done(struct vm *vm)
+{
+    unsigned long long bytes = vm_config(vm)->ram_bytes;
+    char text[128];
+
+    snprintf(text, sizeof(text),
+             "{\"result\": {\"total\": %llu, \"status\": \"completed\", "
+             "\"completed\": %llu}}",
+             bytes, bytes);
+    vm_report_locked(vm, "DUMP_COMPLETED", text);
+}
+
 int cmd_dump_memory(struct cmd *c, struct err *e)
 {
     const char *path = c->arg[1].text;
@@ -229,5 +243,6 @@ int cmd_dump_memory(struct cmd *c, struct err *e)
     if (close(d.fd) < 0 && rc == 0) rc = -errno;
     if (rc < 0) return err_set(e, rc, "%s: %s", path, strerror(-rc));
     vm_set_service(c->vm, "dump-done", c->vm);
+    report_done(c->vm);
     return 0;
 }

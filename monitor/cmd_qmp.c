@@ -77,6 +77,7 @@ const char *qmp_event_name_at(unsigned i)
         "BLOCK_JOB_ERROR",
         "BLOCK_JOB_READY",
         "DEVICE_TRAY_MOVED",
+        "DUMP_COMPLETED",
         "BLOCK_JOB_PENDING",
         "JOB_STATUS_CHANGE",
         "MIGRATION",

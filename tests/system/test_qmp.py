@@ -345,6 +345,8 @@ def test_memory_is_dumped_as_a_core_file_gdb_reads():
         path = os.path.join(vm.qdir, 'core')
         vm.qmp('dump-guest-memory',
                {'paging': False, 'protocol': 'file:' + path})
+        e = vm.qmp.wait_event('DUMP_COMPLETED')['data']['result']
+        same((e['status'], e['total'] == e['completed']), ('completed', True))
         want = re.search(r'EDX=(\w+)', vm.hmp('info registers'))[1]
         out = subprocess.run(
             ['gdb', '-batch', '-nx', '-ex', f'target core {path}', '-ex',
