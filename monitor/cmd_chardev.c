@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/size.h"
 #include "core/host/chardev.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
@@ -90,6 +91,7 @@ static int spec_of(const struct words *w, char *out, size_t cap, struct err *e)
     bool is_socket = strcmp(w->kind, "socket") == 0;
     const char *server = w->is_client ? "" : ",server=on,wait=off";
     char path[2 * sizeof(w->path)];
+    uint64_t ring = 1;
     size_t n = 0;
 
     for (const char *p = w->path; *p != '\0'; p++) {
@@ -100,7 +102,11 @@ static int spec_of(const struct words *w, char *out, size_t cap, struct err *e)
     if ((is_file || (is_socket && w->port[0] == '\0')) && n == 0)
         return err_set(e, -EINVAL, "chardev: %s: no path given", w->kind);
     if (strcmp(w->kind, "ringbuf") == 0 && w->size[0] != '\0' &&
-        strtoull(w->size, NULL, 10) > RINGBUF_MAX_BYTES)
+        (size_parse(w->size, 1, &ring) < 0 || ring == 0 ||
+         (ring & (ring - 1)) != 0))
+        return err_set(e, -EINVAL,
+                       "size of ringbuf chardev must be power of two");
+    if (ring > RINGBUF_MAX_BYTES)
         return err_set(e, -EINVAL, "size: a ringbuf has %d octets",
                        RINGBUF_MAX_BYTES);
     if (is_file) {
@@ -217,6 +223,12 @@ int cmd_chardev_add(struct cmd *c, struct err *e)
 
     if (!c->arg[0].is_given)
         return err_set(e, -EINVAL, "chardev-add: string expected");
+    if (strcmp(c->arg[0].text, "help") == 0) {
+        fputs("Available chardev backend types:\n"
+              "  file\n  null\n  pipe\n  pty\n  ringbuf\n  socket\n",
+              c->out);
+        return 0;
+    }
     rc = words_of_text(&w, c->arg[0].text, e);
     return rc == 0 ? add(c, &w, e) : rc;
 }

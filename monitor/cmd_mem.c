@@ -7,6 +7,7 @@
 
 #include "core/cpu/cpu.h"
 #include "core/cpu/host_print.h"
+#include "core/vm/mem.h"
 #include "core/vm/port.h"
 #include "core/vm/vm.h"
 #include "monitor/commands.h"
@@ -82,6 +83,9 @@ static int source_read(const struct source *s, uint64_t at, void *buf,
                        size_t bytes)
 {
     if (s->c != NULL) return cpu_read_linear(s->vm, s->c, at, buf, bytes);
+    for (size_t i = 0; i < bytes; i++) {
+        if (mem_find(s->vm, at + i) == NULL) return -EFAULT;
+    }
     mem_read_locked(s->vm, at, buf, bytes);
     return 0;
 }
@@ -130,14 +134,16 @@ static void dump_strings(FILE *out, const struct source *s, uint64_t at,
     for (; count > 0 && !is_answer_full(out); count--) {
         bool has_end = false;
 
-        fprintf(out, "%016llx: \"", (unsigned long long)at);
+        fprintf(out, "%016llx: ", (unsigned long long)at);
         for (unsigned i = 0; i < PER_LINE && !has_end; i++) {
             uint8_t ch = 0;
 
             if (source_read(s, at++, &ch, 1) < 0) {
-                fputs("\" Cannot access memory\n", out);
+                fputs(i == 0 ? "" : "\" ", out);
+                fputs("Cannot access memory\n", out);
                 return;
             }
+            if (i == 0) fputc('"', out);
             has_end = ch == 0;
             if (ch == '"' || ch == '\\') {
                 fprintf(out, "\\%c", ch);

@@ -110,6 +110,8 @@ static void linear_addresses_go_through_the_page_tables(void **state)
     monitor_rig_expect(r, "x /1xw 0x400ff0", "0000000000400ff0: 0x00e05bea\n");
     monitor_rig_expect(r, "x /1xw 0x402000",
                        "0000000000402000: Cannot access memory\n");
+    monitor_rig_expect(r, "x /2s 0x402000",
+                       "0000000000402000: Cannot access memory\n");
     monitor_rig_expect(r, "x /2i 0x402000",
                        "0x00402000: unable to read memory\n");
     monitor_rig_expect(

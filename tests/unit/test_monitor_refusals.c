@@ -447,6 +447,11 @@ static void every_command_refuses_bad_json_in_every_state(void **state)
         "{\"execute\":\"send-key\",\"id\":7,\"arguments\":{\"keys\":[5]}}",
         "{\"execute\":\"send-key\",\"id\":7,\"arguments\":{\"keys\":[{\"type\":"
         "\"number\",\"data\":-1}]}}",
+        "{\"execute\":\"send-key\",\"id\":7,\"arguments\":{\"keys\":[{\"type\":"
+        "\"number\",\"data\":\"a\"}]}}",
+        "{\"execute\":\"send-key\",\"id\":7,\"arguments\":{\"keys\":[{\"type\":"
+        "\"qcode\",\"data\":\"a\",\"x\":1}]}}",
+        "{\"execute\":\"chardev-add\",\"id\":7,\"arguments\":{\"id\":\"x\",\"backend\":{\"type\":\"ringbuf\",\"data\":{\"size\":1000}}}}",
         "{\"execute\":\"eject\",\"id\":7,\"arguments\":{}}",
         "{\"execute\":\"eject\",\"id\":7,\"arguments\":{\"device\":\"cd0\","
         "\"id\":\"cd0\"}}",
