@@ -113,6 +113,11 @@ int cmd_object_add(struct cmd *c, struct err *e)
     struct drive_table *t;
     int rc = need_drives(c, &t, e);
 
+    if (c->arg[0].is_given && strcmp(c->arg[0].text, "help") == 0) {
+        fputs("List of user creatable objects:\n  secret\n  throttle-group\n",
+              c->out);
+        return 0;
+    }
     return rc < 0 ? rc : objects_add_text(t, c->arg[0].text, e);
 }
 

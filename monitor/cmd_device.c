@@ -43,6 +43,50 @@ static const char *bus_id(enum dev_bus bus)
     }
 }
 
+static const char *type_name(enum prop_type t)
+{
+    switch (t) {
+    case P_BOOL: return "bool";
+    case P_U32: return "uint32";
+    case P_U64: return "uint64";
+    case P_SIZE: return "size";
+    default: return "str";
+    }
+}
+
+/* One line a class: those -device takes, or all. */
+static void print_classes(struct cmd *c, bool is_all)
+{
+    const struct monitor_catalog *k = vm_service(c->vm, "monitor-catalog");
+
+    for (unsigned i = 0; k != NULL && k->classes[i] != NULL; i++) {
+        const struct dev_class *d = k->classes[i];
+
+        if (d->is_internal && !is_all) continue;
+        fprintf(c->out, "name \"%s\", bus %s, desc \"%s\"%s\n", d->name,
+                bus_name(d->bus), d->title, d->is_internal ? ", no-user" : "");
+    }
+}
+
+static void print_props(struct cmd *c, const struct dev_class *k)
+{
+    fprintf(c->out, "%s options:\n", k->name);
+    for (const struct prop *p = k->props; p != NULL && p->name != NULL; p++) {
+        int n = fprintf(c->out, "  %s=<%s>", p->name, type_name(p->type));
+
+        fprintf(c->out, "%*s - %s", n < 24 ? 24 - n : 0, "",
+                p->help != NULL ? p->help : "");
+        if (p->def != NULL && p->def[0] != '\0')
+            fprintf(c->out, " (default: %s)", p->def);
+        fputc('\n', c->out);
+    }
+}
+
+static bool is_help(const char *text)
+{
+    return strcmp(text, "help") == 0 || strcmp(text, "?") == 0;
+}
+
 /* No bus of ours takes a device while the machine runs: the guest could not
  * be told of it. */
 int cmd_device_add(struct cmd *c, struct err *e)
@@ -57,10 +101,18 @@ int cmd_device_add(struct cmd *c, struct err *e)
     if (driver != NULL) name = driver->text;
     if (strncmp(name, "driver=", 7) == 0) name += 7;
     len = strcspn(name, ",");
+    if (c->json == NULL && is_help(name)) {
+        print_classes(c, false);
+        return 0;
+    }
     k = find_class(c, name, len);
     if (k == NULL)
         return err_set(e, -ENOENT, "'%.*s' is not a valid device model name",
                        (int)len, name);
+    if (c->json == NULL && name[len] == ',' && is_help(name + len + 1)) {
+        print_props(c, k);
+        return 0;
+    }
     if (k->is_internal)
         return err_set(e, -EPERM,
                        "Parameter 'driver' expects a pluggable device type");
@@ -79,27 +131,9 @@ int cmd_device_del(struct cmd *c, struct err *e)
 
 int info_qdm(struct cmd *c, struct err *e)
 {
-    const struct monitor_catalog *k = vm_service(c->vm, "monitor-catalog");
-
     (void)e;
-    for (unsigned i = 0; k != NULL && k->classes[i] != NULL; i++) {
-        const struct dev_class *d = k->classes[i];
-
-        fprintf(c->out, "name \"%s\", bus %s, desc \"%s\"%s\n", d->name,
-                bus_name(d->bus), d->title, d->is_internal ? ", no-user" : "");
-    }
+    print_classes(c, true);
     return 0;
-}
-
-static const char *type_name(enum prop_type t)
-{
-    switch (t) {
-    case P_BOOL: return "bool";
-    case P_U32: return "uint32";
-    case P_U64: return "uint64";
-    case P_SIZE: return "size";
-    default: return "str";
-    }
 }
 
 int json_list_properties(struct cmd *c, struct err *e)

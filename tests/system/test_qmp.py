@@ -412,6 +412,20 @@ def test_a_drive_is_copied_while_the_machine_runs():
             vm.until('a sector the firmware reads', reads, 60)
 
 
+def test_help_lists_what_can_be_added():
+    with Machine('-S') as vm:
+        for line, pattern in (
+                ('device_add help', r'^name "isa-serial", bus ISA'),
+                ('device_add ide-hd,help', r'^ide-hd options:\n(.*\n)*'
+                                           r'  bootindex=<u?int32>'),
+                ('chardev-add help', r'^  ringbuf$'),
+                ('object_add help', r'^  throttle-group$')):
+            if not re.search(pattern, vm.hmp(line), re.M):
+                raise Fail(f'{line}: {vm.hmp(line)}')
+        fails(vm.qmp, 'GenericError', 'not a valid device', 'device_add',
+              {'driver': 'help'})
+
+
 def test_media_change_with_tray_events():
     with Machine('-S', '-cdrom', guest(CD)) as vm:
         q = vm.qmp
