@@ -20,7 +20,7 @@ static int set_backing_locked(struct qcow2 *s, const char *file,
 {
     struct node *n = s->n;
     char *old_file = n->backing_file, *old_format = n->backing_format;
-    int rc = qcow2_begin_locked(s);
+    int rc = qcow2_begin_tables_locked(s);
 
     if (rc < 0) return rc;
     n->backing_file = file != NULL ? strdup(file) : NULL;

@@ -49,6 +49,7 @@ snapshot -a s a.q
 snapshot -d s a.q
 amend -o lazy_refcounts=on a.q
 amend -o lazy_refcounts=off a.q
+rebase -u -b r -F raw a.q
 measure -O qcow2 a.q
 measure -O qcow2 -o cluster_size=512 a.q
 measure -O qcow2 --output=json b.q
