@@ -92,15 +92,19 @@ def test_resets_and_new_code_are_shown():
 def test_ports_and_memory_that_are_not_there_are_told():
     if IS_PEER:
         raise Skip('our own layout')
-    with Logged('-S') as vm:
+    with Logged() as vm:
+        vm.wait_screen('GNU GRUB', 60)
         vm.hmp('log unimp,guest_errors')
         vm.hmp('i /b 0x1234')
         vm.hmp('o /b 0x1235 7')
-        vm.hmp('xp /1xb 0x80000000')
+        vm.key('c')
+        vm.wait_text('grub> *$', 60)
+        vm.type('read_byte 0x80000000\n')
+        vm.until_logged(
+            r'^guest: memory: read at 0x80000000, where nothing is$')
         text = read(vm.log)
         expect(text, r'^port 0x1234: nothing is there to be read$')
         expect(text, r'^port 0x1235: nothing is there to take 0x7$')
-        expect(text, r'^guest: memory: read at 0x80000000, where nothing is$')
         vm.hmp('log none')
         vm.hmp('i /b 0x1234')
         if read(vm.log) != text:
