@@ -84,11 +84,12 @@ void gdb_connected(struct gdb *g, bool is_there)
 {
     bool is_locked = vm_is_locked(g->vm);
 
-    if (is_there == g->is_connected) return;
+    if (is_there == g->is_connected && !(is_there && g->is_detached)) return;
     if (!is_locked) vm_lock(g->vm);
     if (is_there) {
         memset(&g->reader, 0, sizeof(g->reader));
         g->is_no_ack = g->is_waiting = g->is_physical = g->is_closing = false;
+        g->is_detached = false;
         g->cpu = g->session.cpu = 0;
         g->run_cpu = GDB_ALL_CPUS;
         g->has_stopped = vm_run_state(g->vm) == RUN_RUNNING;

@@ -522,6 +522,7 @@ static void detach(struct gdb *g, const char *p)
     gdb_reply(g, "OK");
     g->is_waiting = false;
     gdb_release_locked(g, true);
+    g->is_detached = true;
 }
 
 static void kill_machine(struct gdb *g, const char *p)

@@ -94,6 +94,7 @@ struct gdb {
     bool is_waiting;  /* for the machine to stop: gdb sent c, s, vCont */
     bool has_stopped; /* the machine is stopped because of us */
     bool is_physical; /* m and M take guest-physical addresses */
+    bool is_detached; /* what comes next is from another gdb */
     bool is_closing;  /* k or D: nothing more is answered */
     unsigned cpu;     /* Hg: registers and memory */
     unsigned run_cpu; /* Hc: s and c; GDB_ALL_CPUS */

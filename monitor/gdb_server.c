@@ -15,8 +15,9 @@ struct gdb_server {
     struct vm *vm;
     struct chardev *chardev;
     struct gdb *gdb;
-    bool is_owner; /* of chardev */
-    bool is_busy;  /* inside a packet */
+    bool is_owner;    /* of chardev */
+    bool is_busy;     /* inside a packet */
+    bool is_terminal; /* stdio, pty */
 };
 
 /* ---- the device's text ---- */
@@ -73,14 +74,22 @@ static int parse_option(const char *text, struct device *d, struct err *e)
                    text);
 }
 
+/* Nothing to listen at: gdb started this program (target remote | ...), or
+ * opens the terminal that is told. */
+static bool is_terminal(const char *place)
+{
+    return strcmp(place, "stdio") == 0 || strcmp(place, "pty") == 0;
+}
+
 static int check_place(const char *place, struct err *e)
 {
     const char *colon = strrchr(place, ':');
 
+    if (is_terminal(place)) return 0;
     if (strncmp(place, "unix:", 5) == 0 && place[5] != '\0') return 0;
     if (strncmp(place, "tcp:", 4) != 0 || colon == place + 3 ||
         colon[1] == '\0') {
-        return err_set(e, -EINVAL, "write tcp::PORT or unix:PATH");
+        return err_set(e, -EINVAL, "write tcp::PORT, unix:PATH, stdio or pty");
     }
     if (is_loopback(place + 4, (size_t)(colon - place - 4))) return 0;
     return err_set(e, -EPERM,
@@ -102,7 +111,9 @@ static int parse_device(const char *device, struct device *d, struct err *e)
         snprintf(d->id, sizeof(d->id), "%s", place + 8);
     } else if (rc == 0) {
         rc = check_place(place, e);
-        if (rc == 0 && asprintf(&d->spec, "%s,server=on,wait=off", place) < 0) {
+        if (rc == 0 &&
+            asprintf(&d->spec, "%s%s", place,
+                     is_terminal(place) ? "" : ",server=on,wait=off") < 0) {
             d->spec = NULL;
             rc = err_set(e, -ENOMEM, "out of memory");
         }
@@ -138,6 +149,9 @@ static void receive(void *arg, const uint8_t *buf, size_t bytes)
     struct gdb_server *s = arg;
 
     s->is_busy = true;
+    /* Nobody says who is at a terminal: a first packet does. */
+    if (s->is_terminal && memchr(buf, '$', bytes) != NULL)
+        gdb_connected(s->gdb, true);
     gdb_input(s->gdb, buf, bytes);
     s->is_busy = false;
 }
@@ -186,6 +200,7 @@ static int open_server(struct vm *vm, const struct device *d, struct err *e)
 
     if (s == NULL) return err_set(e, -ENOMEM, "out of memory");
     s->vm = vm;
+    s->is_terminal = d->spec != NULL && is_terminal(d->spec);
     rc = open_chardev(s, d, e);
     if (rc < 0) goto free_server;
     rc = gdb_open(vm, d->arch, write_out, s, &s->gdb, e);

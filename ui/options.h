@@ -99,6 +99,9 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e);
  * drives, drive numbers.  Part of options_parse; here for tests. */
 int options_finish(struct options *o, struct err *e);
 
+/* How many want standard input and output; one can have them. */
+unsigned options_count_stdio(const struct options *o);
+
 void options_print_help(FILE *out);
 void options_print_man(FILE *out);
 

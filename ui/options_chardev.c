@@ -327,9 +327,18 @@ static int check_name(struct options *o, const char *what, const char *name,
     return err_set(e, -ENOENT, "%s: no -chardev with id=%s", what, name);
 }
 
+unsigned options_count_stdio(const struct options *o)
+{
+    unsigned n = o->gdb != NULL && is_kind(o->gdb, "stdio");
+
+    for (unsigned i = 0; i < o->chardev_count; i++)
+        n += o->chardev[i].is_stdio;
+    return n;
+}
+
 int chardevs_finish(struct options *o, struct err *e)
 {
-    unsigned on_stdio = 0;
+    unsigned on_stdio = options_count_stdio(o);
     int rc = default_consoles(o, e);
 
     for (unsigned i = 0; i < o->serial_count && rc == 0; i++)
@@ -339,8 +348,6 @@ int chardevs_finish(struct options *o, struct err *e)
     if (rc == 0) rc = check_name(o, "-parallel", o->cfg.parallel, e);
     if (rc == 0) rc = check_name(o, "-debugcon", o->cfg.debugcon, e);
     if (rc < 0) return rc;
-    for (unsigned i = 0; i < o->chardev_count; i++)
-        on_stdio += o->chardev[i].is_stdio;
     if (on_stdio > 1)
         return err_set(e, -EBUSY,
                        "stdio: used by more than one character "

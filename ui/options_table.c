@@ -149,8 +149,8 @@ const struct option_row option_table[] = {
          "one instruction at a time (software CPU; slow)"),
     CALL("s", NULL, NULL, option_gdb_usual, "same as -gdb tcp::1234"),
     TEXT("gdb", gdb, "DEV[,arch=x86-64|i386|i8086]",
-         "let gdb connect to DEV: tcp::PORT on 127.0.0.1, unix:PATH, "
-         "chardev:ID"),
+         "let gdb connect to DEV: tcp::PORT on 127.0.0.1, unix:PATH, stdio, "
+         "pty, chardev:ID"),
     FLAG("no-reboot", cfg.has_no_reboot, "end when the guest reboots"),
     FLAG("no-shutdown", cfg.has_no_shutdown,
          "stop, do not end, when the guest powers off"),

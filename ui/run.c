@@ -60,14 +60,11 @@ struct run {
 
 const char *run_choose_display(const struct options *o)
 {
-    bool on_stdio = false;
-
     if (o->is_nographic) return "none";
     if (o->display != NULL) return o->display;
     if (o->vnc != NULL || o->is_daemonize) return "none";
-    for (unsigned i = 0; i < o->chardev_count; i++)
-        on_stdio |= o->chardev[i].is_stdio;
-    if (!on_stdio && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+    if (options_count_stdio(o) == 0 && isatty(STDIN_FILENO) &&
+        isatty(STDOUT_FILENO))
         return "curses";
 #ifdef HAVE_SDL
     if (getenv("DISPLAY") != NULL || getenv("WAYLAND_DISPLAY") != NULL)

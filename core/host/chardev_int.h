@@ -75,7 +75,7 @@ struct chardev {
     void *written_arg;
 
     /* stdio */
-    bool has_termios;
+    bool has_termios, has_stdio;
     struct termios termios;
     int saved_flags; /* of fd 0 and 1, -1 = not changed */
 

@@ -10,10 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Two readers would share what is typed between them. */
+static atomic_bool is_taken;
 
 static void set_raw(struct chardev *c)
 {
@@ -52,7 +56,7 @@ static int own_fd(struct chardev *c, int fd, int flags)
     return fcntl(fd, F_DUPFD_CLOEXEC, 3);
 }
 
-static int stdio_open(struct chardev *c, struct err *e)
+static int open_both(struct chardev *c, struct err *e)
 {
     int in, out, rc;
 
@@ -74,6 +78,18 @@ static int stdio_open(struct chardev *c, struct err *e)
     return 0;
 }
 
+static int stdio_open(struct chardev *c, struct err *e)
+{
+    int rc;
+
+    if (atomic_exchange(&is_taken, true))
+        return err_set(e, -EBUSY, "stdio: used by another character device");
+    rc = open_both(c, e);
+    c->has_stdio = rc == 0;
+    if (rc < 0) atomic_store(&is_taken, false);
+    return rc;
+}
+
 /* End of input: what is written still goes out. */
 static void stdio_hangup(struct chardev *c)
 {
@@ -92,6 +108,8 @@ static void stdio_close(struct chardev *c)
         fcntl(STDIN_FILENO, F_SETFL, c->saved_flags);
         fcntl(STDOUT_FILENO, F_SETFL, c->saved_flags);
     }
+    if (c->has_stdio) atomic_store(&is_taken, false);
+    c->has_stdio = false;
 }
 
 const struct chardev_kind chardev_stdio = {

@@ -8,11 +8,13 @@
 # - real mode: a breakpoint at the boot sector, again after a reset
 # - code a guest writes anew is met each time
 # - a second gdb waits for the first; one comes twice
+# - gdb that starts the machine (-gdb stdio), or finds it at a terminal
 # - the server: gdbserver, gdbserver none, a lost connection, what is refused
 import os
 import random
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -22,7 +24,7 @@ import time
 
 import common                                           # noqa: F401
 from tap import Skip, each, main, need_accel
-from vmlab import IS_PEER, ORRERY, SLOW, VM, Fail, guest
+from vmlab import IS_PEER, ORRERY, SLOW, VM, Fail, accel_args, guest
 
 BARE = r'''
 volatile unsigned ticks, answer;
@@ -234,6 +236,45 @@ def test_a_bare_guest_is_debugged_from_its_first_instruction(accel):
             vm.until('the guest goes on', goes_on, 30)
 
 
+def gdb_batch(*lines):
+    """What gdb prints for these lines."""
+    cmd = ['gdb', '-q', '-nx', '-batch']
+    for line in lines:
+        cmd += ['-ex', line]
+    return subprocess.run(cmd, stdin=subprocess.DEVNULL, text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=60 * SLOW).stdout
+
+
+def test_gdb_starts_the_machine_or_finds_it_at_a_terminal():
+    if shutil.which('gdb') is None:
+        raise Skip('gdb is not installed')
+    look = ('x/i $cs*16+$rip', 'stepi', 'p/x $rip', 'detach')
+    rest = ['-S', '-m', '16', '-display', 'none', '-serial', 'none']
+    program = shlex.join([ORRERY, *accel_args('soft'), *rest])
+    out = gdb_batch(f'target remote | exec {program} -monitor none -gdb stdio',
+                    *look[:-1], 'kill')
+    if '= 0xe05b' not in out:
+        raise Fail(out)
+    p = subprocess.run([ORRERY, *rest, '-gdb', 'stdio', '-monitor', 'stdio'],
+                       capture_output=True, text=True, timeout=60 * SLOW,
+                       stdin=subprocess.DEVNULL, check=False)
+    if p.returncode != 1 or 'stdio: used by more than one' not in p.stderr:
+        raise Fail(f'{p.returncode}: {p.stderr}')
+    with VM(*rest, '-chardev', 'stdio,id=terminal') as vm:
+        answer = vm.hmp('gdbserver stdio')
+        if 'stdio: used by another' not in answer:
+            raise Fail(answer)
+    with VM(*rest, '-gdb', 'pty') as vm:
+        place = re.search(r'/dev/pts/\d+', vm.output())[0]
+        for stopped in (r'= 0xe05b\n', r'detached'):  # and once more
+            out = gdb_batch(f'target remote {place}', *look)
+            if not re.search(stopped, out):
+                raise Fail(out)
+            vm.until('it goes on', lambda: vm.hmp('info status') ==
+                     'VM status: running', 20)
+
+
 def kallsyms(vm, names):
     """Addresses of kernel symbols, asked of the guest's shell."""
     at = len(vm.serial_text())
@@ -346,7 +387,7 @@ def debug_linux(vm, gdb, path):
     if not 0 < new - old < 1000:
         raise Fail(f'jiffies went from {old} to {new}')
     gdb('delete 2')
-    gdb.start('continue')
+    gdb.go(vm)      # a Ctrl-C before that reached gdb's prompt
     vm.wait_serial('^parent is [0-9]+-2', 60)
     if not IS_PEER:     # QEMU 7.2 reports steps of the wrong CPU here
         both_cpus_meet_breakpoints(vm, gdb)
@@ -598,7 +639,7 @@ def test_a_chardev_may_be_named():
                 raise Fail('it runs')
 
 
-@each('tcp:0.0.0.0:12345', 'tcp::', 'tcp:example.org:1', 'unix:', 'stdio',
+@each('tcp:0.0.0.0:12345', 'tcp::', 'tcp:example.org:1', 'unix:', 'vc',
       'tcp::12345,arch=vax', 'tcp::12345,colour=red', 'tcp::12345,wait=on', 'chardev:')
 def test_a_bad_device_is_refused(device):
     if IS_PEER:
