@@ -192,19 +192,26 @@ void op_xsavec(struct cpu *c, const struct insn *i)
     store_area(c, i, ea, buf, bytes);
 }
 
-/* SDM volume 1, 13.8: what the header may hold. */
-static void check_header(struct cpu *c, const uint8_t *area)
+/*
+ * SDM volume 1, 13.8: what the header and MXCSR may hold.  The standard form
+ * loads MXCSR with SSE or AVX, even where both are to be initial; the compact
+ * one takes it for a part of SSE, and XSAVEC leaves it unwritten.
+ */
+static void check_area(struct cpu *c, const uint8_t *area, uint64_t what)
 {
     uint64_t bv = cpu_get(area + XSAVE_HEADER, 8);
     uint64_t comp = cpu_get(area + XSAVE_HEADER + 8, 8);
     const uint64_t compact = (uint64_t)1 << 63;
-    bool is_bad = bv & ~c->xcr0;
+    bool is_bad = bv & ~c->xcr0, has_mxcsr;
     if (comp & compact) {
         is_bad = is_bad || (comp & ~(c->xcr0 | compact)) || (bv & ~comp) ||
                  !model_bit_sub(c, 0xd, 1, 0, 1);
+        has_mxcsr = what & bv & 2;
     } else {
         is_bad = is_bad || comp;
+        has_mxcsr = what & 6;
     }
+    if (has_mxcsr && (cpu_get(area + 24, 4) & ~mxcsr_mask())) is_bad = true;
     for (unsigned n = 16; n < 64; n += 8) {
         if (cpu_get(area + XSAVE_HEADER + n, 8)) is_bad = true;
     }
@@ -222,8 +229,7 @@ static void op_xrstor(struct cpu *c, const struct insn *i)
     if (lin & 63) throw_gp(c, 0);
     uint8_t *buf = native_scratch(c);
     mem_load(c, i->seg, ea, buf, bytes);
-    check_header(c, buf);
-    if ((what & 6) && (cpu_get(buf + 24, 4) & ~mxcsr_mask())) throw_gp(c, 0);
+    check_area(c, buf, what);
     r.ax = what;
     encode_ae(&k, 5, i->mode == 8 && (i->rex & REX_W));
     restore(c, i, &k, &r, buf);

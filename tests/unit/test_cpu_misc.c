@@ -289,6 +289,61 @@ static void save_areas_are_the_hosts(void **unused)
     rig_close(r);
 }
 
+/* Of every header: the same fault, or the same state, as on the host CPU; with
+ * an MXCSR that may not be loaded.  XSAVEC does not write one that is initial,
+ * so that anything may be there. */
+static void areas_are_restored_as_by_the_host(void **unused)
+{
+    static const char xrstor[] = "\x48\x0f\xae\x2b"; /* xrstor64 [rbx] */
+    struct cpu_rig *r = rig_open(true, "max");
+    uint64_t mask = r->model.xcr0_mask & 7;
+    uint8_t *area = r->ram + RIG_DATA, start[VECTOR_BYTES] = { 0 };
+    uint8_t image[2][VECTOR_BYTES] __attribute__((aligned(64)));
+    unsigned faults = 0, loads = 0;
+
+    (void)unused;
+    start[0] = 0x7f; /* the control word and MXCSR a program may have */
+    start[1] = 2;
+    start[24] = 0xa0;
+    start[25] = 0x1f;
+    start[512] = (uint8_t)mask;
+    memset(start + 160, 0x5a, 256);
+    for (unsigned n = 0; n < 8 * 8 * 8 * 4; n++) {
+        unsigned what = n & 7, bv = n >> 3 & 7, comp = n >> 6 & 7;
+        bool is_compact = n >> 9 & 1, is_bad = n >> 10 & 1;
+        struct native_state s = { .flags = 2 };
+
+        if ((what | bv | comp) & ~mask) continue;
+        memcpy(area, start, VECTOR_BYTES);
+        memset(area + 160, 0xa5, 256);
+        if (is_bad) memset(area + 24, 0xff, 4);
+        area[512] = (uint8_t)bv;
+        area[520] = (uint8_t)comp;
+        area[527] = is_compact ? 0x80 : 0;
+        memcpy(image[0], start, VECTOR_BYTES);
+        memcpy(image[1], start, VECTOR_BYTES);
+        s.gpr[GPR_BX] = RIG_BASE + RIG_DATA;
+        s.gpr[GPR_AX] = what;
+        rig_flat_state(r);
+        memcpy(r->c.gpr, s.gpr, sizeof(s.gpr));
+        int sig =
+            native_insn_vector(r, &s, (const uint8_t *)xrstor, 4, image[0]);
+        enum cpu_step step = emulate_vector_state(r, image[1]);
+        if ((step == STEP_FAULT) != (sig != 0))
+            fail_msg("form %x, components %x of %x: signal %d, step %d",
+                     n >> 6 & 15, bv, what, sig, step);
+        if (sig) {
+            faults++;
+            assert_int_equal(r->c.rip, RIG_BASE + RIG_HANDLERS + 16 * EXC_GP);
+            continue;
+        }
+        loads++;
+        assert_memory_equal(image[0], image[1], VECTOR_BYTES);
+    }
+    assert_true(faults > 100 && loads > 100);
+    rig_close(r);
+}
+
 static void units_that_are_switched_off_fault(void **unused)
 {
     static const struct {
@@ -768,6 +823,7 @@ int main(void)
         cmocka_unit_test(repe_cmps_stops_after_the_difference),
         cmocka_unit_test(faulting_instructions_change_nothing),
         cmocka_unit_test(save_areas_are_the_hosts),
+        cmocka_unit_test(areas_are_restored_as_by_the_host),
         cmocka_unit_test(units_that_are_switched_off_fault),
         cmocka_unit_test(models_show_their_features),
         cmocka_unit_test(max_is_no_model_that_has_more_than_max),
