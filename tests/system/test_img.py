@@ -17,16 +17,14 @@ import time
 
 import common                                           # noqa: F401
 from tap import Skip, each, main
-from vmlab import IS_PEER, ORRERY, SLOW, Fail
+from vmlab import IS_PEER, ORRERY, SLOW, Fail, run_tool
 
 MIB = 1 << 20
 IMG = [os.path.abspath(ORRERY), 'img']
 
 
 def run(tool, args, folder):
-    return subprocess.run([*tool, *args], cwd=folder, text=True,
-                          stdin=subprocess.DEVNULL, capture_output=True,
-                          timeout=120 * SLOW, check=False)
+    return run_tool([*tool, *args], folder)
 
 
 def peer(folder, *args):

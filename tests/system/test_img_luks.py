@@ -6,12 +6,11 @@
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 
 import common                                           # noqa: F401
 from tap import Skip, main
-from vmlab import IS_PEER, ORRERY, SLOW, Console, Fail
+from vmlab import IS_PEER, ORRERY, Console, Fail, run_tool
 
 SECRETS = [x for n, text in enumerate(('aaa', 'bbb', 'ccc'))
            for x in ('--object', f'secret,id=s{n},data={text}')]
@@ -36,13 +35,8 @@ SAID_OTHERWISE = re.compile('none of the key slots|Invalid password')
 
 
 def run(tool, d, *args):
-    """Status and output; what needs a clock is tried again when it is busy."""
-    for _ in range(20):
-        p = subprocess.run([*tool, *args], cwd=d, capture_output=True,
-                           text=True, check=False, stdin=subprocess.DEVNULL,
-                           timeout=120 * SLOW)
-        if 'accurate CPU usage' not in p.stderr:
-            break
+    """Status and output."""
+    p = run_tool([*tool, *args], d)
     text = re.sub('^(orrery img|qemu-img): ', '', p.stderr, flags=re.M)
     return p.returncode, SAID_OTHERWISE.sub('WRONG', text)
 

@@ -21,7 +21,7 @@ import time
 
 import common                                           # noqa: F401
 from tap import Skip, each, main
-from vmlab import SLOW, VM, Fail, accel_args, guest, ORRERY
+from vmlab import SLOW, VM, Fail, accel_args, guest, ORRERY, run_tool
 
 COUNT = 20 if os.environ.get('LONG') else 5
 MEMORY = '128'
@@ -39,7 +39,7 @@ VERIFY = ('sync; echo 3 >/proc/sys/vm/drop_caches; cat /mnt/s* | '
 
 
 def run(*command, good=(0,)):
-    p = subprocess.run(command, capture_output=True, text=True, check=False)
+    p = run_tool(command)
     if p.returncode not in good:
         raise Fail(f'{" ".join(command)}: exit status {p.returncode}\n'
                    f'{p.stdout}{p.stderr}')

@@ -442,6 +442,18 @@ class Console:
         return self.status
 
 
+def run_tool(cmd, folder=None):
+    """An image tool's run; again where the peer's found no time to measure
+    its key derivation."""
+    for _ in range(20):
+        p = subprocess.run(cmd, cwd=folder, capture_output=True, text=True,
+                           check=False, stdin=subprocess.DEVNULL,
+                           timeout=120 * SLOW)
+        if 'accurate CPU usage' not in p.stderr:
+            break
+    return p
+
+
 def read_ppm(path):
     """Width, height, RGB bytes of a binary PPM; None while it is not whole."""
     try:
