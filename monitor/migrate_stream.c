@@ -231,6 +231,9 @@ static int damaged(struct err *e, const char *what)
 static int cut_short(struct err *e, int rc)
 {
     if (rc == -ENODATA) return err_set(e, rc, "the stream ends too early");
+    /* It left with an answer of ours unread. */
+    if (rc == -ECONNRESET)
+        return err_set(e, rc, "the sender has gone away: %s", strerror(-rc));
     return err_set(e, rc, "the stream cannot be read: %s", strerror(-rc));
 }
 

@@ -268,6 +268,27 @@ static int swallow(struct rig *r)
     return rc;
 }
 
+static int get_reset(void *arg, void *data, size_t bytes)
+{
+    (void)arg;
+    (void)data;
+    (void)bytes;
+    return -ECONNRESET;
+}
+
+/* As by a sender that quits with an answer unread: socket(7), close. */
+static void a_sender_that_resets_has_gone_away(void **state)
+{
+    struct rig *r = *state;
+    struct migrate_in i;
+
+    assert_int_equal(migrate_in_init(&i, get_reset, r), 0);
+    assert_int_equal(migrate_get_frame(&i, &r->e), -ECONNRESET);
+    assert_string_equal(r->e.text,
+                        "the sender has gone away: Connection reset by peer");
+    migrate_in_free(&i);
+}
+
 static void mutated_frames_are_refused_or_harmless(void **state)
 {
     struct rig *r = *state;
@@ -527,6 +548,7 @@ int main(void)
         T(chosen_pages_arrive_and_no_others),
         T(unused_memory_stays_unused),
         T(a_state_arrives_as_it_was),
+        T(a_sender_that_resets_has_gone_away),
         T(mutated_frames_are_refused_or_harmless),
         T(the_longest_lengths_are_refused),
         T(checksums_are_crc_32c),
