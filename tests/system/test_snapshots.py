@@ -117,7 +117,8 @@ LINKS = chain(20000)
 
 def told(vm, after=0):
     """Numbers of the rounds a machine told of, in whole lines, all right."""
-    links = [re.fullmatch(r'LINK (\d+) (\w+)', x)
+    # The terminal echoes Ctrl-C wherever it comes upon a line.
+    links = [re.fullmatch(r'LINK (\d+) (\w+)', x.replace('^C', ''))
              for x in vm.serial_lines(after)]
     for m in filter(None, links):
         if LINKS[int(m[1])] != m[2]:
